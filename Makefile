@@ -1,0 +1,37 @@
+# Everything a fresh machine needs: Python 3.11 or later with venv, make, and the package index.
+PYTHON ?= python3
+BIN := .venv/bin
+export LENSMILL_HOME ?= $(CURDIR)/.lensmill
+
+.PHONY: install lint types imports test test-all docs clean
+
+install: .venv/installed
+
+# one environment for everything; made again when the dependencies change
+.venv/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: install
+	$(BIN)/mypy
+
+imports: install
+	$(BIN)/lint-imports
+
+test: install  ## all but the slow and gpu markers
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not gpu"
+
+test-all: install  ## everything this machine can run
+	$(BIN)/pytest -n 2 --dist worksteal
+
+docs: install
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv .lensmill .pytest_cache .mypy_cache .ruff_cache .hypothesis site

@@ -1,0 +1,1 @@
+"""Prefect flows over Dask workers, and the command: as little logic as possible."""

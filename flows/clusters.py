@@ -1,0 +1,33 @@
+"""Where shards are made: Dask clusters for Prefect's task runner."""
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+
+from prefect_dask.task_runners import DaskTaskRunner
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which a batch system may have limited."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def local_cluster(workers: int) -> Iterator[DaskTaskRunner]:
+    """A cluster of single-threaded worker processes on this machine, loopback only, without leftovers."""
+    with tempfile.TemporaryDirectory(prefix="lensmill-dask-") as scratch:
+        yield DaskTaskRunner(
+            cluster_class="distributed.LocalCluster",
+            cluster_kwargs={
+                "n_workers": workers,
+                "threads_per_worker": 1,
+                "processes": True,
+                "host": "127.0.0.1",
+                "dashboard_address": "127.0.0.1:0",
+                "local_directory": scratch,
+                # our own errors travel home with the task; Dask's copies on stderr would only bury them
+                "silence_logs": logging.CRITICAL,
+            },
+        )

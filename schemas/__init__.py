@@ -1,0 +1,1 @@
+"""What a recipe may say and what a store must hold: frozen pydantic models."""

@@ -1,0 +1,155 @@
+"""Which numbers a store keeps of each sample.
+
+The models of a recipe are the one source: a field that carries a `Quantity` becomes a column. The same
+specification makes a pydantic model of one row (`row_model`, for people and for tests) and drives the
+vectorised checks that every shard passes before it is committed (`column_faults`).
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+
+from schemas.dataset import DatasetRecipe
+from schemas.frozen import Frozen
+from schemas.priors import AnyPrior
+from schemas.quantity import Quantity, quantities_of
+
+
+class ColumnSpec(Frozen):
+    """One column of `params`: NaN for the classes it does not apply to, finite and in bounds elsewhere."""
+
+    name: str = Field(description="name of the column")
+    unit: str = Field(description="unit of its values; 1 for none")
+    description: str = Field(description="meaning, for people")
+    labels: tuple[int, ...] = Field(description="labels of the classes that it applies to")
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+    headline: bool = Field(default=False, description="shown beside an image in galleries")
+
+    @property
+    def quantity(self) -> Quantity:
+        """Unit and bounds, as the recipe's field had them."""
+        return Quantity(self.unit, self.gt, self.ge, self.lt, self.le, self.headline)
+
+
+def macro_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, AnyPrior, Quantity, str]]:
+    """Column name, prior, quantity and description of each parameter that every class draws, in draw order.
+
+    The main lens has plain names, other components a prefix.
+    """
+    components: list[tuple[str, Frozen]] = [
+        ("", recipe.redshifts),
+        ("", recipe.main_lens),
+        ("", recipe.shear),
+        ("source_", recipe.source),
+        ("", recipe.noise),
+    ]
+    for prefix, component in components:
+        for field_name, (quantity, field) in quantities_of(component).items():
+            prior = getattr(component, field_name)
+            if prior is not None:
+                meaning = field.description or ""
+                yield prefix + field_name, prior, quantity, f"source: {meaning}" if prefix else meaning
+
+
+def columns_of(recipe: DatasetRecipe) -> tuple[ColumnSpec, ...]:
+    """The columns of a recipe's data set, shared ones first."""
+    everyone = tuple(one.label for one in recipe.classes)
+    columns = [_column(name, q, text, everyone) for name, _, q, text in macro_priors(recipe)]
+    own: dict[str, ColumnSpec] = {}
+    for one in recipe.classes:
+        for name, (quantity, field) in quantities_of(one.substructure.Columns).items():
+            labels = (*(own[name].labels if name in own else ()), one.label)
+            own[name] = _column(name, quantity, field.description or "", labels)
+    return (*columns, *own.values())
+
+
+def _column(name: str, quantity: Quantity, description: str, labels: tuple[int, ...]) -> ColumnSpec:
+    q = quantity
+    return ColumnSpec(
+        name=name,
+        unit=q.unit,
+        description=description,
+        labels=labels,
+        gt=q.gt,
+        ge=q.ge,
+        lt=q.lt,
+        le=q.le,
+        headline=q.headline,
+    )
+
+
+def column_faults(
+    columns: tuple[ColumnSpec, ...], params: NDArray[np.float64], label: NDArray[np.int32]
+) -> list[str]:
+    """Everything wrong with a block of rows, one line per column and fault; empty when all is well."""
+    if params.shape != (len(label), len(columns)):
+        return [f"params has shape {params.shape}, expected {(len(label), len(columns))}"]
+    faults = []
+    for position, column in enumerate(columns):
+        values = params[:, position]
+        applies = np.isin(label, column.labels)
+        wrong = {
+            "not finite": applies & ~np.isfinite(values),
+            f"not {column.quantity.bounds}": applies & np.isfinite(values) & ~_inside(column, values),
+            "set although the column does not apply to its class": ~applies & ~np.isnan(values),
+        }
+        for what, rows in wrong.items():
+            if rows.any():
+                first = int(np.flatnonzero(rows)[0])
+                faults.append(
+                    f"{column.name}: {int(rows.sum())} of {len(label)} values {what}"
+                    f" (row {first}: {values[first]:g}, label {label[first]})"
+                )
+    return faults
+
+
+def _inside(column: ColumnSpec, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    inside = np.ones(values.shape, bool)
+    with np.errstate(invalid="ignore"):
+        for bound, keeps in (
+            (column.gt, np.greater),
+            (column.ge, np.greater_equal),
+            (column.lt, np.less),
+            (column.le, np.less_equal),
+        ):
+            if bound is not None:
+                inside &= keeps(values, bound)
+    return inside
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    sample_id: int = Field(ge=0)
+    label: int
+
+
+def row_model(columns: tuple[ColumnSpec, ...], labels: tuple[int, ...]) -> type[BaseModel]:
+    """A pydantic model of one row, for those who read a store sample by sample."""
+
+    def agree(self: Any) -> Any:
+        if self.label not in labels:
+            raise ValueError(f"label {self.label} is none of {labels}")
+        for column in columns:
+            value = getattr(self, column.name)
+            if self.label not in column.labels:
+                if not math.isnan(value):
+                    raise ValueError(f"{column.name} does not apply to label {self.label}")
+            elif not math.isfinite(value):
+                raise ValueError(f"{column.name} is {value}")
+            else:
+                column.quantity.check(value)
+        return self
+
+    fields: Mapping[str, Any] = {
+        column.name: (float, Field(description=f"{column.description} [{column.unit}]")) for column in columns
+    }
+    validators: dict[str, Any] = {"agree": model_validator(mode="after")(agree)}
+    return create_model("Row", __base__=_Row, __validators__=validators, **fields)

@@ -1,0 +1,101 @@
+"""Every error lensmill raises on purpose.
+
+::
+
+    LensmillError
+    ├── RecipeError (ValueError)            a recipe cannot be read or says something impossible
+    ├── UnknownNameError (LookupError)      a recipe, kind, engine or column that nobody registered
+    ├── ColumnError (ValueError)            simulated or stored values break the column specification
+    ├── StoreError (RuntimeError)           a store cannot be used as asked
+    │   ├── StoreMissingError               nothing there, or not a lensmill store
+    │   ├── StoreConflictError              the store belongs to another recipe, version or layout
+    │   ├── StoreUnfinishedError            no commit marker
+    │   ├── StoreDamagedError               bytes differ from what was committed
+    │   └── StoreBusyError                  another process is writing it
+    ├── WriteError (OSError)                a path cannot be written, or the disk is too small
+    └── FlowError (RuntimeError)            shards or services failed after their retries
+
+Each message answers four questions: what was found, what was expected, where, and what to do.
+Workers send errors home through pickle, so each class can be rebuilt from its four fields.
+"""
+
+__all__ = [
+    "ColumnError",
+    "FlowError",
+    "LensmillError",
+    "RecipeError",
+    "StoreBusyError",
+    "StoreConflictError",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreMissingError",
+    "StoreUnfinishedError",
+    "UnknownNameError",
+    "WriteError",
+]
+
+
+class LensmillError(Exception):
+    """The root: catch this to catch everything lensmill raises on purpose."""
+
+    def __init__(self, found: str, expected: str = "", where: str = "", advice: str = "") -> None:
+        super().__init__(found)
+        self.found = found
+        self.expected = expected
+        self.where = where
+        self.advice = advice
+
+    def __str__(self) -> str:
+        lines = [self.found]
+        lines += [f"  expected: {self.expected}"] if self.expected else []
+        lines += [f"  where:    {self.where}"] if self.where else []
+        lines += [f"  to do:    {self.advice}"] if self.advice else []
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[type["LensmillError"], tuple[str, str, str, str]]:
+        # OSError keeps only what looks like errno and strerror, so the default would lose fields
+        return type(self), (self.found, self.expected, self.where, self.advice)
+
+
+class RecipeError(LensmillError, ValueError):
+    """A recipe cannot be read or says something impossible."""
+
+
+class UnknownNameError(LensmillError, LookupError):
+    """A name that nobody registered."""
+
+
+class ColumnError(LensmillError, ValueError):
+    """Values break the column specification."""
+
+
+class StoreError(LensmillError, RuntimeError):
+    """A store cannot be used as asked."""
+
+
+class StoreMissingError(StoreError):
+    """There is no lensmill store at this path."""
+
+
+class StoreConflictError(StoreError):
+    """The store belongs to another recipe, version or layout."""
+
+
+class StoreUnfinishedError(StoreError):
+    """The store has no commit marker."""
+
+
+class StoreDamagedError(StoreError):
+    """The bytes of a store differ from what was committed."""
+
+
+class StoreBusyError(StoreError):
+    """Another process is writing the store."""
+
+
+class WriteError(LensmillError, OSError):
+    """A path cannot be written, or the disk is too small."""
+
+
+class FlowError(LensmillError, RuntimeError):
+    """Shards or services failed after their retries."""

@@ -1,0 +1,75 @@
+"""A field's unit and bounds, said once: recipes, column specifications and JSON Schema read them here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+
+from schemas.priors import AnyPrior
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Annotates a number or a prior with its unit and the values that make sense.
+
+    `gt`, `ge`, `lt` and `le` bound a number itself and the support of a prior.
+    `headline` marks what a gallery shows beside an image.
+    """
+
+    unit: str
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+    headline: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        # the bounds hold for numbers and priors alike, so they are stated as an annotation
+        return {**handler(schema), "x-unit": self.unit, "x-bounds": self.bounds}
+
+    @property
+    def bounds(self) -> str:
+        """For people and JSON Schema, such as `> 0, <= 20`; empty when anything goes."""
+        pairs = [(">", self.gt), (">=", self.ge), ("<", self.lt), ("<=", self.le)]
+        return ", ".join(f"{sign} {bound:g}" for sign, bound in pairs if bound is not None)
+
+    def check(self, value: Any) -> Any:
+        """The value itself, or a ValueError that names the bounds."""
+        low, high = value.support if isinstance(value, AnyPrior) else (value, value)
+        inside = (
+            (self.gt is None or low > self.gt)
+            and (self.ge is None or low >= self.ge)
+            and (self.lt is None or high < self.lt)
+            and (self.le is None or high <= self.le)
+        )
+        if not inside:
+            reach = f"{low:g}" if low == high else f"values from {low:g} to {high:g}"
+            raise ValueError(f"{reach} {self.unit}, but must be {self.bounds}")
+        return value
+
+
+def quantities_of(model: type[BaseModel] | BaseModel) -> dict[str, tuple[Quantity, FieldInfo]]:
+    """The fields of a model that carry a unit, in their order."""
+    fields = (model if isinstance(model, type) else type(model)).model_fields
+    found = {}
+    for name, field in fields.items():
+        # an optional field keeps its annotation one level down
+        metadata = [
+            *field.metadata,
+            *(m for arg in _arguments(field) for m in getattr(arg, "__metadata__", ())),
+        ]
+        quantity = next((m for m in metadata if isinstance(m, Quantity)), None)
+        if quantity is not None:
+            found[name] = (quantity, field)
+    return found
+
+
+def _arguments(field: FieldInfo) -> tuple[Any, ...]:
+    return getattr(field.annotation, "__args__", ())

@@ -1,0 +1,171 @@
+"""What a store is made of: arrays, plan, receipts, manifest, commit marker.
+
+The plan is written first and fixes the layout; a receipt is the only evidence that a shard exists; the
+manifest lists all receipts; the marker seals the manifest. `docs/data_format.md` tells it at length.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas.columns import ColumnSpec, columns_of
+from schemas.dataset import SPLITS, DatasetRecipe
+from schemas.frozen import Frozen, canonical_json, sha256_of
+
+FORMAT_VERSION = 1
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Split = Literal["train", "val", "test"]
+
+
+class ArraySpec(Frozen):
+    """One array of a split: `(rows, *tail)` in C order, `fill` where nothing was ever written.
+
+    Fill values cannot pass for data, so that a missing chunk never reads as a black image of class 0.
+    """
+
+    name: Literal["image", "label", "sample_id", "params"]
+    dtype: Literal["float32", "int32", "int64", "float64"]
+    tail: tuple[int, ...]
+    dimensions: tuple[str, ...]
+    fill: Literal["NaN", "-1"]
+
+
+class ClassSpec(Frozen):
+    """A class by its name and label."""
+
+    name: str
+    label: int = Field(ge=0)
+
+
+class SplitSpec(Frozen):
+    """A split and how many rows it has."""
+
+    name: Split
+    rows: int = Field(ge=1)
+
+
+class Provenance(Frozen):
+    """What made the data, beside the recipe. Bytes are promised to be the same only if this is."""
+
+    engine: str = Field(description="what rendered the images")
+    versions: dict[str, str] = Field(description="package versions")
+
+
+class StorePlan(Frozen):
+    """The layout of a store, fixed before the first shard is written."""
+
+    format_version: Literal[1] = 1
+    recipe_name: str
+    recipe_digest: Digest
+    backend: Literal["zarr"]
+    profile: Literal["float32"]
+    classes: tuple[ClassSpec, ...]
+    columns: tuple[ColumnSpec, ...]
+    arrays: tuple[ArraySpec, ...]
+    splits: tuple[SplitSpec, ...]
+    shard_rows: int = Field(ge=1)
+    provenance: Provenance
+
+    def array(self, name: str) -> ArraySpec:
+        """The specification of one array."""
+        return next(spec for spec in self.arrays if spec.name == name)
+
+    def rows_of(self, split: str) -> int:
+        """The length of a split; 0 for one that the store does not have."""
+        return next((spec.rows for spec in self.splits if spec.name == split), 0)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the plan: two shards belong together when theirs agree."""
+        return sha256_of(canonical_json(self.model_dump(mode="json")))
+
+
+class FileRecord(Frozen):
+    """One file of a shard as it was written."""
+
+    path: str = Field(description="relative to the store")
+    size: int = Field(ge=0, description="bytes")
+    crc32c: str = Field(pattern=r"^[0-9a-f]{8}$")
+    sha256: Digest
+
+
+class Receipt(Frozen):
+    """The evidence that a shard was written whole: rows `[first_row, first_row + rows)` of a split."""
+
+    recipe_digest: Digest
+    plan_digest: Digest
+    split: Split
+    shard: int = Field(ge=0)
+    first_row: int = Field(ge=0)
+    rows: int = Field(ge=1)
+    files: tuple[FileRecord, ...]
+
+
+class StoredRecipe(Frozen):
+    """The recipe as it is kept in the store: canonical physics content, its digest, and the whole of it."""
+
+    digest: Digest
+    physics: str = Field(description="canonical JSON; its SHA-256 is the digest")
+    recipe: DatasetRecipe
+
+    @model_validator(mode="after")
+    def _digest_is_of_the_text(self) -> Self:
+        # of the text as stored, never recomputed from the model: newer code may spell a recipe differently
+        if sha256_of(self.physics) != self.digest:
+            raise ValueError("the digest is not that of the stored physics content")
+        return self
+
+
+class Manifest(Frozen):
+    """All receipts of a finished store."""
+
+    format_version: Literal[1] = 1
+    recipe_digest: Digest
+    plan_digest: Digest
+    receipts: tuple[Receipt, ...]
+
+
+class CommitMarker(Frozen):
+    """Written last: a store without it is unfinished."""
+
+    format_version: Literal[1] = 1
+    recipe_digest: Digest
+    manifest_sha256: Digest
+
+
+def plan_store(
+    recipe: DatasetRecipe, rows: dict[str, int], shard_rows: int, provenance: Provenance
+) -> StorePlan:
+    """The plan of a recipe's store with `rows` per split."""
+    detector = recipe.detector
+    columns = columns_of(recipe)
+    side = detector.num_pix
+    return StorePlan(
+        recipe_name=recipe.name,
+        recipe_digest=recipe.digest,
+        backend=recipe.storage.backend,
+        profile=recipe.storage.profile,
+        classes=tuple(ClassSpec(name=one.name, label=one.label) for one in recipe.classes),
+        columns=columns,
+        arrays=_arrays(side, len(columns)),
+        splits=tuple(SplitSpec(name=name, rows=rows[name]) for name in SPLITS if rows[name]),  # type: ignore[arg-type]
+        shard_rows=shard_rows,
+        provenance=provenance,
+    )
+
+
+def _arrays(side: int, column_count: int) -> tuple[ArraySpec, ...]:
+    return (
+        ArraySpec(
+            name="image",
+            dtype="float32",
+            tail=(1, side, side),
+            dimensions=("sample", "channel", "y", "x"),
+            fill="NaN",
+        ),
+        ArraySpec(name="label", dtype="int32", tail=(), dimensions=("sample",), fill="-1"),
+        ArraySpec(name="sample_id", dtype="int64", tail=(), dimensions=("sample",), fill="-1"),
+        ArraySpec(
+            name="params", dtype="float64", tail=(column_count,), dimensions=("sample", "column"), fill="NaN"
+        ),
+    )

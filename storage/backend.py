@@ -1,0 +1,35 @@
+"""What a file format must offer. Backends turn arrays into bytes and back; only `commit` touches the disk.
+
+A backend is a module-level object without state, filed under the name that recipes use.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from schemas.registry import Registry
+from schemas.store import StoredRecipe, StorePlan
+from storage.layout import Span
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Backend(Protocol):
+    """A file format."""
+
+    def shard_files(self, plan: StorePlan, span: Span, arrays: Arrays) -> dict[str, bytes]:
+        """The files of one shard by their path in the store; no other shard shares one of them."""
+        ...
+
+    def metadata_files(self, plan: StorePlan, recipe: StoredRecipe) -> dict[str, bytes]:
+        """What makes the finished store readable to everyone, in the order it is to be written."""
+        ...
+
+    def read(self, root: Path, plan: StorePlan, split: str, array: str, rows: slice) -> NDArray[Any]:
+        """Rows of one array of a finished store."""
+        ...
+
+
+BACKENDS: Registry[Backend] = Registry("backend")

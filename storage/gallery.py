@@ -1,0 +1,86 @@
+"""A picture of a store: a row of images per class, each with the parameters that matter."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.columns import ColumnSpec
+from schemas.errors import WriteError
+from schemas.store import ClassSpec
+from storage.reader import Store, open_store
+
+# Rows looked through for examples of each class: classes take turns, so a few suffice.
+LOOKED_THROUGH = 4096
+
+
+def show(root: Path, out: Path, split: str | None = None, columns: int = 6) -> Path:
+    """Draw `columns` images of each class of a split (the first by default) into a PNG file."""
+    from matplotlib.figure import Figure
+
+    store = open_store(root)
+    split = split or store.plan.splits[0].name
+    figure = Figure(figsize=(1.75 * columns + 0.6, 2.2 * len(store.plan.classes) + 0.5), layout="constrained")
+    axes = figure.subplots(len(store.plan.classes), columns, squeeze=False)
+    labels = store.read(split, "label", slice(0, LOOKED_THROUGH))
+    limits = _limits(store, split, labels)
+    for row, one in zip(axes, store.plan.classes, strict=True):
+        _draw_class(row, store, split, one, np.flatnonzero(labels == one.label)[:columns], limits)
+    side = store.plan.array("image").tail[-1] * store.recipe.detector.pixel_scale_arcsec
+    figure.suptitle(
+        f"{store.recipe.name} · {split} · {side:.1f} arcsec a side · asinh grey scale", fontsize=9
+    )
+    try:
+        figure.savefig(out, dpi=130)
+    except (OSError, ValueError) as error:
+        raise WriteError(
+            f"cannot write the picture {out}: {error}", expected="a path ending in .png"
+        ) from error
+    return out
+
+
+def _limits(store: Store, split: str, labels: NDArray[Any]) -> tuple[float, float, float]:
+    """Softening, black and white of one stretch for the whole picture, so that images can be compared."""
+    images: NDArray[np.float32] = store.read(split, "image", slice(0, min(len(labels), 64)))
+    faint, bright = np.percentile(images, [25.0, 99.9])
+    softening = max(float(bright - faint) / 20, 1e-12)
+    return softening, float(np.arcsinh(faint / softening)), float(np.arcsinh(bright / softening))
+
+
+Limits = tuple[float, float, float]
+
+
+def _draw_class(
+    row: Any, store: Store, split: str, one: ClassSpec, found: NDArray[np.intp], limits: Limits
+) -> None:
+    softening, black, white = limits
+    for position, axis in enumerate(row):
+        axis.set_axis_off()
+        if position >= len(found):
+            continue
+        at = int(found[position])
+        image = store.read(split, "image", slice(at, at + 1))[0, 0]
+        stretched = np.arcsinh(image / softening)
+        axis.imshow(stretched, cmap="gray", origin="lower", vmin=black, vmax=white, interpolation="nearest")
+        params = store.read(split, "params", slice(at, at + 1))[0]
+        axis.set_title(_caption(store, one, params), fontsize=6)
+    row[0].text(
+        -0.08, 0.5, one.name, rotation=90, va="center", ha="right", fontsize=9, transform=row[0].transAxes
+    )
+
+
+def _caption(store: Store, one: ClassSpec, params: NDArray[Any]) -> str:
+    """Headline parameters that differ between samples; the class's own first."""
+    told = [
+        (column, value)
+        for column, value in zip(store.plan.columns, params, strict=True)
+        if column.headline and one.label in column.labels
+    ]
+    own_first = sorted(told, key=lambda item: len(item[0].labels))
+    return "\n".join(_labelled(column, float(value)) for column, value in own_first[:3])
+
+
+def _labelled(column: ColumnSpec, value: float) -> str:
+    unit = "" if column.unit == "1" else f" {column.unit}"
+    return f"{column.name} {value:.3g}{unit}"

@@ -1,0 +1,137 @@
+"""Pure index arithmetic between sample, split, shard and row.
+
+Classes take turns: sample i is class i mod C of block i // C. Blocks go to the splits in a pattern of period
+D, the common denominator of the shares, arranged so that every prefix is as near to the shares as whole
+numbers allow. A sample therefore keeps its class and split when a data set grows.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.dataset import SPLITS, DatasetRecipe, Splits
+from schemas.errors import RecipeError
+from schemas.store import StorePlan
+
+Ids = NDArray[np.int64]
+SHARD_BYTES = 64 << 20
+CHUNK_BYTES = 512 << 10
+
+
+@dataclass(frozen=True)
+class Span:
+    """The rows of one shard: `[first_row, first_row + rows)` of a split."""
+
+    split: str
+    shard: int
+    first_row: int
+    rows: int
+
+    def __str__(self) -> str:
+        return f"shard {self.shard} of {self.split}"
+
+
+@lru_cache(maxsize=64)
+def _pattern(shares: Splits) -> NDArray[np.int8]:
+    """Which split each block of a period goes to: always the one that is furthest behind its share."""
+    wanted = [getattr(shares, name) for name in SPLITS]
+    period = shares.denominator
+    weights = np.array([int(share * period) for share in wanted], dtype=np.int64)
+    given = np.zeros(len(SPLITS), dtype=np.int64)
+    pattern = np.empty(period, dtype=np.int8)
+    for block in range(period):
+        behind = weights * (block + 1) - given * period
+        chosen = int(np.argmax(np.where(weights > 0, behind, np.iinfo(np.int64).min)))
+        pattern[block] = chosen
+        given[chosen] += 1
+    return pattern
+
+
+def _slots(recipe: DatasetRecipe, split: str) -> Ids:
+    return np.flatnonzero(_pattern(recipe.splits) == SPLITS.index(split))
+
+
+def split_rows(recipe: DatasetRecipe) -> dict[str, int]:
+    """How many rows each split gets; a split with a share but no row is refused."""
+    rows = {}
+    periods, rest = divmod(recipe.samples_per_class, recipe.splits.denominator)
+    for split in SPLITS:
+        slots = _slots(recipe, split)
+        blocks = periods * len(slots) + int(np.searchsorted(slots, rest))
+        share: Fraction = getattr(recipe.splits, split)
+        if share and not blocks:
+            raise RecipeError(
+                f"the {split} split has a share of {share} but gets none of {recipe.samples_per_class}"
+                " samples per class",
+                where="samples_per_class, splits",
+                advice="simulate more samples or set the share to 0",
+            )
+        rows[split] = blocks * len(recipe.classes)
+    return rows
+
+
+def sample_ids(recipe: DatasetRecipe, span: Span) -> Ids:
+    """The sample in each row of a shard."""
+    row = np.arange(span.first_row, span.first_row + span.rows)
+    slots = _slots(recipe, span.split)
+    block, position = np.divmod(row, len(recipe.classes))
+    period, rank = np.divmod(block, len(slots))
+    return (period * recipe.splits.denominator + slots[rank]) * len(recipe.classes) + position
+
+
+def locate(recipe: DatasetRecipe, sample_id: int) -> tuple[str, int]:
+    """The split and row of a sample: the inverse of `sample_ids`."""
+    block, position = divmod(sample_id, len(recipe.classes))
+    period, slot = divmod(block, recipe.splits.denominator)
+    split = SPLITS[int(_pattern(recipe.splits)[slot])]
+    slots = _slots(recipe, split)
+    rank = int(np.searchsorted(slots, slot))
+    return split, (period * len(slots) + rank) * len(recipe.classes) + position
+
+
+def labels_of(recipe: DatasetRecipe, sample_id: Ids) -> NDArray[np.int32]:
+    """The label of each sample."""
+    labels = np.array([one.label for one in recipe.classes], dtype=np.int32)
+    return labels[recipe.class_positions(sample_id)]
+
+
+def default_shard_rows(image_bytes: int) -> int:
+    """The largest power of two of images within 64 MiB."""
+    return _power_of_two_within(SHARD_BYTES, image_bytes)
+
+
+def chunk_rows(image_bytes: int, shard_rows: int) -> int:
+    """Images per inner chunk, the unit of a read: the largest power of two within 512 KiB."""
+    return min(_power_of_two_within(CHUNK_BYTES, image_bytes), shard_rows)
+
+
+def _power_of_two_within(budget: int, size: int) -> int:
+    return 1 << max(budget // size, 1).bit_length() - 1
+
+
+def spans(plan: StorePlan) -> Iterator[Span]:
+    """All shards of a store in order."""
+    for split in plan.splits:
+        for shard, first in enumerate(range(0, split.rows, plan.shard_rows)):
+            yield Span(split.name, shard, first, min(plan.shard_rows, split.rows - first))
+
+
+def shard_count(plan: StorePlan) -> int:
+    """How many shards a store has, without listing them."""
+    return sum(-(-split.rows // plan.shard_rows) for split in plan.splits)
+
+
+def row_bytes(plan: StorePlan) -> int:
+    """Bytes of one row over all arrays."""
+    return sum(math.prod(spec.tail) * np.dtype(spec.dtype).itemsize for spec in plan.arrays)
+
+
+def store_bytes(plan: StorePlan) -> int:
+    """Bytes of the whole store, a hundredth added for indices, checksums and receipts."""
+    rows = sum(split.rows for split in plan.splits)
+    return int(rows * row_bytes(plan) * 1.01) + 16_384 * (shard_count(plan) + 1)

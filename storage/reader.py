@@ -1,0 +1,95 @@
+"""Opening a finished store and reading rows of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.dataset import DatasetRecipe
+from schemas.errors import (
+    StoreDamagedError,
+    StoreMissingError,
+    StoreUnfinishedError,
+)
+from schemas.frozen import sha256_of
+from schemas.registry import unknown_name
+from schemas.store import CommitMarker, Manifest, StoredRecipe, StorePlan
+from storage.backend import BACKENDS
+from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, read_json
+from storage.layout import shard_count
+
+
+@dataclass(frozen=True)
+class Store:
+    """A finished store. Opening checked its marker, manifest, digests and the size of every file."""
+
+    root: Path
+    plan: StorePlan
+    stored: StoredRecipe
+    manifest: Manifest
+
+    @property
+    def recipe(self) -> DatasetRecipe:
+        """The recipe that the store was made from."""
+        return self.stored.recipe
+
+    def read(self, split: str, array: str, rows: slice = slice(None)) -> NDArray[Any]:
+        """Rows of one array, such as `read("train", "image", slice(0, 64))`."""
+        names = [spec.name for spec in self.plan.splits]
+        if split not in names:
+            raise unknown_name("split", split, list(names))
+        return BACKENDS[self.plan.backend].read(self.root, self.plan, split, array, rows)
+
+    def column(self, split: str, name: str) -> NDArray[np.float64]:
+        """One column of `params` by its name."""
+        names = [column.name for column in self.plan.columns]
+        if name not in names:
+            raise unknown_name("column", name, names)
+        params = self.read(split, "params")
+        return np.asarray(params[:, names.index(name)], dtype=np.float64)
+
+
+def open_store(root: Path) -> Store:
+    """A store, if it is finished and whole by its books; the bytes themselves are `verify`'s business."""
+    if not (root / PLAN).is_file():
+        raise StoreMissingError(
+            f"there is no lensmill store at {root}",
+            expected=f"a folder with {PLAN}",
+            advice="check the path, or make one: lensmill simulate tiny --out tiny.zarr",
+        )
+    plan = read_json(root / PLAN, StorePlan)
+    if not (root / MARKER).is_file():
+        done = sum(1 for _ in (root / RECEIPTS).rglob("*.json"))
+        raise StoreUnfinishedError(
+            f"the store at {root} is unfinished: {done} of {shard_count(plan)} shards, no commit marker",
+            advice="run the `lensmill simulate` command that began it again; it makes only what is missing",
+        )
+    marker = read_json(root / MARKER, CommitMarker)
+    manifest = read_json(root / MANIFEST, Manifest)
+    stored = read_json(root / RECIPE, StoredRecipe)
+    if sha256_of((root / MANIFEST).read_bytes()) != marker.manifest_sha256:
+        raise _damaged(root, "manifest.json is not the one that the commit marker seals")
+    digests = {marker.recipe_digest, manifest.recipe_digest, plan.recipe_digest, stored.digest}
+    if len(digests) > 1 or manifest.plan_digest != plan.digest:
+        raise _damaged(root, "recipe, plan, manifest and marker do not belong together")
+    _check_sizes(root, manifest)
+    return Store(root, plan, stored, manifest)
+
+
+def _check_sizes(root: Path, manifest: Manifest) -> None:
+    for receipt in manifest.receipts:
+        for record in receipt.files:
+            path = root / record.path
+            size = path.stat().st_size if path.is_file() else None
+            if size != record.size:
+                found = "is missing" if size is None else f"has {size:,} bytes instead of {record.size:,}"
+                raise _damaged(root, f"shard {receipt.shard} of {receipt.split}: {record.path} {found}")
+
+
+def _damaged(root: Path, what: str) -> StoreDamagedError:
+    return StoreDamagedError(
+        f"the store at {root} is damaged: {what}",
+        advice="run the `lensmill simulate` command that made it again; it replaces only damaged shards",
+    )

@@ -1,0 +1,69 @@
+"""Every byte of a finished store against its receipts, every row against the specification."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import Field
+
+from schemas.frozen import Frozen
+from schemas.store import Receipt
+from storage import layout
+from storage.backend import Arrays
+from storage.commit import file_fault, shard_faults
+from storage.layout import Span
+from storage.reader import Store, open_store
+
+
+class Verification(Frozen):
+    """What `verify` found."""
+
+    store: str
+    recipe: str
+    digest: str
+    shards: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    faults: tuple[str, ...] = Field(description="one line each; empty when the store is sound")
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+
+def verify(root: Path, progress: Callable[[int], None] = lambda _: None) -> Verification:
+    """Read everything; all faults are reported, not the first."""
+    store = open_store(root)
+    receipts = store.manifest.receipts
+    faults = _missing_shards(store)
+    for done, receipt in enumerate(receipts, start=1):
+        faults += _shard_faults(store, receipt)
+        progress(done)
+    return Verification(
+        store=str(root),
+        recipe=store.plan.recipe_name,
+        digest=store.stored.digest,
+        shards=len(receipts),
+        rows=sum(receipt.rows for receipt in receipts),
+        bytes=sum(record.size for receipt in receipts for record in receipt.files),
+        faults=tuple(faults),
+    )
+
+
+def _missing_shards(store: Store) -> list[str]:
+    listed = {(receipt.split, receipt.shard) for receipt in store.manifest.receipts}
+    return [
+        f"{span}: not in the manifest"
+        for span in layout.spans(store.plan)
+        if (span.split, span.shard) not in listed
+    ]
+
+
+def _shard_faults(store: Store, receipt: Receipt) -> list[str]:
+    span = Span(receipt.split, receipt.shard, receipt.first_row, receipt.rows)
+    broken = [fault for record in receipt.files if (fault := file_fault(store.root, record))]
+    if broken:
+        return [f"{span}: {fault}" for fault in broken]
+    rows = slice(span.first_row, span.first_row + span.rows)
+    arrays: Arrays = {spec.name: store.read(span.split, spec.name, rows) for spec in store.plan.arrays}
+    return [f"{span}: {fault}" for fault in shard_faults(store.recipe, store.plan, span, arrays)]

@@ -1,0 +1,1 @@
+"""Training, evaluation and reports: the only place for torch."""
