@@ -31,11 +31,12 @@ class ColumnSpec(Frozen):
     lt: float | None = None
     le: float | None = None
     headline: bool = Field(default=False, description="shown beside an image in galleries")
+    turns: bool = Field(default=False, description="changes when the image is turned or mirrored")
 
     @property
     def quantity(self) -> Quantity:
         """Unit and bounds, as the recipe's field had them."""
-        return Quantity(self.unit, self.gt, self.ge, self.lt, self.le, self.headline)
+        return Quantity(self.unit, self.gt, self.ge, self.lt, self.le, self.headline, self.turns)
 
 
 def macro_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, AnyPrior, Quantity, str]]:
@@ -82,6 +83,7 @@ def _column(name: str, quantity: Quantity, description: str, labels: tuple[int, 
         lt=q.lt,
         le=q.le,
         headline=q.headline,
+        turns=q.turns,
     )
 
 

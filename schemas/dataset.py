@@ -1,7 +1,7 @@
 """A data-set recipe: what to simulate, how many, in which splits, from which seed."""
 
+import re
 from fractions import Fraction
-from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -22,11 +22,12 @@ SPLITS = ("train", "val", "test")
 def _exact_fraction(value: Any) -> Any:
     """Fractions as people write them: 0.8, "27/35". Through text, since 0.8 is no exact float."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    try:
-        return Fraction(value) if isinstance(value, str) else value
-    except (ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"{value!r} is no fraction; write 0.8 or 4/5") from error
+        value = f"{value:.9f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9}|/0*[1-9]\d{0,8})?", value):
+        raise ValueError(f"{value!r} is no share; write 0.8 or 4/5")
+    return Fraction(value)
 
 
 Share = Annotated[
@@ -126,6 +127,16 @@ class DatasetRecipe(Frozen):
     storage: StorageOptions = StorageOptions()
 
     @model_validator(mode="after")
+    def _convention_behind_the_lens(self) -> Self:
+        convention, farthest = self.deflection_convention, self.redshifts.z_lens.support[1]
+        if convention is not None and convention.z_source_convention <= farthest:
+            raise ValueError(
+                f"z_source_convention ({convention.z_source_convention:g}) must lie behind the farthest lens"
+                f" (z {farthest:g})"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _classes_differ(self) -> Self:
         for attribute in ("name", "label"):
             seen = [getattr(one, attribute) for one in self.classes]
@@ -141,14 +152,14 @@ class DatasetRecipe(Frozen):
             raise TypeError("the recipe still names a preset: simulate.instruments.resolve it first")
         return self.instrument
 
-    @cached_property
+    @property
     def physics_json(self) -> str:
         """Canonical JSON of what determines the images, and nothing else."""
         assert self.detector, "a digest is of numbers, not of preset names"
         beside = {"name", "family", "description", "engine", "storage"}
         return canonical_json(self.model_dump(mode="json", exclude=beside))
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """SHA-256 of the physics content: the identity of the data set."""
         return sha256_of(self.physics_json)

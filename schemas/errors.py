@@ -12,6 +12,9 @@
     │   ├── StoreUnfinishedError            no commit marker
     │   ├── StoreDamagedError               bytes differ from what was committed
     │   └── StoreBusyError                  another process is writing it
+    ├── RunError (RuntimeError)             a run folder cannot be used as asked
+    ├── DataError (ValueError)              data do not fit the experiment, the model or the run
+    ├── ResourceError (MemoryError)         this machine has too little memory for what was asked
     ├── WriteError (OSError)                a path cannot be written, or the disk is too small
     └── FlowError (RuntimeError)            shards or services failed after their retries
 
@@ -21,9 +24,12 @@ Workers send errors home through pickle, so each class can be rebuilt from its f
 
 __all__ = [
     "ColumnError",
+    "DataError",
     "FlowError",
     "LensmillError",
     "RecipeError",
+    "ResourceError",
+    "RunError",
     "StoreBusyError",
     "StoreConflictError",
     "StoreDamagedError",
@@ -91,6 +97,18 @@ class StoreDamagedError(StoreError):
 
 class StoreBusyError(StoreError):
     """Another process is writing the store."""
+
+
+class RunError(LensmillError, RuntimeError):
+    """A run folder cannot be used as asked."""
+
+
+class DataError(LensmillError, ValueError):
+    """Data do not fit the experiment, the model or the run."""
+
+
+class ResourceError(LensmillError, MemoryError):
+    """This machine has too little memory for what was asked."""
 
 
 class WriteError(LensmillError, OSError):

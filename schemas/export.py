@@ -5,9 +5,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from schemas.dataset import DatasetRecipe
+from schemas.experiment import ExperimentRecipe
+from schemas.reading import document_kind
 from schemas.registry import unknown_name
 
-DOCUMENTS: dict[str, type[BaseModel]] = {"dataset": DatasetRecipe}
+RECIPES: tuple[type[BaseModel], ...] = (DatasetRecipe, ExperimentRecipe)
+DOCUMENTS = {document_kind(model): model for model in RECIPES}
 
 
 def schema(document: str) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class ModelINoise(Frozen):
     """Noise as DeepLenseSim's Model I has it: shot noise twice, negative sky clipped, images in counts."""
 
     kind: Literal["model_i"] = "model_i"
-    exposure_time_s: Annotated[Prior, Quantity("s", gt=0, headline=True)] = Field(
+    exposure_time_s: Annotated[Prior, Quantity("s", gt=0, le=1e8, headline=True)] = Field(
         description="exposure time of the image"
     )
     background_rms: float = Field(ge=0, description="rms of the background, counts per second and pixel")

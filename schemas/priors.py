@@ -116,7 +116,8 @@ _Tagged = Annotated[AnyPrior, Field(discriminator="kind")]
 
 def _number_to_fixed(value: Any) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return {"kind": "fixed", "value": float(value)} if is_number else value
+    # adding zero makes -0.0 the 0.0 that it means
+    return {"kind": "fixed", "value": float(value) + 0.0} if is_number else value
 
 
 Prior = Annotated[_Tagged, BeforeValidator(_number_to_fixed, json_schema_input_type=float | _Tagged)]

@@ -15,7 +15,8 @@ class Quantity:
     """Annotates a number or a prior with its unit and the values that make sense.
 
     `gt`, `ge`, `lt` and `le` bound a number itself and the support of a prior.
-    `headline` marks what a gallery shows beside an image.
+    `headline` marks what a gallery shows beside an image, `turns` what changes when the image is turned
+    or mirrored.
     """
 
     unit: str
@@ -24,6 +25,7 @@ class Quantity:
     lt: float | None = None
     le: float | None = None
     headline: bool = False
+    turns: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
@@ -51,7 +53,8 @@ class Quantity:
         )
         if not inside:
             reach = f"{low:g}" if low == high else f"values from {low:g} to {high:g}"
-            raise ValueError(f"{reach} {self.unit}, but must be {self.bounds}")
+            unit = "" if self.unit == "1" else f" {self.unit}"
+            raise ValueError(f"{reach}{unit}, but must be {self.bounds}")
         return value
 
 

@@ -48,9 +48,10 @@ def read_recipe(path: Path, model: type[Model], overrides: Sequence[str] = ()) -
     """The model that a YAML file and `key=value` overrides describe."""
     try:
         content = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise RecipeError(
-            f"cannot read the recipe {path}: {error.strerror}", expected="a readable YAML file"
+            f"cannot read the recipe {path}: {reason}", expected="a readable YAML file"
         ) from error
     if len(content) > MOST_BYTES:
         raise RecipeError(f"{path} has {len(content):,} bytes", expected="a recipe below 4 MB")
@@ -78,8 +79,10 @@ def parse(text: str, source: str) -> Document:
             where=f"{source}{line}",
             advice="check indentation, colons and brackets around that line",
         ) from error
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:
         raise RecipeError(f"broken YAML: {error}", where=source) from error
+    except RecursionError as error:
+        raise RecipeError("the recipe is nested too deeply", where=source) from error
     if node is None:
         raise RecipeError("the recipe is empty", expected="a mapping of keys to values", where=source)
     document.value = _plain(node, (), document, [0])
@@ -116,10 +119,12 @@ def _scalar(node: ScalarNode, where: str) -> Any:
     text = node.value
     kind = str(node.tag).removeprefix(_TAG)
     if kind in ("str", "timestamp"):
-        return text
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise RecipeError("half of a surrogate pair is no text", where=where)
+        return str(text)
     if kind == "null":
         return None
-    if kind == "bool":
+    if kind == "bool" and text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
         if kind == "int":
@@ -136,9 +141,11 @@ def _integer(text: str) -> int:
     return int(digits, 0) if digits.lstrip("+-")[:2] in ("0x", "0o") else int(digits)
 
 
-def _number(text: str) -> float:
+def _number(text: str) -> float | int:
     # YAML writes .inf and .nan; both are refused later with the key's path
-    return float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+    value = float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+    # 1e4 samples are a count like any other
+    return int(value) if "." not in text and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _refused_tag(node: Node, where: str) -> RecipeError:
@@ -182,9 +189,9 @@ def _slot(target: Any, part: str, path: KeyPath, where: str) -> tuple[Any, KeyPa
         names = [item.get("name", "") if isinstance(item, dict) else "" for item in target]
         if part in names:
             return names.index(part), (*path, names.index(part))
-        if part.isdigit() and int(part) < len(target):
+        if part.isdecimal() and int(part) < len(target):
             return int(part), (*path, int(part))
-        known = ", ".join(name for name in names if name) or f"0 to {len(target) - 1}"
+        known = ", ".join(str(name) for name in names if name) or f"0 to {len(target) - 1}"
         raise RecipeError(
             f"{part!r} is not in the list {_dotted(path)}", expected=f"one of {known}", where=where
         )
@@ -205,8 +212,13 @@ def validate(document: Document, model: type[Model]) -> Model:
         noun = "fault" if len(faults) == 1 else "faults"
         raise RecipeError(
             f"{len(faults)} {noun} in the recipe {document.source}\n" + "\n".join(faults),
-            advice="`lensmill schema dataset` prints every key with its bounds",
+            advice=f"`lensmill schema {document_kind(model)}` prints every key with its bounds",
         ) from error
+
+
+def document_kind(model: type[BaseModel]) -> str:
+    """What `lensmill schema` calls a kind of recipe: `dataset` of DatasetRecipe."""
+    return model.__name__.removesuffix("Recipe").lower()
 
 
 def _as_json(value: Any, document: Document) -> str:
@@ -231,8 +243,10 @@ def _fault(error: dict[str, Any], document: Document, known: list[str]) -> str:
     path = _path_in_document(error["loc"], document.value, keep_last=names_a_key)
     message = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(path[-1]), known, n=1)
-        message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+        near = [key for key in difflib.get_close_matches(str(path[-1]), known, n=2) if key != path[-1]]
+        elsewhere = path[-1] in known
+        advice = " at this place" if elsewhere else f"; did you mean {near[0]!r}?" if near else ""
+        message = f"unknown key{advice}"
     elif error["type"] == "missing":
         message = "missing"
     elif not isinstance(error["input"], dict | list):
@@ -264,6 +278,7 @@ def _dotted(path: KeyPath, value: Any = None) -> str:
     words = []
     for part in path:
         item = value[part] if isinstance(value, list) and isinstance(part, int) else None
-        words.append(str(item.get("name", part) if isinstance(item, dict) else part))
+        name = item.get("name") if isinstance(item, dict) else None
+        words.append(name if isinstance(name, str) else str(part))
         value = item if item is not None else value.get(part) if isinstance(value, dict) else None
     return ".".join(words)

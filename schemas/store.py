@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from schemas.columns import ColumnSpec, columns_of
 from schemas.dataset import SPLITS, DatasetRecipe
-from schemas.frozen import Frozen, canonical_json, sha256_of
+from schemas.frozen import Frozen, sha256_of
 
 FORMAT_VERSION = 1
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -74,11 +74,6 @@ class StorePlan(Frozen):
         """The length of a split; 0 for one that the store does not have."""
         return next((spec.rows for spec in self.splits if spec.name == split), 0)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the plan: two shards belong together when theirs agree."""
-        return sha256_of(canonical_json(self.model_dump(mode="json")))
-
 
 class FileRecord(Frozen):
     """One file of a shard as it was written."""
@@ -93,7 +88,7 @@ class Receipt(Frozen):
     """The evidence that a shard was written whole: rows `[first_row, first_row + rows)` of a split."""
 
     recipe_digest: Digest
-    plan_digest: Digest
+    plan_digest: Digest = Field(description="SHA-256 of plan.json as it stands in the store")
     split: Split
     shard: int = Field(ge=0)
     first_row: int = Field(ge=0)
@@ -117,12 +112,13 @@ class StoredRecipe(Frozen):
 
 
 class Manifest(Frozen):
-    """All receipts of a finished store."""
+    """All receipts of a finished store, and the files that make it readable to others."""
 
     format_version: Literal[1] = 1
     recipe_digest: Digest
     plan_digest: Digest
     receipts: tuple[Receipt, ...]
+    metadata: tuple[FileRecord, ...] = Field(description="zarr.json and the like")
 
 
 class CommitMarker(Frozen):

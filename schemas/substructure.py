@@ -41,7 +41,7 @@ class VortexColumns(Frozen):
     vortex_half_length_arcsec: Annotated[float, Quantity("arcsec", gt=0)] = Field(
         description="half the length of the vortex"
     )
-    vortex_angle_rad: Annotated[float, Quantity("rad", ge=0, lt=6.283185307179587)] = Field(
+    vortex_angle_rad: Annotated[float, Quantity("rad", ge=0, lt=6.283185307179587, turns=True)] = Field(
         description="direction of the vortex, anticlockwise from the x axis"
     )
 

@@ -3,18 +3,29 @@
 Names are lenstronomy's. Every parameter is a prior; a bare number fixes it.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from schemas.frozen import Frozen
-from schemas.priors import Fixed, Prior
+from schemas.priors import AnyPrior, Fixed, Prior
 from schemas.quantity import Quantity
 
 ZERO = Fixed(value=0.0)
-ANGLE = Quantity("arcsec", ge=-10, le=10)
+MOST_ELLIPTIC = 0.95
+ANGLE = Quantity("arcsec", ge=-10, le=10, turns=True)
 # an axis ratio of about .05: beyond it neither profile is more than a line
-ELLIPTICITY = Quantity("1", ge=-0.9, le=0.9)
+ELLIPTICITY = Quantity("1", ge=-0.9, le=0.9, turns=True)
+
+
+def _check_ellipticity(e1: AnyPrior, e2: AnyPrior) -> None:
+    """lenstronomy silently rounds off what is flatter, and the columns would not be what was rendered."""
+    longest = math.hypot(*(max(abs(end) for end in prior.support) for prior in (e1, e2)))
+    if longest > MOST_ELLIPTIC:
+        raise ValueError(
+            f"sqrt(e1^2 + e2^2) can reach {longest:.3g}, but must stay below {MOST_ELLIPTIC}: cut the priors"
+        )
 
 
 class Redshifts(Frozen):
@@ -45,15 +56,20 @@ class SIE(Frozen):
     center_x: Annotated[Prior, ANGLE] = Field(default=ZERO, description="lens centre, to the right")
     center_y: Annotated[Prior, ANGLE] = Field(default=ZERO, description="lens centre, upwards")
 
+    @model_validator(mode="after")
+    def _not_too_flat(self) -> "SIE":
+        _check_ellipticity(self.e1, self.e2)
+        return self
+
 
 class Shear(Frozen):
     """External shear."""
 
     kind: Literal["SHEAR"] = "SHEAR"
-    gamma1: Annotated[Prior, Quantity("1", ge=-0.5, le=0.5)] = Field(
+    gamma1: Annotated[Prior, Quantity("1", ge=-0.5, le=0.5, turns=True)] = Field(
         default=ZERO, description="shear along the axes"
     )
-    gamma2: Annotated[Prior, Quantity("1", ge=-0.5, le=0.5)] = Field(
+    gamma2: Annotated[Prior, Quantity("1", ge=-0.5, le=0.5, turns=True)] = Field(
         default=ZERO, description="shear along the diagonals"
     )
 
@@ -65,7 +81,7 @@ class SersicEllipse(Frozen):
     magnitude: Annotated[Prior, Quantity("mag", ge=5, le=40, headline=True)] | None = Field(
         default=None, description="apparent magnitude before lensing"
     )
-    amp: Annotated[Prior, Quantity("e-/s/arcsec2", gt=0)] | None = Field(
+    amp: Annotated[Prior, Quantity("e-/s/arcsec2", gt=0, le=1e9)] | None = Field(
         default=None, description="surface brightness at R_sersic, instead of a magnitude"
     )
     R_sersic: Annotated[Prior, Quantity("arcsec", gt=0, le=10)] = Field(description="half-light radius")
@@ -76,9 +92,10 @@ class SersicEllipse(Frozen):
     center_y: Annotated[Prior, ANGLE] = Field(default=ZERO, description="centre, upwards")
 
     @model_validator(mode="after")
-    def _one_brightness(self) -> "SersicEllipse":
+    def _one_brightness_and_not_too_flat(self) -> "SersicEllipse":
         if (self.magnitude is None) == (self.amp is None):
             raise ValueError("give exactly one of magnitude and amp")
+        _check_ellipticity(self.e1, self.e2)
         return self
 
 

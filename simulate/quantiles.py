@@ -45,11 +45,15 @@ def _log_uniform(prior: LogUniform, uniform: Array) -> Array:
 
 @QUANTILES.register("power_law")
 def _power_law(prior: PowerLaw, uniform: Array) -> Array:
-    exponent = prior.slope + 1.0
-    if exponent == 0.0:
+    """x^k is uniform from low^k to high^k with k = slope + 1, written so that no k overflows."""
+    k = prior.slope + 1.0
+    if k == 0.0:
         return _log_uniform(LogUniform(low=prior.low, high=prior.high), uniform)
-    low, high = prior.low**exponent, prior.high**exponent
-    values = (low + (high - low) * uniform) ** (1.0 / exponent)
+    span = k * np.log(prior.high / prior.low)
+    if k > 0:
+        values = prior.high * np.exp(np.log1p((1.0 - uniform) * np.expm1(-span)) / k)
+    else:
+        values = prior.low * np.exp(np.log1p(uniform * np.expm1(span)) / k)
     return np.asarray(np.clip(values, prior.low, prior.high))
 
 

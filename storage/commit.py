@@ -146,9 +146,23 @@ def begin(root: Path, recipe: DatasetRecipe, plan: StorePlan) -> None:
     """Write recipe and plan, and sweep up what a killed writer left half-written. Needs `writing`."""
     for stray in root.rglob(f".*{TEMPORARY}"):
         stray.unlink(missing_ok=True)
-    if not (root / PLAN).is_file():
+    if not _holds_recipe(root, recipe):
+        unseal(root)
         write_whole(root / RECIPE, stored_recipe(recipe).to_json().encode())
+    if not (root / PLAN).is_file():
         write_whole(root / PLAN, plan.to_json().encode())
+
+
+def _holds_recipe(root: Path, recipe: DatasetRecipe) -> bool:
+    try:
+        return read_json(root / RECIPE, StoredRecipe).digest == recipe.digest
+    except StoreDamagedError:
+        return False
+
+
+def plan_digest(root: Path) -> str:
+    """SHA-256 of the plan as stored: newer code may spell the same plan differently."""
+    return sha256_of((root / PLAN).read_bytes())
 
 
 def stored_recipe(recipe: DatasetRecipe) -> StoredRecipe:
@@ -187,22 +201,27 @@ def write_shard(root: Path, recipe: DatasetRecipe, plan: StorePlan, span: Span, 
             where=str(root),
             advice="a prior reaches beyond what a column allows, or the simulator is wrong",
         )
-    records = []
-    for path, content in BACKENDS[plan.backend].shard_files(plan, span, arrays).items():
-        write_whole(root / path, content)
-        crc, sha = checksums(content)
-        records.append(FileRecord(path=path, size=len(content), crc32c=crc, sha256=sha))
+    files = BACKENDS[plan.backend].shard_files(plan, span, arrays)
     receipt = Receipt(
         recipe_digest=plan.recipe_digest,
-        plan_digest=plan.digest,
+        plan_digest=plan_digest(root),
         split=span.split,  # type: ignore[arg-type]
         shard=span.shard,
         first_row=span.first_row,
         rows=span.rows,
-        files=tuple(records),
+        files=_write_files(root, files),
     )
     write_whole(root / receipt_path(span), receipt.to_json().encode())
     return receipt
+
+
+def _write_files(root: Path, files: dict[str, bytes]) -> tuple[FileRecord, ...]:
+    records = []
+    for path, content in files.items():
+        write_whole(root / path, content)
+        crc, sha = checksums(content)
+        records.append(FileRecord(path=path, size=len(content), crc32c=crc, sha256=sha))
+    return tuple(records)
 
 
 def shard_faults(recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arrays) -> list[str]:
@@ -246,7 +265,7 @@ def valid_receipt(root: Path, plan: StorePlan, span: Span) -> Receipt | None:
         receipt = read_json(path, Receipt)
     except StoreDamagedError:
         return None
-    mine = (plan.recipe_digest, plan.digest, span.split, span.shard, span.first_row, span.rows)
+    mine = (plan.recipe_digest, plan_digest(root), span.split, span.shard, span.first_row, span.rows)
     theirs = (
         receipt.recipe_digest,
         receipt.plan_digest,
@@ -285,14 +304,28 @@ def unseal(root: Path) -> None:
 
 def seal(root: Path, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Receipt]) -> Manifest:
     """Write the metadata, the manifest and last the marker."""
-    for path, content in BACKENDS[plan.backend].metadata_files(plan, stored_recipe(recipe)).items():
-        write_whole(root / path, content)
-    manifest = Manifest(recipe_digest=recipe.digest, plan_digest=plan.digest, receipts=tuple(receipts))
+    manifest = Manifest(
+        recipe_digest=recipe.digest,
+        plan_digest=plan_digest(root),
+        receipts=tuple(receipts),
+        metadata=_write_files(root, BACKENDS[plan.backend].metadata_files(plan, stored_recipe(recipe))),
+    )
     text = manifest.to_json().encode()
     write_whole(root / MANIFEST, text)
     marker = CommitMarker(recipe_digest=recipe.digest, manifest_sha256=sha256_of(text))
     write_whole(root / MARKER, marker.to_json().encode())
     return manifest
+
+
+def is_sealed(root: Path) -> bool:
+    """Whether marker, manifest and metadata are there and fit together; the shards are not looked at."""
+    try:
+        marker, manifest = read_json(root / MARKER, CommitMarker), read_json(root / MANIFEST, Manifest)
+    except StoreDamagedError:
+        return False
+    sealed = sha256_of((root / MANIFEST).read_bytes()) == marker.manifest_sha256
+    belongs = manifest.plan_digest == plan_digest(root)
+    return sealed and belongs and not any(file_fault(root, one) for one in manifest.metadata)
 
 
 def read_json(path: Path, model: type[Model]) -> Model:

@@ -24,9 +24,15 @@ def show(root: Path, out: Path, split: str | None = None, columns: int = 6) -> P
     figure = Figure(figsize=(1.75 * columns + 0.6, 2.2 * len(store.plan.classes) + 0.5), layout="constrained")
     axes = figure.subplots(len(store.plan.classes), columns, squeeze=False)
     labels = store.read(split, "label", slice(0, LOOKED_THROUGH))
+    params = store.read(split, "params", slice(0, LOOKED_THROUGH))
     limits = _limits(store, split, labels)
     for row, one in zip(axes, store.plan.classes, strict=True):
-        _draw_class(row, store, split, one, np.flatnonzero(labels == one.label)[:columns], limits)
+        found = np.flatnonzero(labels == one.label)
+        captions = _captions(store, one, params[found])
+        _draw_class(row, store, split, list(zip(found, captions, strict=True))[:columns], limits)
+        row[0].text(
+            -0.08, 0.5, one.name, rotation=90, va="center", ha="right", fontsize=9, transform=row[0].transAxes
+        )
     side = store.plan.array("image").tail[-1] * store.recipe.detector.pixel_scale_arcsec
     figure.suptitle(
         f"{store.recipe.name} · {split} · {side:.1f} arcsec a side · asinh grey scale", fontsize=9
@@ -51,34 +57,26 @@ def _limits(store: Store, split: str, labels: NDArray[Any]) -> tuple[float, floa
 Limits = tuple[float, float, float]
 
 
-def _draw_class(
-    row: Any, store: Store, split: str, one: ClassSpec, found: NDArray[np.intp], limits: Limits
-) -> None:
+def _draw_class(row: Any, store: Store, split: str, found: list[tuple[np.intp, str]], limits: Limits) -> None:
     softening, black, white = limits
-    for position, axis in enumerate(row):
+    for axis in row:
         axis.set_axis_off()
-        if position >= len(found):
-            continue
-        at = int(found[position])
+    for axis, (at, caption) in zip(row, found, strict=False):
         image = store.read(split, "image", slice(at, at + 1))[0, 0]
         stretched = np.arcsinh(image / softening)
         axis.imshow(stretched, cmap="gray", origin="lower", vmin=black, vmax=white, interpolation="nearest")
-        params = store.read(split, "params", slice(at, at + 1))[0]
-        axis.set_title(_caption(store, one, params), fontsize=6)
-    row[0].text(
-        -0.08, 0.5, one.name, rotation=90, va="center", ha="right", fontsize=9, transform=row[0].transAxes
-    )
+        axis.set_title(caption, fontsize=6)
 
 
-def _caption(store: Store, one: ClassSpec, params: NDArray[Any]) -> str:
-    """Headline parameters that differ between samples; the class's own first."""
+def _captions(store: Store, one: ClassSpec, params: NDArray[Any]) -> list[str]:
+    """Headline parameters that differ between samples, the class's own first."""
     told = [
-        (column, value)
-        for column, value in zip(store.plan.columns, params, strict=True)
-        if column.headline and one.label in column.labels
+        (len(column.labels), position, column)
+        for position, column in enumerate(store.plan.columns)
+        if column.headline and one.label in column.labels and np.ptp(params[:, position]) > 0
     ]
-    own_first = sorted(told, key=lambda item: len(item[0].labels))
-    return "\n".join(_labelled(column, float(value)) for column, value in own_first[:3])
+    chosen = sorted(told)[:3]
+    return ["\n".join(_labelled(column, float(row[at])) for _, at, column in chosen) for row in params]
 
 
 def _labelled(column: ColumnSpec, value: float) -> str:

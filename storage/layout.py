@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from schemas.dataset import SPLITS, DatasetRecipe, Splits
 from schemas.errors import RecipeError
-from schemas.store import StorePlan
+from schemas.store import ArraySpec, StorePlan
 
 Ids = NDArray[np.int64]
 SHARD_BYTES = 64 << 20
@@ -126,12 +126,16 @@ def shard_count(plan: StorePlan) -> int:
     return sum(-(-split.rows // plan.shard_rows) for split in plan.splits)
 
 
-def row_bytes(plan: StorePlan) -> int:
-    """Bytes of one row over all arrays."""
-    return sum(math.prod(spec.tail) * np.dtype(spec.dtype).itemsize for spec in plan.arrays)
+def _row_bytes(spec: ArraySpec) -> int:
+    return math.prod(spec.tail) * np.dtype(spec.dtype).itemsize
 
 
 def store_bytes(plan: StorePlan) -> int:
     """Bytes of the whole store, a hundredth added for indices, checksums and receipts."""
-    rows = sum(split.rows for split in plan.splits)
-    return int(rows * row_bytes(plan) * 1.01) + 16_384 * (shard_count(plan) + 1)
+    image_bytes = _row_bytes(plan.array("image"))
+    chunk = chunk_rows(image_bytes, plan.shard_rows)
+    # a chunk is written whole: images come in inner chunks, the small arrays in whole shards
+    image_rows = sum(-(-split.rows // chunk) * chunk for split in plan.splits)
+    small = sum(_row_bytes(spec) for spec in plan.arrays if spec.name != "image")
+    arrays = image_rows * image_bytes + shard_count(plan) * plan.shard_rows * small
+    return int(arrays * 1.01) + 16_384 * (shard_count(plan) + 1)

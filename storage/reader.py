@@ -17,7 +17,7 @@ from schemas.frozen import sha256_of
 from schemas.registry import unknown_name
 from schemas.store import CommitMarker, Manifest, StoredRecipe, StorePlan
 from storage.backend import BACKENDS
-from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, read_json
+from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, plan_digest, read_json
 from storage.layout import shard_count
 
 
@@ -72,24 +72,24 @@ def open_store(root: Path) -> Store:
     if sha256_of((root / MANIFEST).read_bytes()) != marker.manifest_sha256:
         raise _damaged(root, "manifest.json is not the one that the commit marker seals")
     digests = {marker.recipe_digest, manifest.recipe_digest, plan.recipe_digest, stored.digest}
-    if len(digests) > 1 or manifest.plan_digest != plan.digest:
+    if len(digests) > 1 or manifest.plan_digest != plan_digest(root):
         raise _damaged(root, "recipe, plan, manifest and marker do not belong together")
     _check_sizes(root, manifest)
     return Store(root, plan, stored, manifest)
 
 
 def _check_sizes(root: Path, manifest: Manifest) -> None:
-    for receipt in manifest.receipts:
-        for record in receipt.files:
-            path = root / record.path
-            size = path.stat().st_size if path.is_file() else None
-            if size != record.size:
-                found = "is missing" if size is None else f"has {size:,} bytes instead of {record.size:,}"
-                raise _damaged(root, f"shard {receipt.shard} of {receipt.split}: {record.path} {found}")
+    owned = [(f"shard {one.shard} of {one.split}: ", file) for one in manifest.receipts for file in one.files]
+    for owner, record in [*owned, *(("", file) for file in manifest.metadata)]:
+        path = root / record.path
+        size = path.stat().st_size if path.is_file() else None
+        if size != record.size:
+            found = "is missing" if size is None else f"has {size:,} bytes instead of {record.size:,}"
+            raise _damaged(root, f"{owner}{record.path} {found}")
 
 
 def _damaged(root: Path, what: str) -> StoreDamagedError:
     return StoreDamagedError(
         f"the store at {root} is damaged: {what}",
-        advice="run the `lensmill simulate` command that made it again; it replaces only damaged shards",
+        advice="run the `lensmill simulate` command that made it again; it replaces only what is damaged",
     )

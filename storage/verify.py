@@ -5,11 +5,12 @@ from pathlib import Path
 
 from pydantic import Field
 
+from schemas.errors import StoreDamagedError
 from schemas.frozen import Frozen
 from schemas.store import Receipt
 from storage import layout
 from storage.backend import Arrays
-from storage.commit import file_fault, shard_faults
+from storage.commit import file_fault, read_json, receipt_path, shard_faults
 from storage.layout import Span
 from storage.reader import Store, open_store
 
@@ -35,7 +36,7 @@ def verify(root: Path, progress: Callable[[int], None] = lambda _: None) -> Veri
     """Read everything; all faults are reported, not the first."""
     store = open_store(root)
     receipts = store.manifest.receipts
-    faults = _missing_shards(store)
+    faults = _missing_shards(store) + _book_faults(store)
     for done, receipt in enumerate(receipts, start=1):
         faults += _shard_faults(store, receipt)
         progress(done)
@@ -59,11 +60,28 @@ def _missing_shards(store: Store) -> list[str]:
     ]
 
 
+def _book_faults(store: Store) -> list[str]:
+    """Metadata and receipts as the manifest has them."""
+    faults = [fault for record in store.manifest.metadata if (fault := file_fault(store.root, record))]
+    for receipt in store.manifest.receipts:
+        span = Span(receipt.split, receipt.shard, receipt.first_row, receipt.rows)
+        path = receipt_path(span)
+        try:
+            if read_json(store.root / path, Receipt) != receipt:
+                faults.append(f"{span}: {path} is not the receipt that the manifest lists")
+        except StoreDamagedError:
+            faults.append(f"{span}: {path} is missing or unreadable")
+    return faults
+
+
 def _shard_faults(store: Store, receipt: Receipt) -> list[str]:
     span = Span(receipt.split, receipt.shard, receipt.first_row, receipt.rows)
     broken = [fault for record in receipt.files if (fault := file_fault(store.root, record))]
     if broken:
         return [f"{span}: {fault}" for fault in broken]
     rows = slice(span.first_row, span.first_row + span.rows)
-    arrays: Arrays = {spec.name: store.read(span.split, spec.name, rows) for spec in store.plan.arrays}
+    try:
+        arrays: Arrays = {spec.name: store.read(span.split, spec.name, rows) for spec in store.plan.arrays}
+    except StoreDamagedError as error:
+        return [f"{span}: {error.found}"]
     return [f"{span}: {fault}" for fault in shard_faults(store.recipe, store.plan, span, arrays)]

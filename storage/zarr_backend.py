@@ -18,6 +18,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
+from schemas.errors import StoreDamagedError
 from schemas.store import ArraySpec, StoredRecipe, StorePlan
 from storage.backend import BACKENDS, Arrays
 from storage.layout import Span, chunk_rows
@@ -56,8 +57,14 @@ class ZarrBackend:
     def read(self, root: Path, plan: StorePlan, split: str, array: str, rows: slice) -> NDArray[Any]:
         """Rows through zarr-python, which checks every chunk it reads against its crc32c."""
         spec = plan.array(array)
-        group = zarr.open_group(root, mode="r")
-        return np.asarray(group[f"{split}/{array}"][rows], dtype=spec.dtype)  # type: ignore[index]
+        try:
+            group = zarr.open_group(root, mode="r")
+            return np.asarray(group[f"{split}/{array}"][rows], dtype=spec.dtype)  # type: ignore[index]
+        except (ValueError, KeyError, OSError) as error:
+            raise StoreDamagedError(
+                f"{split}/{array} of {root} cannot be read: {error}",
+                advice="find what is damaged: lensmill verify STORE; mend it with the command that made it",
+            ) from error
 
 
 BACKENDS.register("zarr")(ZarrBackend())

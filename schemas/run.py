@@ -1,0 +1,152 @@
+"""What a run folder holds beside its weights, and what a report says. All of it is plain JSON."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from schemas.columns import ColumnSpec
+from schemas.experiment import ExperimentRecipe, Target
+from schemas.frozen import Frozen
+from schemas.store import ClassSpec, Digest
+
+
+class FittedStretch(Frozen):
+    """The stretch as fitted on the training images: (asinh(x / softening) - mean) / spread."""
+
+    kind: Literal["asinh"] = "asinh"
+    softening: float = Field(gt=0, description="in the unit of the images")
+    mean: float
+    spread: float = Field(gt=0)
+
+
+class ClassifierHead(Frozen):
+    """What the outputs of a classifier mean."""
+
+    kind: Literal["classification"] = "classification"
+    classes: tuple[ClassSpec, ...] = Field(min_length=2, description="one output each, in this order")
+
+
+class FittedTarget(Frozen):
+    """A target with its standardisation: output = (transform(value) - mean) / spread."""
+
+    target: Target
+    unit: str
+    mean: float
+    spread: float = Field(gt=0)
+
+
+class RegressorHead(Frozen):
+    """What the outputs of a regressor mean."""
+
+    kind: Literal["regression"] = "regression"
+    targets: tuple[FittedTarget, ...] = Field(min_length=1)
+    labels: tuple[int, ...] = Field(description="classes that all targets apply to")
+
+
+Head = Annotated[ClassifierHead | RegressorHead, Field(discriminator="kind")]
+
+
+class TrainingData(Frozen):
+    """Where the training samples came from. They themselves are in samples.parquet by (seed, index)."""
+
+    store: str = Field(description="path, as it was given")
+    recipe_name: str
+    recipe_digest: Digest
+    seed: int
+    image_shape: tuple[int, int, int] = Field(description="channels, y, x")
+    pixel_scale_arcsec: float
+    classes: tuple[ClassSpec, ...]
+    columns: tuple[ColumnSpec, ...]
+    train_samples: int
+    val_samples: int
+
+
+class RunRecord(Frozen):
+    """Written last: a folder without it is no finished run."""
+
+    format_version: Literal[1] = 1
+    experiment: ExperimentRecipe
+    experiment_digest: Digest
+    data: TrainingData
+    head: Head
+    stretch: FittedStretch
+    parameters: int = Field(description="trainable numbers of the model")
+    epochs: int = Field(description="passes done; fewer than asked for after an early stop")
+    best_epoch: int = Field(description="the epoch whose weights were kept")
+    val_loss: float | None
+    train_seconds: float
+    device: str
+    versions: dict[str, str]
+    weights_sha256: Digest
+
+
+class Interval(Frozen):
+    """A number with its 95% bootstrap interval over samples."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ClassificationMetrics(Frozen):
+    """How well classes are told apart. AUCs are areas under ROC curves, one class against the rest."""
+
+    kind: Literal["classification"] = "classification"
+    accuracy: Interval
+    auc_macro: Interval
+    auc_micro: float
+    auc: dict[str, float] = Field(description="by class")
+    confusion: tuple[tuple[int, ...], ...] = Field(description="row: true class, column: predicted class")
+    constant_accuracy: float = Field(description="always the most frequent class of the training samples")
+
+
+class TargetMetrics(Frozen):
+    """How well one number is predicted, in the unit of the learned quantity."""
+
+    target: str
+    unit: str
+    mae: Interval
+    rmse: float
+    r2: float
+    percentage_error: float = Field(
+        description="median of |predicted - true| / |true| of the physical value, %"
+    )
+    constant_mae: Interval = Field(description="MAE of always predicting the mean of the training samples")
+    mae_gain: Interval = Field(description="constant MAE minus MAE, paired")
+
+
+class RegressionMetrics(Frozen):
+    """How well numbers are predicted."""
+
+    kind: Literal["regression"] = "regression"
+    targets: tuple[TargetMetrics, ...]
+
+
+Metrics = Annotated[ClassificationMetrics | RegressionMetrics, Field(discriminator="kind")]
+
+
+class Report(Frozen):
+    """What an evaluation says."""
+
+    format_version: Literal[1] = 1
+    run: str
+    experiment: str
+    model: str
+    experiment_digest: Digest
+    store: str
+    store_recipe: str
+    store_digest: Digest
+    same_recipe: bool = Field(description="whether the data are of the recipe that the model was trained on")
+    split: str
+    samples: int
+    headline: str
+    metrics: Metrics
+    ms_per_image: float = Field(description="prediction time on this device, stretch included")
+    device: str
+    parameters: int
+    versions: dict[str, str]
+    warnings: tuple[str, ...] = ()
+
+    def numbers(self) -> dict[str, Any]:
+        """The report as plain values, for artifacts and loggers."""
+        return self.model_dump(mode="json")

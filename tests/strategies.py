@@ -1,0 +1,125 @@
+"""Hypothesis strategies: priors and recipes, as the documents that people would write."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+Document = dict[str, Any]
+
+
+def _numbers(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_nan=False, allow_infinity=False)
+
+
+def _intervals(low: float, high: float) -> st.SearchStrategy[Document]:
+    ends = st.tuples(_numbers(low, high), _numbers(low, high)).map(sorted)
+    return ends.filter(lambda pair: pair[0] < pair[1]).map(lambda pair: {"low": pair[0], "high": pair[1]})
+
+
+def _normals(low: float, high: float) -> st.SearchStrategy[Document]:
+    # the mean inside the cut, so that the cut leaves something
+    return _intervals(low, high).flatmap(
+        lambda cut: st.fixed_dictionaries(
+            {
+                "kind": st.just("normal"),
+                "mean": _numbers(cut["low"], cut["high"]),
+                "sigma": _numbers(1e-3, 1e3),
+                **{name: st.just(end) for name, end in cut.items()},
+            }
+        )
+    )
+
+
+@st.composite
+def _choices(draw: st.DrawFn, low: float, high: float) -> Document:
+    values = draw(st.lists(_numbers(low, high), min_size=1, max_size=4))
+    weights = st.lists(_numbers(0.01, 10), min_size=len(values), max_size=len(values))
+    return {"kind": "choice", "values": values, "weights": draw(st.none() | weights)}
+
+
+def priors(low: float, high: float) -> st.SearchStrategy[Document]:
+    """A prior of any kind with its support in [low, high]."""
+    kinds = [
+        _numbers(low, high).map(lambda value: {"kind": "fixed", "value": value}),
+        _intervals(low, high).map(lambda ends: {"kind": "uniform", **ends}),
+        _normals(low, high),
+        _choices(low, high),
+    ]
+    if low > 0:
+        slopes = st.sampled_from([-4.0, -1.9, -1.0, -0.9, 0.0, 2.0])
+        kinds += [
+            _intervals(low, high).map(lambda ends: {"kind": "log_uniform", **ends}),
+            st.builds(
+                lambda ends, slope: {"kind": "power_law", "slope": slope, **ends},
+                _intervals(low, high),
+                slopes,
+            ),
+        ]
+    return st.one_of(kinds)
+
+
+def _substructures() -> st.SearchStrategy[Document]:
+    subhalos = {
+        "kind": st.just("subhalos"),
+        "count": st.integers(1, 30),
+        "mass_msun": priors(1e6, 1e10),
+        "radius_arcsec": priors(0, 3),
+    }
+    vortex = {
+        "kind": st.just("vortex"),
+        "points": st.integers(2, 100),
+        "mass_msun": priors(1e8, 1e11),
+        "axion_mass_ev": priors(1e-24, 1e-22),
+        "half_length_at_1e22_arcsec": _numbers(0.001, 10),
+    }
+    return st.one_of(
+        st.just({"kind": "none"}), st.fixed_dictionaries(subhalos), st.fixed_dictionaries(vortex)
+    )
+
+
+def _instruments() -> st.SearchStrategy[Document]:
+    psf = st.just({"kind": "none"}) | st.fixed_dictionaries(
+        {"kind": st.just("gaussian"), "fwhm_arcsec": _numbers(0.05, 1), "truncate": _numbers(1, 6)}
+    )
+    return st.fixed_dictionaries(
+        {
+            "kind": st.just("detector"),
+            "num_pix": st.integers(8, 64),
+            "pixel_scale_arcsec": _numbers(0.01, 1),
+            "psf": psf,
+            "supersampling": st.integers(1, 5),
+        },
+        optional={"exposure_time_s": _numbers(1, 1e5), "read_noise_e": _numbers(0, 10)},
+    )
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> Document:
+    """A whole data-set recipe that is valid."""
+    train = draw(st.integers(0, 10))
+    brightness = st.fixed_dictionaries({"magnitude": priors(15, 25)}) | st.fixed_dictionaries(
+        {"amp": priors(0.1, 100)}
+    )
+    names = {0: "no_sub", 1: "cdm", 2: "vortex", 7: "another"}
+    labels = draw(st.lists(st.sampled_from(sorted(names)), min_size=1, unique=True))
+    return {
+        "name": "drawn",
+        "family": draw(st.sampled_from(["survey", "replica"])),
+        "description": draw(st.text(max_size=10)),
+        "seed": draw(st.integers(0, 2**53 - 1)),
+        "samples_per_class": draw(st.integers(1, 10**12)),
+        "splits": {"train": f"{train}/10", "test": f"{10 - train}/10"},
+        "redshifts": {"z_lens": draw(priors(0.1, 0.9)), "z_source": draw(priors(1.0, 3.0))},
+        "main_lens": {"theta_E": draw(priors(0.1, 3)), "e1": draw(priors(-0.3, 0.3))},
+        "shear": {"gamma1": draw(priors(-0.1, 0.1))},
+        "source": {
+            **draw(brightness),
+            "R_sersic": draw(priors(0.05, 1)),
+            "n_sersic": draw(priors(0.5, 4)),
+        },
+        "instrument": draw(_instruments()),
+        "image_factor": draw(_numbers(0.1, 10)),
+        "classes": [
+            {"name": names[label], "label": label, "substructure": draw(_substructures())} for label in labels
+        ],
+    }
