@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from schemas.dataset import DatasetRecipe
+from schemas.experiment import ExperimentRecipe
 from schemas.reading import read_recipe
 from schemas.registry import unknown_name
 from simulate.instruments import resolve
@@ -21,9 +22,11 @@ class RecipeCard:
     description: str
 
 
-def shipped() -> dict[str, Path]:
-    """Shipped recipes by name."""
+def shipped(kind: str = "recipe") -> dict[str, Path]:
+    """Shipped recipes or experiments by name."""
     folder = Path(str(resources.files("flows") / "recipes"))
+    if kind == "experiment":
+        folder /= "experiments"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
@@ -38,12 +41,20 @@ def recipes() -> list[RecipeCard]:
 
 def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> DatasetRecipe:
     """The recipe of a shipped name or a YAML file, with its instrument by numbers."""
-    path = Path(recipe)
-    if path.suffix not in (".yaml", ".yml") and path.name == recipe:
-        known = shipped()
-        if recipe not in known:
-            raise unknown_name(
-                "recipe", recipe, known, advice="name a shipped recipe, or give the path of a .yaml file"
-            )
-        path = known[recipe]
-    return resolve(read_recipe(path, DatasetRecipe, overrides))
+    return resolve(read_recipe(_path(recipe, "recipe"), DatasetRecipe, overrides))
+
+
+def load_experiment(experiment: str, overrides: Sequence[str] = ()) -> ExperimentRecipe:
+    """The experiment of a shipped name or a YAML file."""
+    return read_recipe(_path(experiment, "experiment"), ExperimentRecipe, overrides)
+
+
+def _path(name: str, kind: str) -> Path:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.name != name:
+        return path
+    known = shipped(kind)
+    if name not in known:
+        advice = f"name a shipped {kind}, or give the path of a .yaml file"
+        raise unknown_name(kind, name, known, advice)
+    return known[name]

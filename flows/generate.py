@@ -96,7 +96,7 @@ def simulate_flow(
             _make(order, missing, workers or usable_cores(), quiet)
             seconds = time.perf_counter() - started
             receipts |= _check(order, missing)
-        if missing or not (order.root / commit.MARKER).is_file():
+        if missing or not commit.is_sealed(order.root):
             commit.seal(order.root, order.recipe, order.plan, [receipts[s] for s in layout.spans(order.plan)])
         open_store(order.root)
     made = row_count(missing)

@@ -68,8 +68,7 @@ def _private_home() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _server(home: Path) -> Iterator[str]:
-    port = _free_port()
-    address = f"http://127.0.0.1:{port}/api"
+    address = f"http://127.0.0.1:{free_port()}/api"
     log = home / "server.log"
     environment = {
         **os.environ,
@@ -78,26 +77,36 @@ def _server(home: Path) -> Iterator[str]:
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_UI_ENABLED": "false",
     }
-    prefect = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    guarded = [sys.executable, "-m", "flows.guarded", str(os.getpid()), *prefect]
+    guarded = [sys.executable, "-m", "flows.guarded", str(os.getpid()), *prefect_server_command(address)]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
             guarded, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        _wait_until_healthy(process, address, log)
+        wait_until_healthy(process, address, log)
         yield address
     finally:
-        _stop(process)
+        stop(process)
 
 
-def _free_port() -> int:
+def free_port(wanted: int = 0) -> int:
+    """A free loopback port: the wanted one if it is free, else any."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_until_healthy(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+def prefect_server_command(address: str) -> list[str]:
+    """The command of a server that listens at an address of loopback."""
+    port = address.removesuffix("/api").rpartition(":")[2]
+    return [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+
+
+def wait_until_healthy(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    """Until the API answers; a server that ends or stays silent is an error that names its log."""
     deadline = time.monotonic() + STARTUP_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError, urllib.error.URLError):
@@ -112,7 +121,8 @@ def _wait_until_healthy(process: "subprocess.Popen[bytes]", address: str, log: P
     )
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Ask a process to end, and make it after a while."""
     process.terminate()
     try:
         process.wait(timeout=15)

@@ -1,0 +1,44 @@
+"""The evaluation flow: a run and a store in, a report out."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from schemas.run import ClassificationMetrics, Report
+
+
+@flow(name="evaluate", validate_parameters=True)
+def evaluate_flow(run: str, data: str, split: str = "test") -> Report:
+    """Measure a run on a split and show the numbers in Prefect's page."""
+    from train.evaluate import evaluate, report_folder
+
+    report = evaluate(Path(run), Path(data), split)
+    page = report_folder(Path(run), report) / "report.html"
+    about = f"{report.experiment} on {report.store_recipe}, {report.split}"
+    create_table_artifact(table=metric_rows(report), key="metrics", description=about)
+    create_markdown_artifact(
+        markdown=f"## {about}\n\n**{report.headline}**\n\n{report.samples:,} samples, report: `{page}`\n",
+        key="report",
+        description=about,
+    )
+    return report
+
+
+def metric_rows(report: Report) -> list[dict[str, Any]]:
+    """The numbers of a report, one row each, the constant predictor's beside them."""
+    metrics = report.metrics
+    if isinstance(metrics, ClassificationMetrics):
+        rows = [("accuracy", metrics.accuracy.value, metrics.constant_accuracy)]
+        rows += [(f"AUC {name}", value, 0.5) for name, value in metrics.auc.items()]
+        rows += [("AUC macro", metrics.auc_macro.value, 0.5), ("AUC micro", metrics.auc_micro, 0.5)]
+    else:
+        rows = [
+            (f"MAE {one.target} [{one.unit}]", one.mae.value, one.constant_mae.value)
+            for one in metrics.targets
+        ]
+    return [
+        {"metric": name, "value": f"{value:.4g}", "constant": f"{constant:.4g}"}
+        for name, value, constant in rows
+    ]

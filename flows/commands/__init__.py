@@ -1,0 +1,1 @@
+"""Subcommands, each a thin call of one public function."""

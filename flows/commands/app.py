@@ -1,0 +1,40 @@
+"""The application that subcommands register with, and what they share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from flows.server import set_private_environment
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+    help="From a recipe for simulated strong-lens images to a trained, honestly measured model.",
+)
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a finished store.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished training run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; one per core by default.")]
+ShardSize = Annotated[
+    int | None, typer.Option(min=1, help="Images per shard, a power of two; 64 MiB by default.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; may be repeated."),
+]
+FAILED = 1
+out = Console()
+err = Console(stderr=True)
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log.")] = False,
+) -> None:
+    set_private_environment(verbose)

@@ -1,0 +1,148 @@
+"""Commands about data sets: simulate, info, verify, show, recipes, schema."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from flows.commands.app import FAILED, AsJson, Overrides, Quiet, ShardSize, StorePath, Workers, app, err, out
+
+
+@app.command("simulate")
+def simulate_command(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name or a YAML file.")],
+    store: Annotated[Path, typer.Option("--out", help="Where the store is to be.")],
+    workers: Workers = None,
+    shard_size: ShardSize = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate a data set; run it again to complete or repair it.
+
+    Example: `lensmill simulate model_ii --out model_ii.zarr --workers 4 --set samples_per_class=2000`
+    """
+    from flows.generate import generate
+
+    made = generate(recipe, store, workers, shard_size, overrides or [], quiet)
+    if made.made:
+        pace = f"{made.seconds:.1f} s ({made.images_per_s:,.0f} images/s)"
+        out.print(f"{made.made} of {made.shards} shards made in {pace}")
+    else:
+        out.print(f"nothing to do: all {made.shards} shards are there and whole")
+    out.print(
+        f"{made.store}: {made.rows:,} images of {made.recipe}, digest {made.digest[:12]}", soft_wrap=True
+    )
+
+
+@app.command("info")
+def info_command(store: StorePath, as_json: AsJson = False) -> None:
+    """Show what a store holds: recipe, digest, splits, classes, columns, provenance.
+
+    Example: `lensmill info model_ii.zarr`
+    """
+    from storage.info import info
+
+    found = info(store)
+    if as_json:
+        out.print_json(found.model_dump_json())
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    shape = " x ".join(map(str, found.image_shape))
+    versions = ", ".join(f"{name} {number}" for name, number in found.provenance.versions.items())
+    for key, value in (
+        ("recipe", f"{found.recipe} ({found.family}), seed {found.seed}"),
+        ("purpose", found.description.split("\n")[0]),
+        ("digest", found.digest),
+        ("images", f"{shape}, {found.profile}, {found.pixel_scale_arcsec:g} arcsec a pixel"),
+        ("splits", ", ".join(f"{split.name} {split.rows:,}" for split in found.splits)),
+        ("classes", ", ".join(f"{one.label} {one.name}" for one in found.classes)),
+        (
+            "shards",
+            f"{found.shards} of {found.shard_rows} images, {found.bytes / 1e6:,.1f} MB, {found.backend}",
+        ),
+        ("made by", f"engine {found.provenance.engine}; {versions}"),
+    ):
+        table.add_row(key, escape(value))
+    out.print(table)
+    columns = Table("column", "unit", "bounds", "classes", "meaning", title="params")
+    for column in found.columns:
+        labels = "all" if len(column.labels) == len(found.classes) else ", ".join(map(str, column.labels))
+        columns.add_row(column.name, column.unit, column.quantity.bounds, labels, column.description)
+    out.print(columns)
+
+
+@app.command("verify")
+def verify_command(store: StorePath, as_json: AsJson = False) -> None:
+    """Check every byte of a store against its receipts and every row against the specification.
+
+    Exit code 1 and one line per fault when anything is wrong. Example: `lensmill verify model_ii.zarr`
+    """
+    from flows.progress import progress_bar
+    from storage.info import info
+    from storage.verify import verify
+
+    with progress_bar("verifying", info(store).shards, "shards", quiet=as_json) as report:
+        found = verify(store, report)
+    if as_json:
+        out.print_json(found.model_dump_json())
+    elif found.sound:
+        size = f"{found.rows:,} rows, {found.shards} shards, {found.bytes / 1e6:,.1f} MB"
+        out.print(f"{found.store} is sound: {size}, digest {found.digest[:12]}", soft_wrap=True)
+    else:
+        count = f"{len(found.faults)} fault{'s' if len(found.faults) > 1 else ''}"
+        err.print(f"[bold red]error:[/] {count} in {escape(found.store)}", soft_wrap=True)
+        for fault in found.faults:
+            err.print(f"  - {escape(fault)}", soft_wrap=True)
+        advice = "run the `lensmill simulate` command that made it; it replaces only what is damaged"
+        err.print(f"  to do:    {advice}", soft_wrap=True)
+    if not found.sound:
+        raise typer.Exit(FAILED)
+
+
+@app.command("show")
+def show_command(
+    store: StorePath,
+    picture: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("gallery.png"),
+    split: Annotated[str | None, typer.Option(help="train, val or test; the first by default.")] = None,
+    columns: Annotated[int, typer.Option(min=1, max=24, help="Images per class.")] = 6,
+) -> None:
+    """Draw a gallery: a row of images per class, with the parameters that matter.
+
+    Example: `lensmill show model_ii.zarr --out gallery.png`
+    """
+    from storage.gallery import show
+
+    out.print(f"wrote {show(store, picture, split, columns)}", soft_wrap=True)
+
+
+@app.command("recipes")
+def recipes_command() -> None:
+    """List the recipes that come with lensmill.
+
+    Example: `lensmill recipes`
+    """
+    from flows.catalogue import recipes
+
+    table = Table("recipe", "family", "images", "purpose")
+    for card in recipes():
+        table.add_row(card.name, card.family, f"{card.images:,}", escape(card.description.split("\n")[0]))
+    out.print(table)
+
+
+@app.command("schema")
+def schema_command(
+    document: Annotated[
+        str, typer.Argument(metavar="KIND", help="The kind of recipe: dataset or experiment.")
+    ],
+) -> None:
+    """Print the JSON Schema of a kind of recipe, for editors and for reading.
+
+    Example: `lensmill schema dataset > dataset.schema.json`
+    """
+    from schemas.export import schema
+
+    sys.stdout.write(json.dumps(schema(document), indent=2) + "\n")

@@ -1,0 +1,152 @@
+"""Commands about models: train, evaluate, predict, run, models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from flows.commands.app import AsJson, Overrides, Quiet, RunPath, ShardSize, Workers, app, out
+
+Data = Annotated[Path | None, typer.Option("--data", metavar="STORE", help="Folder of a finished store.")]
+Split = Annotated[str, typer.Option(help="train, val or test.")]
+
+
+@app.command("train")
+def train_command(
+    experiment: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", help="A shipped experiment's name or a YAML file.")
+    ],
+    run: Annotated[Path, typer.Option("--out", metavar="RUN", help="Where the run folder is to be.")],
+    data: Data = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model on a store and keep its best weights in a run folder.
+
+    Example: `lensmill train classify_tiny --data tiny.zarr --out runs/classify_tiny`
+    """
+    from flows.fitting import fit_experiment
+
+    record = fit_experiment(experiment, data, run, overrides or [], quiet)
+    loss = "" if record.val_loss is None else f", validation loss {record.val_loss:.4f}"
+    out.print(
+        f"{record.experiment.model.name} ({record.parameters:,} parameters) trained on"
+        f" {record.data.train_samples:,} images in {record.train_seconds:.0f} s:"
+        f" best epoch {record.best_epoch} of {record.epochs}{loss}",
+        soft_wrap=True,
+    )
+    out.print(f"{run}; measure it: lensmill evaluate {run} --data {record.data.store}", soft_wrap=True)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    run: RunPath,
+    data: Annotated[Path, typer.Option("--data", metavar="STORE", help="Folder of a finished store.")],
+    split: Split = "test",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a run on a split that it was not trained on; writes a report page into the run folder.
+
+    Example: `lensmill evaluate runs/classify_tiny --data tiny.zarr`
+    """
+    from flows.assess import metric_rows
+    from train.evaluate import evaluate, report_folder
+
+    report = evaluate(run, data, split)
+    if as_json:
+        out.print_json(report.model_dump_json())
+        return
+    table = Table(
+        "metric", "value", "constant", title=f"{report.experiment} on {report.store_recipe}, {split}"
+    )
+    for row in metric_rows(report):
+        table.add_row(row["metric"], row["value"], row["constant"])
+    out.print(table)
+    for warning in report.warnings:
+        out.print(f"warning: {escape(warning)}")
+    out.print(report.headline, soft_wrap=True, highlight=False)
+    out.print(f"report: {report_folder(run, report) / 'report.html'}", soft_wrap=True)
+
+
+@app.command("predict")
+def predict_command(
+    run: RunPath,
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help=".npy files or stores.")],
+    table: Annotated[
+        Path | None, typer.Option("--out", help="Table to write, .parquet or .csv; printed when left out.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split of a store.")] = "test",
+) -> None:
+    """Say what a trained model sees in images.
+
+    Example: `lensmill predict runs/classify_tiny images.npy --out predictions.csv`
+    """
+    from train.predict import predict
+
+    predictions = predict(run, files, table, split)
+    if table is not None:
+        out.print(f"wrote {table}: {predictions.num_rows:,} rows", soft_wrap=True)
+        return
+    shown = predictions.slice(0, 20)
+    printed = Table(*shown.column_names)
+    for row in shown.to_pylist():
+        printed.add_row(*(f"{v:.4g}" if isinstance(v, float) else escape(str(v)) for v in row.values()))
+    out.print(printed)
+    if predictions.num_rows > shown.num_rows:
+        out.print(f"and {predictions.num_rows - shown.num_rows:,} more; write all of them with --out")
+
+
+@app.command("run")
+def run_command(
+    recipe: Annotated[str, typer.Argument(metavar="[RECIPE]", help="What to simulate.")] = "tiny",
+    experiments: Annotated[
+        list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="What to train on it.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything goes.")] = Path(
+        "demo"
+    ),
+    workers: Workers = None,
+    shard_size: ShardSize = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Do all of it: simulate, train, evaluate, report. Run it again to resume.
+
+    Without arguments it simulates `tiny` and trains `classify_tiny` and `regress_tiny`.
+    Example: `lensmill run model_ii classify_model_ii --out model_ii --set samples_per_class=2000`
+    """
+    from flows.pipeline import DEFAULT_EXPERIMENTS, run
+
+    made = run(
+        recipe, experiments or list(DEFAULT_EXPERIMENTS), folder, workers, shard_size, overrides, quiet
+    )
+    rate = f", {made.data.images_per_s:,.0f} images/s" if made.data.made else ", all there before"
+    out.print(
+        f"data: {made.data.store}, {made.data.rows:,} images in {made.data.shards} shards{rate}",
+        soft_wrap=True,
+    )
+    for report, page in zip(made.reports, made.pages, strict=True):
+        out.print(f"report: {page}", soft_wrap=True)
+        out.print(f"[bold]{report.experiment}[/]: {escape(report.headline)}", soft_wrap=True, highlight=False)
+
+
+@app.command("models")
+def models_command(
+    pattern: Annotated[
+        str, typer.Argument(metavar="[PATTERN]", help="Part of a name, or with * and ?.")
+    ] = "",
+) -> None:
+    """List the models that an experiment may name: our own and timm's.
+
+    Example: `lensmill models swin`
+    """
+    from train.models import models
+
+    found = models(pattern)
+    table = Table("model", "from")
+    for card in found:
+        table.add_row(card.name, card.origin)
+    out.print(table)
+    out.print(f"{len(found):,} models")

@@ -1,0 +1,65 @@
+"""The training flow: a store and an experiment in, a run folder out. Runs in the process that has the GPU."""
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+
+from flows.catalogue import load_experiment
+from schemas.errors import RecipeError
+from schemas.experiment import ExperimentRecipe
+from schemas.run import RunRecord
+
+
+def fit_experiment(
+    experiment: str,
+    data: str | Path | None,
+    out: str | Path,
+    overrides: list[str] | None = None,
+    quiet: bool = False,
+) -> RunRecord:
+    """Train an experiment on a store; `data` goes before the store that the recipe names."""
+    from train.fit import fit
+
+    recipe = load_experiment(experiment, overrides or [])
+    return fit(recipe, store_path(recipe, data), Path(out), quiet)
+
+
+def store_path(recipe: ExperimentRecipe, data: str | Path | None) -> Path:
+    """The store that an experiment is to use."""
+    chosen = data or recipe.data.store
+    if chosen is None:
+        raise RecipeError(
+            f"experiment {recipe.name!r} names no store",
+            expected="--data STORE, or data.store in the recipe",
+            advice="simulate one: lensmill simulate tiny --out tiny.zarr",
+        )
+    return Path(chosen)
+
+
+@flow(name="train", validate_parameters=True)
+def train_flow(
+    experiment: str,
+    data: str,
+    out: str,
+    overrides: list[str] | None = None,
+    quiet: bool = True,
+) -> RunRecord:
+    """Train one experiment; a run folder that already holds it is kept."""
+    from train.fit import finished
+
+    recipe = load_experiment(experiment, overrides or [])
+    record = finished(recipe, Path(data), Path(out)) or fit_experiment(
+        experiment, data, out, overrides, quiet
+    )
+    rows = [
+        {"what": "model", "value": record.experiment.model.name},
+        {"what": "parameters", "value": f"{record.parameters:,}"},
+        {"what": "training samples", "value": f"{record.data.train_samples:,}"},
+        {"what": "best epoch", "value": f"{record.best_epoch} of {record.epochs}"},
+        {"what": "validation loss", "value": "none" if record.val_loss is None else f"{record.val_loss:.4f}"},
+        {"what": "seconds", "value": f"{record.train_seconds:.1f}"},
+        {"what": "run folder", "value": out},
+    ]
+    create_table_artifact(table=rows, key="training", description=f"{record.experiment.name}")
+    return record

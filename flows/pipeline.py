@@ -1,0 +1,75 @@
+"""Recipe -> shards -> models -> reports, as one flow."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.assess import evaluate_flow
+from flows.catalogue import load_experiment, load_recipe
+from flows.fitting import train_flow
+from flows.generate import DatasetSummary, prepare, simulate_flow
+from flows.server import prefect_api
+from schemas.frozen import Frozen
+from schemas.run import Report
+
+DEFAULT_RECIPE = "tiny"
+DEFAULT_EXPERIMENTS = ("classify_tiny", "regress_tiny")
+
+
+class PipelineSummary(Frozen):
+    """What came out."""
+
+    data: DatasetSummary
+    reports: tuple[Report, ...]
+    pages: tuple[str, ...]
+
+
+def run(
+    recipe: str,
+    experiments: list[str],
+    out: str | Path,
+    workers: int | None = None,
+    shard_size: int | None = None,
+    overrides: list[str] | None = None,
+    quiet: bool = False,
+) -> PipelineSummary:
+    """Simulate a data set, train each experiment on it and measure it on the test split.
+
+    Everything goes below `out`; what is there and whole is kept, so the same command resumes.
+    """
+    folder = Path(out)
+    prepare(recipe, data_path(folder, recipe), shard_size, overrides or [])
+    for experiment in experiments:
+        load_experiment(experiment)
+    with prefect_api():
+        return pipeline_flow(recipe, list(experiments), str(out), workers, shard_size, overrides, quiet)
+
+
+def data_path(folder: Path, recipe: str) -> Path:
+    """Where the data set of a pipeline is."""
+    return folder / f"{load_recipe(recipe).name}.zarr"
+
+
+@flow(name="simulate-and-train", validate_parameters=True)
+def pipeline_flow(
+    recipe: str = DEFAULT_RECIPE,
+    experiments: list[str] = list(DEFAULT_EXPERIMENTS),  # noqa: B006 - prefect shows it as the form's default
+    out: str = "runs/pipeline",
+    workers: int | None = None,
+    shard_size: int | None = None,
+    overrides: list[str] | None = None,
+    quiet: bool = True,
+) -> PipelineSummary:
+    """Simulate, train, evaluate; the parts are flows of their own."""
+    from train.evaluate import report_folder
+
+    store = str(data_path(Path(out), recipe))
+    data = simulate_flow(recipe, store, workers, shard_size, overrides, quiet)
+    reports, pages = [], []
+    for experiment in experiments:
+        folder = Path(out) / "runs" / load_experiment(experiment).name
+        train_flow(experiment, store, str(folder), quiet=quiet)
+        report = evaluate_flow(str(folder), store)
+        reports.append(report)
+        pages.append(str(report_folder(folder, report) / "report.html"))
+    return PipelineSummary(data=data, reports=tuple(reports), pages=tuple(pages))

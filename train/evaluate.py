@@ -1,0 +1,94 @@
+"""From a run folder and a split of a store to a report."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from schemas.errors import DataError
+from schemas.registry import unknown_name
+from schemas.run import Report
+from storage.reader import Store, open_store
+from train.data import Samples, load_samples
+from train.predict import check_images, outputs
+from train.report import write_page
+from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
+
+
+def evaluate(run: Path, data: Path, split: str = "test") -> Report:
+    """Measure a run on one split of a store; writes report.json, report.html, predictions and pictures.
+
+    They go to `RUN/reports/RECIPE-SPLIT-DIGEST`. A split that shares samples with the training is refused.
+    """
+    loaded, store = load_run(run), open_store(data)
+    if not store.plan.rows_of(split):
+        raise unknown_name("split", split, [one.name for one in store.plan.splits])
+    samples = load_samples(store, split, loaded.objective.labels)
+    check_images(loaded, samples.image, f"{data}, {split}")
+    _refuse_overlap(loaded, store, samples, split)
+    output, milliseconds = outputs(loaded, samples.image)
+    metrics = loaded.objective.measure(store, samples, output)
+    record = loaded.record
+    report = Report(
+        run=str(run),
+        experiment=record.experiment.name,
+        model=record.experiment.model.name,
+        experiment_digest=record.experiment_digest,
+        store=str(data),
+        store_recipe=store.recipe.name,
+        store_digest=store.stored.digest,
+        same_recipe=store.stored.digest == record.data.recipe_digest,
+        split=split,
+        samples=len(samples),
+        headline=loaded.objective.headline(metrics),
+        metrics=metrics,
+        ms_per_image=milliseconds,
+        device=device_name(),
+        parameters=record.parameters,
+        versions=versions(),
+        warnings=tuple(_warnings(loaded, store)),
+    )
+    with new_folder(report_folder(run, report), replace=True) as folder:
+        (folder / "report.json").write_text(report.to_json())
+        pq.write_table(_table(loaded, store, samples, output), folder / "predictions.parquet")
+        write_page(folder, report, loaded, store, samples, output)
+    return report
+
+
+def report_folder(run: Path, report: Report) -> Path:
+    """Where the report of a split of a store is."""
+    return run / REPORTS / f"{report.store_recipe}-{report.split}-{report.store_digest[:8]}"
+
+
+def _refuse_overlap(run: Run, store: Store, samples: Samples, split: str) -> None:
+    """A sample is the same when seed and index are, whatever the store is called."""
+    if store.recipe.seed != run.record.data.seed:
+        return
+    seen = np.isin(samples.sample_id, run.used_samples("train"))
+    if seen.any():
+        raise DataError(
+            f"{int(seen.sum()):,} of {len(samples):,} samples of the {split} split were trained on"
+            f" (same seed {store.recipe.seed} and index)",
+            expected="samples that the model has not seen",
+            where=str(store.root),
+            advice="evaluate the test split, or data of another seed",
+        )
+
+
+def _warnings(run: Run, store: Store) -> list[str]:
+    found = []
+    here, there = store.recipe.detector.pixel_scale_arcsec, run.record.data.pixel_scale_arcsec
+    if here != there:
+        found.append(f"pixels are {here:g} arcsec here and were {there:g} arcsec in training")
+    return found
+
+
+def _table(run: Run, store: Store, samples: Samples, output: NDArray[np.float64]) -> pa.Table:
+    identity = {
+        "seed": np.full(len(samples), store.recipe.seed),
+        "sample_id": samples.sample_id,
+        "label": samples.label,
+    }
+    return pa.table(identity | run.objective.truth(store, samples) | run.objective.predictions(output))

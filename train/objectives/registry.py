@@ -1,0 +1,75 @@
+"""What an objective is, and the registry of objectives."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from schemas.experiment import ExperimentRecipe
+from schemas.registry import Registry
+from schemas.run import Head, Metrics
+from storage.reader import Store
+from train.data import Samples
+
+Predictions = dict[str, NDArray[Any]]
+
+
+class Objective(Protocol):
+    """A goal with everything fitted: it can be rebuilt from its head alone."""
+
+    head: Any
+
+    @classmethod
+    def fit(cls, experiment: ExperimentRecipe, store: Store) -> Head:
+        """What the outputs are to mean, checked against the store and fitted on its training split."""
+        ...
+
+    def __init__(self, head: Any) -> None: ...
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the network gives."""
+        ...
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Classes whose samples take part."""
+        ...
+
+    def encode(self, store: Store, samples: Samples) -> Tensor:
+        """What the network is to learn, one row per sample."""
+        ...
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """What training makes small."""
+        ...
+
+    def predictions(self, output: NDArray[np.float64]) -> Predictions:
+        """Outputs in physical terms, as columns of a table."""
+        ...
+
+    def truth(self, store: Store, samples: Samples) -> Predictions:
+        """The true values, as columns of the same table."""
+        ...
+
+    def measure(self, store: Store, samples: Samples, output: NDArray[np.float64]) -> Metrics:
+        """How well the outputs meet the truth."""
+        ...
+
+    def headline(self, metrics: Any) -> str:
+        """The one line that sums it up."""
+        ...
+
+
+OBJECTIVES: Registry[type[Objective]] = Registry("objective")
+
+
+def fit_head(experiment: ExperimentRecipe, store: Store) -> Head:
+    """What the outputs of an experiment's model mean on this store."""
+    return OBJECTIVES[experiment.objective.kind].fit(experiment, store)
+
+
+def objective_of(head: Head) -> Objective:
+    """The objective behind a head."""
+    return OBJECTIVES[head.kind](head)

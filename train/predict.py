@@ -1,0 +1,109 @@
+"""From a run folder and images to predictions."""
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from schemas.errors import DataError, WriteError
+from storage.commit import PLAN
+from storage.reader import open_store
+from train.data import chunks
+from train.run_folder import Run, load_run
+
+BATCH = 256
+
+
+def predict(run: Path, files: Sequence[Path], out: Path | None = None, split: str = "test") -> pa.Table:
+    """A row per image of .npy files or stores, with what the model says; written to `out` if given.
+
+    `out` ends in .parquet or .csv. Of a store, the images of one split are taken.
+    """
+    loaded = load_run(run)
+    if out is not None and out.suffix not in (".parquet", ".csv"):
+        raise WriteError(f"cannot write {out}", expected="a path ending in .parquet or .csv")
+    tables = [_table(loaded, path, split) for path in files]
+    table = pa.concat_tables(tables)
+    if out is not None:
+        _write(table, out)
+    return table
+
+
+def _table(run: Run, path: Path, split: str) -> pa.Table:
+    images = read_images(path, split)
+    check_images(run, images, str(path))
+    output, _ = outputs(run, images)
+    columns = {"file": [str(path)] * len(images), "image": np.arange(len(images))}
+    return pa.table(columns | run.objective.predictions(output))
+
+
+def read_images(path: Path, split: str) -> NDArray[np.float32]:
+    """Images (N, channels, y, x) of a .npy file or of one split of a store."""
+    if (path / PLAN).is_file():
+        return np.asarray(open_store(path).read(split, "image"), dtype=np.float32)
+    if path.suffix != ".npy":
+        raise DataError(f"cannot read images from {path}", expected="a .npy file or a lensmill store")
+    try:
+        images = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}", expected="a .npy file of plain numbers") from error
+    if images.dtype.kind not in "fiu" or images.ndim not in (2, 3, 4):
+        raise DataError(
+            f"{path} holds {images.dtype} of shape {images.shape}",
+            expected="numbers of shape (y, x), (images, y, x) or (images, channels, y, x)",
+        )
+    shape = {2: (1, 1, *images.shape), 3: (len(images), 1, *images.shape[1:]), 4: images.shape}[images.ndim]
+    return np.ascontiguousarray(images.reshape(shape), dtype=np.float32)
+
+
+def check_images(run: Run, images: NDArray[np.float32], where: str) -> None:
+    """Refuse images that the model was not made for."""
+    expected = run.record.data.image_shape
+    if images.shape[1:] != expected:
+        raise DataError(
+            f"images of {' x '.join(map(str, images.shape[1:]))} (channels, y, x)",
+            expected=" x ".join(map(str, expected)) + ", as in the training data",
+            where=where,
+            advice="cut or bin them to that size, or train a model on images of theirs",
+        )
+    broken = np.flatnonzero(~np.isfinite(images.sum(axis=(1, 2, 3), dtype=np.float64)))
+    if len(broken):
+        raise DataError(
+            f"{len(broken)} images hold NaN or infinity (the first is image {broken[0]})", where=where
+        )
+
+
+def outputs(run: Run, images: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+    """What the network gives for each image, and milliseconds per image."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = run.network.to(device)
+    collected: list[NDArray[Any]] = []
+    with torch.inference_mode():
+        _warm_up(network, images, device)
+        started = time.perf_counter()
+        collected += [network(one.to(device)).float().cpu().numpy() for one in chunks(images, BATCH)]
+        seconds = time.perf_counter() - started
+    return np.concatenate(collected).astype(np.float64), 1000 * seconds / len(images)
+
+
+def _warm_up(network: torch.nn.Module, images: NDArray[np.float32], device: torch.device) -> None:
+    first: Iterable[torch.Tensor] = chunks(images[:BATCH], BATCH)
+    for batch in first:
+        network(batch.to(device))
+
+
+def _write(table: pa.Table, out: Path) -> None:
+    try:
+        if out.suffix == ".csv":
+            pa_csv.write_csv(table, out)
+        else:
+            pq.write_table(table, out)
+    except OSError as error:
+        raise WriteError(f"cannot write {out}: {error}") from error

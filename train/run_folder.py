@@ -1,0 +1,151 @@
+"""A run folder: weights as safetensors, everything else JSON, CSV and Parquet. No pickle anywhere.
+
+The folder is filled under another name and moved into place when it is complete, so a run folder is either
+whole or not there.
+"""
+
+import contextlib
+import hashlib
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from schemas.errors import RunError, WriteError
+from schemas.run import RunRecord
+from train.models import build
+from train.models.registry import Shape
+from train.objectives import Objective, objective_of
+from train.stretch import Stretch
+
+RECORD = "run.json"
+WEIGHTS = "weights.safetensors"
+SAMPLES = "samples.parquet"
+HISTORY = "history.csv"
+REPORTS = "reports"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, ready to predict."""
+
+    root: Path
+    record: RunRecord
+    objective: Objective
+    network: nn.Module
+
+    def used_samples(self, role: str) -> NDArray:  # type: ignore[type-arg]
+        """Indices of the samples that were used as `train` or `val`, all of the data's seed."""
+        table = pq.read_table(self.root / SAMPLES, filters=[("role", "=", role)])
+        return table.column("sample_id").to_numpy()
+
+
+@contextlib.contextmanager
+def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
+    """A folder to fill that appears as `target` when the block ends well, and leaves nothing otherwise."""
+    if target.exists() and not replace:
+        raise RunError(
+            f"{target} exists",
+            expected="a path where nothing is yet",
+            advice="choose another path, or move it away",
+        )
+    staging = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        yield staging
+        if target.exists():
+            shutil.rmtree(target)
+        staging.replace(target)
+    except OSError as error:
+        raise WriteError(
+            f"cannot write {target}: {error.strerror or error}", advice="free space or mend permissions"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def save_weights(network: nn.Module, path: Path) -> str:
+    """Write the weights; their SHA-256."""
+    save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, path)
+    return sha256_of_file(path)
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file without holding it in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_samples(path: Path, roles: dict[str, NDArray], seed: int) -> None:  # type: ignore[type-arg]
+    """Which samples were used for what, by (seed, index)."""
+    tables = [
+        pa.table({"role": [role] * len(ids), "seed": [seed] * len(ids), "sample_id": ids})
+        for role, ids in roles.items()
+        if len(ids)
+    ]
+    pq.write_table(pa.concat_tables(tables), path)
+
+
+def load_run(root: Path) -> Run:
+    """A finished run from its folder, its weights checked and loaded."""
+    record = read_record(root)
+    path = root / WEIGHTS
+    if not path.is_file() or sha256_of_file(path) != record.weights_sha256:
+        raise RunError(
+            f"{path} {'is not the file that run.json describes' if path.is_file() else 'is missing'}",
+            advice="restore it from a copy, or train again",
+        )
+    objective = objective_of(record.head)
+    channels, _, side = record.data.image_shape
+    network = build(record.experiment.model.name, Shape(channels, side, objective.outputs))
+    try:
+        network.load_state_dict(load_file(path))
+    except (RuntimeError, SafetensorError) as error:
+        raise RunError(
+            f"the weights do not fit model {record.experiment.model.name!r}: {str(error).splitlines()[0]}",
+            expected=f"the versions that trained it: {record.versions}",
+            where=str(path),
+        ) from error
+    return Run(root, record, objective, nn.Sequential(Stretch(record.stretch), network).eval())
+
+
+def read_record(root: Path) -> RunRecord:
+    """What a run says of itself."""
+    path = root / RECORD
+    if not path.is_file():
+        raise RunError(
+            f"{root} is no finished run",
+            expected=f"a folder with {RECORD} and {WEIGHTS}",
+            advice="train one: lensmill train EXPERIMENT --data STORE --out RUN",
+        )
+    try:
+        return RunRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"])) or "text"
+        raise RunError(f"{path} is not what lensmill wrote: {key}: {first['msg']}") from error
+
+
+def versions() -> dict[str, str]:
+    """What made a run or a report."""
+    packages = ("lensmill", "torch", "timm", "lightning", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def device_name() -> str:
+    """What trains and predicts here."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU, {torch.get_num_threads()} threads"
