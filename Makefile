@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 export LENSMILL_HOME ?= $(CURDIR)/.lensmill
 
-.PHONY: install lint types imports test test-all docs clean
+.PHONY: install lint types imports test test-all demo docs clean
 
 install: .venv/installed
 
 # one environment for everything; made again when the dependencies change
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --editable '.[dev,train]'
 	touch $@
 
 lint: install
@@ -28,6 +28,9 @@ test: install  ## all but the slow and gpu markers
 
 test-all: install  ## everything this machine can run
 	$(BIN)/pytest -n 2 --dist worksteal
+
+demo: install  ## recipe to report on embedded defaults, a few minutes on two cores
+	$(BIN)/lensmill run --out demo
 
 docs: install
 	$(BIN)/pip install --quiet --editable '.[docs]'

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from schemas.errors import FlowError
 
@@ -40,15 +42,32 @@ def set_private_environment(verbose: bool = False) -> None:
 
 @contextlib.contextmanager
 def prefect_api() -> Iterator[str]:
-    """The address of a Prefect API: the user's by `PREFECT_API_URL`, else a server of our own."""
+    """The address of a Prefect API: by `PREFECT_API_URL`, the service's, else a server of our own."""
     # imported here: the command sets PREFECT_HOME before anything of Prefect is loaded
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     if address := os.environ.get("PREFECT_API_URL"):
         yield address
         return
-    with _private_home() as home, _server(home) as address, temporary_settings({PREFECT_API_URL: address}):
-        yield address
+    if service := _service_that_is_up():
+        with temporary_settings(service):
+            yield service[PREFECT_API_URL]
+        return
+    # loopback is shared by everyone on a machine, so even a short-lived server asks for a password
+    password = f"lensmill:{secrets.token_urlsafe(24)}"
+    with _private_home() as home, _server(home, password) as address:
+        settings = {PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: password}
+        with temporary_settings(settings):
+            yield address
+
+
+def _service_that_is_up() -> "dict[Any, str] | None":
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
+
+    from flows.service import password, running
+
+    record = running()
+    return {PREFECT_API_URL: record.address, PREFECT_API_AUTH_STRING: password()} if record else None
 
 
 @contextlib.contextmanager
@@ -67,13 +86,14 @@ def _private_home() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _server(home: Path) -> Iterator[str]:
+def _server(home: Path, password: str) -> Iterator[str]:
     address = f"http://127.0.0.1:{free_port()}/api"
     log = home / "server.log"
     environment = {
         **os.environ,
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_API_AUTH_STRING": password,
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_UI_ENABLED": "false",
     }

@@ -1,10 +1,13 @@
 """From an experiment recipe and a store to a run folder."""
 
+import contextlib
 import csv
+import logging
+import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
@@ -37,7 +40,11 @@ PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
 def fit(experiment: ExperimentRecipe, data: Path, out: Path, quiet: bool = False) -> RunRecord:
-    """Train a model on the `train` split of a store and keep the epoch with the best validation loss."""
+    """Train a model on the `train` split of a store and keep the epoch with the best validation loss.
+
+    A progress bar is shown on a terminal unless `quiet`.
+    """
+    quiet = quiet or not sys.stderr.isatty()
     store = open_store(data)
     head = fit_head(experiment, store)
     objective = objective_of(head)
@@ -50,9 +57,9 @@ def fit(experiment: ExperimentRecipe, data: Path, out: Path, quiet: bool = False
             raise DataError("the store has no train split", where=str(data))
         stretch = fit_stretch(experiment.stretch, train.image)
         module = LensModule(network, Stretch(stretch), objective, experiment)
-        keeper = BestWeights(folder / HISTORY, quiet)
+        keeper = BestWeights(folder / HISTORY)
         started = time.perf_counter()
-        _train(module, store, train, val, [keeper], quiet)
+        _train(module, store, train, val, keeper, quiet)
         seconds = time.perf_counter() - started
         keeper.restore(module)
         ids = {role: one.sample_id for role, one in samples.items() if one is not None}
@@ -77,14 +84,14 @@ def fit(experiment: ExperimentRecipe, data: Path, out: Path, quiet: bool = False
 
 
 def finished(experiment: ExperimentRecipe, data: Path, out: Path) -> RunRecord | None:
-    """The record of a run folder that already holds this experiment on this data; None where there is none."""
+    """The record of a run folder that already holds this experiment on this data, or None."""
     if not (out / RECORD).is_file():
         return None
     record, digest = read_record(out), open_store(data).stored.digest
     if record.experiment_digest != experiment.digest or record.data.recipe_digest != digest:
         raise RunError(
-            f"{out} holds experiment {record.experiment_digest[:16]} on data {record.data.recipe_digest[:16]}",
-            expected=f"experiment {experiment.digest[:16]} on data {digest[:16]}",
+            f"{out} is experiment {record.experiment_digest[:12]} on data {record.data.recipe_digest[:12]}",
+            expected=f"experiment {experiment.digest[:12]} on data {digest[:12]}",
             advice="choose another path, or move the old run away",
         )
     return record
@@ -104,52 +111,68 @@ def _samples(store: Store, role: str, objective: Objective, experiment: Experime
 
 
 def _train(
-    module: LensModule, store: Store, train: Samples, val: Samples | None, callbacks: list[Any], quiet: bool
+    module: LensModule, store: Store, train: Samples, val: Samples | None, keeper: "BestWeights", quiet: bool
 ) -> None:
-    options = module.experiment.training
+    options, objective = module.experiment.training, module.objective
+    train_batches = batches(
+        Batches(train.image, objective.encode(store, train)), options.batch_size, module.experiment.seed
+    )
+    val_batches = None
+    if val is not None:
+        val_batches = batches(Batches(val.image, objective.encode(store, val)), 4 * options.batch_size)
+    with _without_chatter():
+        _trainer(module.experiment, keeper, val is not None, quiet).fit(module, train_batches, val_batches)
+
+
+def _trainer(
+    experiment: ExperimentRecipe, keeper: "BestWeights", validated: bool, quiet: bool
+) -> lightning.Trainer:
+    options = experiment.training
+    callbacks: list[Callback] = [keeper]
+    if options.patience is not None and validated:
+        callbacks.append(EarlyStopping("val_loss", patience=options.patience))
+    if not quiet:
+        callbacks.append(TQDMProgressBar(refresh_rate=5, leave=False))
     precision = options.precision
     if precision == "auto":
         precision = "bfloat16" if torch.cuda.is_available() else "float32"
-    if options.patience is not None and val is not None:
-        callbacks = [*callbacks, EarlyStopping("val_loss", patience=options.patience)]
-    if not quiet:
-        callbacks = [*callbacks, TQDMProgressBar(refresh_rate=5, leave=False)]
-    with warnings.catch_warnings():
-        # samples are in memory, so worker processes would only copy them
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        trainer = lightning.Trainer(
-            accelerator="auto",
-            devices=1,
-            precision=PRECISIONS[precision],  # type: ignore[arg-type]
-            max_epochs=options.epochs,
-            gradient_clip_val=module.experiment.optimiser.clip,
-            callbacks=callbacks,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=not quiet,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-        )
-        loaders = [
-            batches(
-                Batches(train.image, module.objective.encode(store, train)),
-                options.batch_size,
-                module.experiment.seed,
-            ),
-            batches(Batches(val.image, module.objective.encode(store, val)), 4 * options.batch_size)
-            if val
-            else None,
-        ]
-        trainer.fit(module, loaders[0], loaders[1])
+    return lightning.Trainer(
+        accelerator="auto",
+        devices=1,
+        precision=PRECISIONS[precision],  # type: ignore[arg-type]
+        max_epochs=options.epochs,
+        gradient_clip_val=experiment.optimiser.clip,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=not quiet,
+        num_sanity_val_steps=0,
+    )
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Lightning without its advertisements, and without two warnings that do not concern us."""
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # samples are in memory, so worker processes would only copy them
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # Lightning 2.6 calls what torch 2.13 renamed
+            warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 class BestWeights(Callback):
     """Keeps the weights of the epoch with the lowest validation loss, and the history of losses."""
 
-    def __init__(self, history: Path, quiet: bool) -> None:
+    def __init__(self, history: Path) -> None:
         self.history = history
-        self.quiet = quiet
         self.best_loss = float("inf")
         self.best_epoch = 0
         self.epochs = 0

@@ -2,8 +2,8 @@
 
 With a CPU-only torch, the CUDA-linked torchvision wheel cannot load its operators, and the import dies
 while it describes two of them: `operator torchvision::nms does not exist`. Declaring their schemas before
-is enough; calling them still ends in torchvision's own clear error. We use none of them, but timm, torchmetrics and
-Lightning import torchvision.
+is enough; calling them still ends in torchvision's own clear error. We use none of them, but timm,
+torchmetrics and Lightning import torchvision.
 """
 
 import functools

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.special import softmax
 
@@ -40,6 +41,7 @@ def draw_history(path: Path) -> Figure:
         if points:
             axis.plot(*zip(*points, strict=True), marker="o", markersize=3, color=colour, label=label)
     axis.set(xlabel="epoch", ylabel="loss", title="Loss")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(frameon=False)
     return figure
 
@@ -103,7 +105,9 @@ def draw_regression(
         column = fitted.target.column
         x, y = true[f"true_{column}"], predicted[f"predicted_{column}"]
         figure, axis = _figure()
-        axis.scatter(x, y, s=6, alpha=0.35, color=COLOURS[0], linewidths=0)
+        # few points are drawn boldly, many so that their density shows
+        opacity = float(np.clip(150 / len(x), 0.15, 0.8))
+        axis.scatter(x, y, s=9, alpha=opacity, color=COLOURS[0], linewidths=0)
         ends = [min(x.min(), y.min()), max(x.max(), y.max())]
         axis.plot(ends, ends, color="0.4", linestyle=":", label="exact")
         if fitted.target.transform == "log10":
