@@ -17,13 +17,19 @@ def evaluate_flow(run: str, data: str, split: str = "test") -> Report:
     report = evaluate(Path(run), Path(data), split)
     page = report_folder(Path(run), report) / "report.html"
     about = f"{report.experiment} on {report.store_recipe}, {report.split}"
-    create_table_artifact(table=metric_rows(report), key="metrics", description=about)
+    key = artifact_key(report.experiment)
+    create_table_artifact(table=metric_rows(report), key=f"metrics-{key}", description=about)
     create_markdown_artifact(
         markdown=f"## {about}\n\n**{report.headline}**\n\n{report.samples:,} samples, report: `{page}`\n",
-        key="report",
+        key=f"report-{key}",
         description=about,
     )
     return report
+
+
+def artifact_key(name: str) -> str:
+    """A recipe's name as Prefect takes it in keys: one line of history per recipe."""
+    return name.replace("_", "-")
 
 
 def metric_rows(report: Report) -> list[dict[str, Any]]:

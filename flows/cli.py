@@ -1,6 +1,8 @@
 """The command: subcommands live in `flows.commands`; here errors become messages and exit codes."""
 
+import signal
 import sys
+from types import FrameType
 
 from rich.markup import escape
 
@@ -13,15 +15,38 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 def main() -> None:
     """Run the command; errors raised on purpose become one message and an exit code."""
+    ctrl_c = _CtrlC()
     try:
         app()
     except LensmillError as error:
         err.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
         bad_input = isinstance(error, RecipeError | UnknownNameError | ColumnError | DataError)
         sys.exit(BAD_INPUT if bad_input else FAILED)
-    except KeyboardInterrupt:
+    except BaseException as error:
+        # libraries turn Ctrl-C into errors of their own; what was pressed is what counts
+        pressed = ctrl_c.pressed or isinstance(error, KeyboardInterrupt)
+        if not pressed and getattr(error, "code", None) != INTERRUPTED:
+            raise
         err.print("interrupted; finished shards are kept, the same command goes on from there")
         sys.exit(INTERRUPTED)
+    finally:
+        ctrl_c.forget()
+
+
+class _CtrlC:
+    """Remembers that Ctrl-C was pressed, and interrupts as ever."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self.before = signal.signal(signal.SIGINT, self._press)
+
+    def _press(self, number: int, frame: FrameType | None) -> None:
+        self.pressed = True
+        signal.default_int_handler(number, frame)
+
+    def forget(self) -> None:
+        """Put the handler of before back."""
+        signal.signal(signal.SIGINT, self.before)
 
 
 __all__ = ["app", "data", "main", "service", "training"]

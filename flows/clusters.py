@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 
 from prefect_dask.task_runners import DaskTaskRunner
@@ -18,7 +20,7 @@ def usable_cores() -> int:
 def local_cluster(workers: int) -> Iterator[DaskTaskRunner]:
     """A cluster of single-threaded worker processes on this machine, loopback only, without leftovers."""
     with tempfile.TemporaryDirectory(prefix="lensmill-dask-") as scratch:
-        yield DaskTaskRunner(
+        cluster = DaskTaskRunner(
             cluster_class="distributed.LocalCluster",
             cluster_kwargs={
                 "n_workers": workers,
@@ -31,3 +33,21 @@ def local_cluster(workers: int) -> Iterator[DaskTaskRunner]:
                 "silence_logs": logging.CRITICAL,
             },
         )
+        with cluster as runner:
+            with _deaf_to_ctrl_c():
+                # the first look at the client starts the workers
+                assert runner.client
+            yield runner
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes started meanwhile ignore Ctrl-C, which a terminal sends to all: the driver ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -5,6 +5,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
+from flows.assess import artifact_key
 from flows.catalogue import load_experiment
 from schemas.errors import RecipeError
 from schemas.experiment import ExperimentRecipe
@@ -61,5 +62,7 @@ def train_flow(
         {"what": "seconds", "value": f"{record.train_seconds:.1f}"},
         {"what": "run folder", "value": out},
     ]
-    create_table_artifact(table=rows, key="training", description=f"{record.experiment.name}")
+    create_table_artifact(
+        table=rows, key=f"training-{artifact_key(recipe.name)}", description=recipe.description
+    )
     return record

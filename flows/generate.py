@@ -163,8 +163,7 @@ def _make(order: Order, missing: Sequence[Span], workers: int, quiet: bool) -> N
     """Batches of shards on the workers of a Dask cluster, with progress from the receipts on the disk."""
     workers = min(workers, len(missing))
     with (
-        local_cluster(workers) as cluster,
-        cluster as runner,
+        local_cluster(workers) as runner,
         progress_bar(f"simulating {order.recipe.name}", row_count(missing), "images", quiet) as report,
     ):
         progress = Progress(order, missing, report)

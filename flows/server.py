@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import FlowError
+from schemas.errors import FlowError, WriteError
 
 STARTUP_SECONDS = 90
 
@@ -74,7 +74,13 @@ def _service_that_is_up() -> "dict[Any, str] | None":
 def _private_home() -> Iterator[Path]:
     """The state folder, or a temporary one while another command is using it: SQLite takes one server."""
     home = state_folder() / "prefect"
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            f"cannot make the state folder {home}: {error.strerror}",
+            advice="name another one in LENSMILL_HOME",
+        ) from error
     with (home / "lensmill.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,7 +106,13 @@ def _server(home: Path, password: str) -> Iterator[str]:
     guarded = [sys.executable, "-m", "flows.guarded", str(os.getpid()), *prefect_server_command(address)]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
-            guarded, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            guarded,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C reaches all of a terminal's processes: the server must answer until the driver is done
+            start_new_session=True,
         )
     try:
         wait_until_healthy(process, address, log)

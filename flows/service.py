@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from flows.server import free_port, prefect_server_command, state_folder, stop, wait_until_healthy
-from schemas.errors import FlowError, LensmillError
+from schemas.errors import DataError, FlowError
 from schemas.frozen import Frozen
 
 POOL = "lensmill"
@@ -209,7 +209,7 @@ def run_deployment(name: str, parameters: dict[str, Any], watch: bool) -> str:
     # after the environment: Prefect reads it when it is imported
     from prefect.client.orchestration import get_client
     from prefect.deployments import run_deployment as start
-    from prefect.exceptions import ObjectNotFound
+    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
     full = name if "/" in name else f"{name}/{name}"
     try:
@@ -218,8 +218,8 @@ def run_deployment(name: str, parameters: dict[str, Any], watch: bool) -> str:
         raise FlowError(
             f"there is no deployment {full!r}", advice="`prefect deployment ls` lists them"
         ) from error
-    except ValueError as error:
-        raise LensmillError(f"the deployment refused its parameters: {error}") from error
+    except (ValueError, PrefectHTTPStatusError) as error:
+        raise DataError(f"the deployment refused its parameters: {error}") from error
     with get_client(sync_client=True) as client:
         while watch and not (flow_run.state and flow_run.state.is_final()):
             time.sleep(1.0)

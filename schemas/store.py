@@ -116,7 +116,8 @@ class Manifest(Frozen):
 
     format_version: Literal[1] = 1
     recipe_digest: Digest
-    plan_digest: Digest
+    recipe_sha256: Digest = Field(description="SHA-256 of recipe.json as it stands in the store")
+    plan_digest: Digest = Field(description="SHA-256 of plan.json as it stands in the store")
     receipts: tuple[Receipt, ...]
     metadata: tuple[FileRecord, ...] = Field(description="zarr.json and the like")
 

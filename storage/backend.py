@@ -23,6 +23,10 @@ class Backend(Protocol):
         """The files of one shard by their path in the store; no other shard shares one of them."""
         ...
 
+    def shard_paths(self, plan: StorePlan, span: Span) -> list[str]:
+        """The paths of those files, in the same order."""
+        ...
+
     def metadata_files(self, plan: StorePlan, recipe: StoredRecipe) -> dict[str, bytes]:
         """What makes the finished store readable to everyone, in the order it is to be written."""
         ...

@@ -105,6 +105,14 @@ def check_target(root: Path, recipe: DatasetRecipe, plan: StorePlan) -> None:
     """Refuse a path where this store cannot be made or continued. Writes nothing."""
     if root.exists() and not root.is_dir():
         raise WriteError(f"{root} is a file", expected="a folder, or a path where nothing is yet")
+    existing = _nearest_existing(root)
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        fault = "is not writable" if existing.is_dir() else "is a file"
+        raise WriteError(
+            f"cannot write a store at {root}: {existing} {fault}",
+            expected="a folder that can be created or is writable",
+            advice="choose another --out or mend permissions",
+        )
     if not (root / PLAN).is_file():
         foreign = [one.name for one in root.iterdir() if one.name != BOOKS.name] if root.exists() else []
         if foreign:
@@ -155,7 +163,8 @@ def begin(root: Path, recipe: DatasetRecipe, plan: StorePlan) -> None:
 
 def _holds_recipe(root: Path, recipe: DatasetRecipe) -> bool:
     try:
-        return read_json(root / RECIPE, StoredRecipe).digest == recipe.digest
+        found = read_json(root / RECIPE, StoredRecipe)
+        return found.digest == found.recipe.digest == recipe.digest
     except StoreDamagedError:
         return False
 
@@ -170,9 +179,13 @@ def stored_recipe(recipe: DatasetRecipe) -> StoredRecipe:
     return StoredRecipe(digest=recipe.digest, physics=recipe.physics_json, recipe=recipe)
 
 
+def _nearest_existing(root: Path) -> Path:
+    return next(path for path in (root, *root.absolute().parents) if path.exists())
+
+
 def check_space(root: Path, needed: int) -> None:
     """Refuse what the disk cannot hold, before anything is simulated."""
-    existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    existing = _nearest_existing(root)
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise WriteError(
@@ -245,7 +258,9 @@ def shard_faults(recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arr
                 f" {arrays[name][row]} instead of {wanted[row]})"
             )
     # a sum is finite only if every addend is: one pass, no temporary
-    broken = np.flatnonzero(~np.isfinite(arrays["image"].sum(axis=(1, 2, 3), dtype=np.float64)))
+    with np.errstate(invalid="ignore"):
+        sums = arrays["image"].sum(axis=(1, 2, 3), dtype=np.float64)
+    broken = np.flatnonzero(~np.isfinite(sums))
     if len(broken):
         faults.append(f"image: {len(broken)} of {span.rows} images not finite (row {broken[0]})")
     return faults + column_faults(plan.columns, arrays["params"], arrays["label"])
@@ -264,6 +279,9 @@ def valid_receipt(root: Path, plan: StorePlan, span: Span) -> Receipt | None:
     try:
         receipt = read_json(path, Receipt)
     except StoreDamagedError:
+        return None
+    paths = [one.path for one in receipt.files]
+    if paths != BACKENDS[plan.backend].shard_paths(plan, span):
         return None
     mine = (plan.recipe_digest, plan_digest(root), span.split, span.shard, span.first_row, span.rows)
     theirs = (
@@ -304,28 +322,39 @@ def unseal(root: Path) -> None:
 
 def seal(root: Path, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Receipt]) -> Manifest:
     """Write the metadata, the manifest and last the marker."""
+    text = stored_recipe(recipe).to_json().encode()
+    write_whole(root / RECIPE, text)
     manifest = Manifest(
         recipe_digest=recipe.digest,
+        recipe_sha256=sha256_of(text),
         plan_digest=plan_digest(root),
         receipts=tuple(receipts),
         metadata=_write_files(root, BACKENDS[plan.backend].metadata_files(plan, stored_recipe(recipe))),
     )
     text = manifest.to_json().encode()
     write_whole(root / MANIFEST, text)
-    marker = CommitMarker(recipe_digest=recipe.digest, manifest_sha256=sha256_of(text))
-    write_whole(root / MARKER, marker.to_json().encode())
+    write_whole(root / MARKER, _marker(recipe.digest, text))
     return manifest
 
 
+def _marker(recipe_digest: str, manifest: bytes) -> bytes:
+    marker = CommitMarker(recipe_digest=recipe_digest, manifest_sha256=sha256_of(manifest))
+    return marker.to_json().encode()
+
+
 def is_sealed(root: Path) -> bool:
-    """Whether marker, manifest and metadata are there and fit together; the shards are not looked at."""
+    """Whether all books and metadata are there and fit together; the shards are not looked at."""
     try:
-        marker, manifest = read_json(root / MARKER, CommitMarker), read_json(root / MANIFEST, Manifest)
-    except StoreDamagedError:
+        manifest = read_json(root / MANIFEST, Manifest)
+        marker, recipe = (root / MARKER).read_bytes(), (root / RECIPE).read_bytes()
+    except (StoreDamagedError, OSError):
         return False
-    sealed = sha256_of((root / MANIFEST).read_bytes()) == marker.manifest_sha256
-    belongs = manifest.plan_digest == plan_digest(root)
-    return sealed and belongs and not any(file_fault(root, one) for one in manifest.metadata)
+    return (
+        marker == _marker(manifest.recipe_digest, (root / MANIFEST).read_bytes())
+        and manifest.plan_digest == plan_digest(root)
+        and manifest.recipe_sha256 == sha256_of(recipe)
+        and not any(file_fault(root, one) for one in manifest.metadata)
+    )
 
 
 def read_json(path: Path, model: type[Model]) -> Model:

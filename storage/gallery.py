@@ -19,6 +19,8 @@ def show(root: Path, out: Path, split: str | None = None, columns: int = 6) -> P
     """Draw `columns` images of each class of a split (the first by default) into a PNG file."""
     from matplotlib.figure import Figure
 
+    if out.suffix != ".png":
+        raise WriteError(f"cannot write the picture {out}", expected="a path ending in .png")
     store = open_store(root)
     split = split or store.plan.splits[0].name
     figure = Figure(figsize=(1.75 * columns + 0.6, 2.2 * len(store.plan.classes) + 0.5), layout="constrained")
@@ -41,7 +43,7 @@ def show(root: Path, out: Path, split: str | None = None, columns: int = 6) -> P
         figure.savefig(out, dpi=130)
     except (OSError, ValueError) as error:
         raise WriteError(
-            f"cannot write the picture {out}: {error}", expected="a path ending in .png"
+            f"cannot write the picture {out}: {error}", expected="a path that can be written"
         ) from error
     return out
 

@@ -72,7 +72,8 @@ def open_store(root: Path) -> Store:
     if sha256_of((root / MANIFEST).read_bytes()) != marker.manifest_sha256:
         raise _damaged(root, "manifest.json is not the one that the commit marker seals")
     digests = {marker.recipe_digest, manifest.recipe_digest, plan.recipe_digest, stored.digest}
-    if len(digests) > 1 or manifest.plan_digest != plan_digest(root):
+    unchanged = manifest.recipe_sha256 == sha256_of((root / RECIPE).read_bytes())
+    if len(digests) > 1 or manifest.plan_digest != plan_digest(root) or not unchanged:
         raise _damaged(root, "recipe, plan, manifest and marker do not belong together")
     _check_sizes(root, manifest)
     return Store(root, plan, stored, manifest)

@@ -30,14 +30,17 @@ class ZarrBackend:
     def shard_files(self, plan: StorePlan, span: Span, arrays: Arrays) -> dict[str, bytes]:
         """One file per array."""
         files = {}
-        for spec in plan.arrays:
+        for spec, path in zip(plan.arrays, self.shard_paths(plan, span), strict=True):
             # a store of this shard alone: its first chunk is the shard, whatever its number will be
             memory = MemoryStore()
             array = _create(memory, spec.name, spec, plan, span.rows)
             array[:] = arrays[spec.name]
-            encoded = _content(memory)[_chunk_key(spec, spec.name, 0)]
-            files[_chunk_key(spec, f"{span.split}/{spec.name}", span.shard)] = encoded
+            files[path] = _content(memory)[_chunk_key(spec, spec.name, 0)]
         return files
+
+    def shard_paths(self, plan: StorePlan, span: Span) -> list[str]:
+        """One chunk of each array."""
+        return [_chunk_key(spec, f"{span.split}/{spec.name}", span.shard) for spec in plan.arrays]
 
     def metadata_files(self, plan: StorePlan, recipe: StoredRecipe) -> dict[str, bytes]:
         """All `zarr.json`, the root last: until it is there, no zarr reader takes the folder for a group."""

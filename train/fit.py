@@ -121,7 +121,12 @@ def _train(
     if val is not None:
         val_batches = batches(Batches(val.image, objective.encode(store, val)), 4 * options.batch_size)
     with _without_chatter():
-        _trainer(module.experiment, keeper, val is not None, quiet).fit(module, train_batches, val_batches)
+        trainer = _trainer(module.experiment, keeper, val is not None, quiet)
+        try:
+            trainer.fit(module, train_batches, val_batches)
+        except SystemExit as error:
+            # Lightning ends the program on Ctrl-C; what that means is for the command to say
+            raise KeyboardInterrupt from error
 
 
 def _trainer(
@@ -161,6 +166,8 @@ def _without_chatter() -> Iterator[None]:
         with warnings.catch_warnings():
             # samples are in memory, so worker processes would only copy them
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # a store may have no validation split
+            warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
             # Lightning 2.6 calls what torch 2.13 renamed
             warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
             yield
@@ -206,6 +213,12 @@ class BestWeights(Callback):
 
     def restore(self, module: LensModule) -> None:
         """Put the kept weights back."""
+        if not self.weights:
+            raise DataError(
+                "the validation loss was nan in every epoch",
+                expected="a finite loss",
+                advice="lower optimiser.learning_rate, and check the store: lensmill verify STORE",
+            )
         module.network.load_state_dict(self.weights)
 
 

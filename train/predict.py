@@ -52,9 +52,11 @@ def read_images(path: Path, split: str) -> NDArray[np.float32]:
         raise DataError(f"cannot read images from {path}", expected="a .npy file or a lensmill store")
     try:
         images = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(f"cannot read {path}: {error}", expected="a .npy file of plain numbers") from error
-    if images.dtype.kind not in "fiu" or images.ndim not in (2, 3, 4):
+    if not isinstance(images, np.ndarray):
+        raise DataError(f"{path} is an archive", expected="a .npy file of one array")
+    if images.dtype.kind not in "fiu" or images.ndim not in (2, 3, 4) or not images.size:
         raise DataError(
             f"{path} holds {images.dtype} of shape {images.shape}",
             expected="numbers of shape (y, x), (images, y, x) or (images, channels, y, x)",

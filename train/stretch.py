@@ -22,7 +22,7 @@ def fit_stretch(options: AsinhStretch, images: NDArray[np.float32]) -> FittedStr
     softening = options.softening or _softening(some)
     stretched = np.arcsinh(some / softening)
     spread = float(stretched.std())
-    if not spread > 0:
+    if not np.ptp(some) > 0:
         raise DataError(
             "all training images are the same constant", advice="look at them: lensmill show STORE"
         )

@@ -58,6 +58,12 @@ def _from_timm(name: str, shape: Shape) -> nn.Module:
         error.expected = f"one of ours ({', '.join(MODELS)}) or of timm's {len(known) - len(MODELS)}"
         error.advice = error.advice or "`lensmill models` lists them"
         raise error
+    try:
+        timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError as error:
+        raise DataError(
+            f"timm has no weights of the name {name!r}: {error}", advice="leave out the tag"
+        ) from error
     options = {"pretrained": False, "in_chans": shape.channels, "num_classes": shape.outputs}
     try:
         return _created(name, **options, img_size=shape.side)

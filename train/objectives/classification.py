@@ -69,6 +69,13 @@ class ClassificationObjective:
     def measure(self, store: Store, samples: Samples, output: NDArray[np.float64]) -> ClassificationMetrics:
         probability = softmax(output, axis=1)
         true = self.positions(samples.label)
+        absent = [name for k, name in enumerate(self.names) if not (true == k).any()]
+        if absent:
+            raise DataError(
+                f"the split has no sample of {', '.join(absent)}",
+                expected="samples of every class that the model tells apart",
+                where=str(store.root),
+            )
         right = probability.argmax(axis=1) == true
         one_hot = np.arange(self.outputs)[None, :] == true[:, None]
 

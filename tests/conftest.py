@@ -1,0 +1,225 @@
+"""What tests share: small recipes, a finished store to read or to damage, and a state folder of their own."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from numpy.typing import NDArray
+
+# Before Prefect is imported anywhere: nothing may touch ~/.prefect or ~/.local. One folder per session, so
+# that Prefect's database is made once.
+STATE = Path(tempfile.mkdtemp(prefix="lensmill-tests-"))
+(STATE / "tmp").mkdir()
+os.environ |= {
+    # for processes that are killed and cannot tidy up; this one keeps the folder it has
+    "TMPDIR": str(STATE / "tmp"),
+    "LENSMILL_HOME": str(STATE),
+    "PREFECT_HOME": str(STATE / "prefect"),
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "DASK_LOGGING__DISTRIBUTED": "critical",
+    "COLUMNS": "200",
+}
+os.environ.pop("PREFECT_API_URL", None)
+
+from flows import generate  # noqa: E402
+from flows.generate import DatasetSummary, Order  # noqa: E402
+from flows.shards import make_shard  # noqa: E402
+from schemas.dataset import DatasetRecipe  # noqa: E402
+from schemas.store import StorePlan, plan_store  # noqa: E402
+from storage import commit, layout  # noqa: E402
+from storage.backend import BACKENDS  # noqa: E402
+from storage.layout import Span  # noqa: E402
+
+StoreArrays = dict[str, NDArray[Any]]
+
+# 60 images of 16 x 16: train 42 in six shards, val 6 in one, test 12 in two; train and test end in part
+SMALL = (
+    "samples_per_class=20",
+    "instrument.num_pix=16",
+    "storage.shard_images=8",
+    "seed=1001",
+    "splits={train: 0.7, val: 0.1, test: 0.2}",
+)
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(STATE, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_power_cuts() -> Iterator[None]:
+    """Nothing here can cut the power, so syncing would only take time; commands of their own do sync."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def small_overrides() -> list[str]:
+    """What makes `tiny` small enough for tests, as `--set` takes it."""
+    return list(SMALL)
+
+
+@pytest.fixture(scope="session")
+def order_small() -> Callable[..., Order]:
+    """Recipe and plan of a small store that is to be at a path; more overrides win."""
+
+    def order(root: Path, *overrides: str) -> Order:
+        return generate.prepare("tiny", root, None, [*SMALL, *overrides])
+
+    return order
+
+
+@pytest.fixture(scope="session")
+def make_store() -> Callable[[Order], None]:
+    """Make all of a store here and now, without Prefect."""
+
+    def make(order: Order) -> None:
+        with commit.writing(order.root):
+            commit.begin(order.root, order.recipe, order.plan)
+            spans = layout.spans(order.plan)
+            receipts = [make_shard(order.root, order.recipe, order.plan, span) for span in spans]
+            commit.seal(order.root, order.recipe, order.plan, receipts)
+
+    return make
+
+
+@pytest.fixture(scope="session", params=sorted(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each file format in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def backend_store(
+    backend: str,
+    order_small: Callable[..., Order],
+    make_store: Callable[[Order], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Order:
+    """A finished small store of each file format. Not to be changed."""
+    order = order_small(tmp_path_factory.mktemp(backend) / "small.store", f"storage.backend={backend}")
+    make_store(order)
+    return order
+
+
+@pytest.fixture(scope="session")
+def sound_store(
+    order_small: Callable[..., Order],
+    make_store: Callable[[Order], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Order:
+    """A finished small store. Not to be changed."""
+    order = order_small(tmp_path_factory.mktemp("sound") / "small.zarr")
+    make_store(order)
+    return order
+
+
+@pytest.fixture
+def store(sound_store: Order, tmp_path: Path) -> Order:
+    """A finished small store to be damaged."""
+    root = tmp_path / "small.zarr"
+    shutil.copytree(sound_store.root, root)
+    return replace(sound_store, root=root)
+
+
+@pytest.fixture(scope="session")
+def arrays_of() -> Callable[[Path], StoreArrays]:
+    """All decoded arrays of a store by `split/array`, read by plain zarr."""
+
+    def arrays(root: Path) -> StoreArrays:
+        group = zarr.open_group(root, mode="r")
+        return {
+            f"{split}/{name}": np.asarray(array[:])
+            for split, members in sorted(group.groups())
+            for name, array in sorted(members.arrays())
+        }
+
+    return arrays
+
+
+@pytest.fixture(scope="session")
+def assert_same_arrays(
+    arrays_of: Callable[[Path], StoreArrays],
+) -> Callable[[Path, Path], None]:
+    """Two stores decode to the same arrays, bit by bit."""
+
+    def check(one: Path, other: Path) -> None:
+        mine, theirs = arrays_of(one), arrays_of(other)
+        assert mine.keys() == theirs.keys()
+        for name, array in mine.items():
+            assert array.dtype == theirs[name].dtype, name
+            assert array.shape == theirs[name].shape, name
+            assert array.tobytes() == theirs[name].tobytes(), name
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def bytes_of() -> Callable[[Path], dict[str, bytes]]:
+    """All files of a store by their path, but for the lock."""
+
+    def content(root: Path) -> dict[str, bytes]:
+        paths = sorted(path for path in root.rglob("*") if path.is_file())
+        return {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in paths
+            if path.relative_to(root) != commit.LOCK
+        }
+
+    return content
+
+
+class Here:
+    """The data-set flow in this process: its own logic of what to keep, with shards made one by one."""
+
+    def __init__(self) -> None:
+        self.made: list[Span] = []
+
+    def make(self, order: Order, missing: list[Span], _workers: int, _quiet: bool) -> None:
+        """In place of the Dask cluster."""
+        for span in missing:
+            make_shard(order.root, order.recipe, order.plan, span)
+            self.made.append(span)
+
+    def __call__(self, order: Order) -> DatasetSummary:
+        """Make what is missing of a small store, as the command would."""
+        self.made = []
+        overrides = [
+            f"samples_per_class={order.recipe.samples_per_class}",
+            f"instrument.num_pix={order.recipe.detector.num_pix}",
+            f"seed={order.recipe.seed}",
+            *(f"splits.{name}={getattr(order.recipe.splits, name)}" for name in ("train", "val", "test")),
+        ]
+        summary: DatasetSummary = generate.simulate_flow.fn(
+            "tiny", str(order.root), None, order.plan.shard_rows, overrides, True
+        )
+        return summary
+
+
+@pytest.fixture
+def simulate_here(monkeypatch: pytest.MonkeyPatch) -> Here:
+    """The data-set flow without Prefect and Dask; `made` tells which shards the last call made."""
+    here = Here()
+    monkeypatch.setattr(generate, "_make", here.make)
+    return here
+
+
+@pytest.fixture(scope="session")
+def plan_of() -> Callable[[DatasetRecipe, int], StorePlan]:
+    """The plan of any recipe in shards of so many rows."""
+
+    def plan(recipe: DatasetRecipe, shard_rows: int) -> StorePlan:
+        return plan_store(recipe, layout.split_rows(recipe), shard_rows, generate.provenance(recipe))
+
+    return plan

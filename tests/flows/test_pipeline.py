@@ -1,0 +1,149 @@
+"""All of it: the real command with its own Prefect server and Dask workers, then again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import pipeline
+from flows.assess import metric_rows
+from flows.pipeline import DEFAULT_EXPERIMENTS, data_path, pipeline_flow
+from schemas.errors import RecipeError, UnknownNameError
+from schemas.run import Report, RunRecord
+from storage.verify import verify
+
+EXPERIMENTS = {
+    "classify": "objective: {kind: classification}",
+    "regress": "objective: {kind: regression, targets: [{column: theta_E}]}",
+}
+
+
+@pytest.fixture
+def recipes(tmp_path: Path) -> list[Path]:
+    """Experiments of one epoch, as files."""
+    paths = []
+    for name, objective in EXPERIMENTS.items():
+        paths.append(tmp_path / f"{name}.yaml")
+        paths[-1].write_text(f"name: {name}\n{objective}\ntraining: {{epochs: 1, batch_size: 16}}\n")
+    return paths
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_one_command_does_it_all_and_resumes(
+    start: Callable[..., Any], recipes: list[Path], tmp_path: Path, small_overrides: list[str]
+) -> None:
+    out = tmp_path / "all" / "of it"
+    words = [word for one in small_overrides for word in ("--set", one)]
+    arguments = ["run", "tiny", *recipes, "--out", out, "--workers", "2", *words, "--quiet"]
+    command = start(*arguments)
+    said = command.wait()
+    assert said.code == 0, said
+    assert "Traceback" not in said.err
+    command.wait_until_alone()
+    assert verify(out / "tiny.zarr").sound
+    assert {path.name for path in out.iterdir()} == {"tiny.zarr", "runs"}
+    lines = said.out.splitlines()
+    assert "60 images in 9 shards" in lines[0]
+    for name in EXPERIMENTS:
+        run = out / "runs" / name
+        record = RunRecord.model_validate_json((run / "run.json").read_bytes())
+        assert record.data.train_samples == 42
+        (folder,) = (run / "reports").iterdir()
+        report = Report.model_validate_json((folder / "report.json").read_bytes())
+        assert f"report: {folder / 'report.html'}" in lines
+        assert f"{name}: {report.headline}" in lines
+        assert (folder / "report.html").stat().st_size > 10_000
+    # path of the report and the headline come last
+    assert lines[-2].startswith("report: ")
+    assert lines[-1].startswith("regress: theta_E MAE ")
+
+    kept = {name: content for name, content in _files(out).items() if "/reports/" not in name}
+    last = start(*arguments)
+    said = last.wait()
+    assert said.code == 0, said
+    last.wait_until_alone()
+    assert "all there before" in said.out
+    assert {name: content for name, content in _files(out).items() if "/reports/" not in name} == kept
+
+
+# -- refused before anything is started or written
+
+
+@pytest.fixture(autouse=True)
+def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    def started() -> Any:
+        raise AssertionError("a server was started although the input is bad")
+
+    monkeypatch.setattr(pipeline, "prefect_api", started)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "experiments", "overrides", "error", "says"),
+    [
+        ("tinny", ["classify_tiny"], [], UnknownNameError, "unknown recipe 'tinny'"),
+        ("tiny", ["classify_tinny"], [], UnknownNameError, "unknown experiment 'classify_tinny'"),
+        ("tiny", ["classify_tiny"], ["sed=1"], RecipeError, "unknown key"),
+        ("tiny", ["classify_tiny", "none.yaml"], [], RecipeError, "cannot read the recipe"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(
+    tmp_path: Path,
+    recipe: str,
+    experiments: list[str],
+    overrides: list[str],
+    error: type[Exception],
+    says: str,
+) -> None:
+    with pytest.raises(error, match=says):
+        pipeline.run(recipe, experiments, tmp_path / "out", overrides=overrides)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_defaults_are_shipped_and_those_of_the_deployment() -> None:
+    parameters = pipeline_flow.parameters.properties
+    assert parameters["recipe"]["default"] == pipeline.DEFAULT_RECIPE
+    assert parameters["experiments"]["default"] == list(DEFAULT_EXPERIMENTS)
+    assert data_path(Path("runs"), pipeline.DEFAULT_RECIPE) == Path("runs/tiny.zarr")
+
+
+def test_rows_of_metrics_show_the_constant_beside_them() -> None:
+    interval = {"value": 0.5, "low": 0.4, "high": 0.6}
+    target = {
+        "target": "theta_E",
+        "unit": "arcsec",
+        "mae": interval,
+        "rmse": 1.0,
+        "r2": 0.1,
+        "percentage_error": 3.0,
+        "constant_mae": {**interval, "value": 0.7},
+        "mae_gain": interval,
+    }
+    digest = "0" * 64
+    report = Report.model_validate_json(
+        json.dumps(
+            {
+                "run": "r",
+                "experiment": "e",
+                "model": "m",
+                "experiment_digest": digest,
+                "store": "s",
+                "store_recipe": "t",
+                "store_digest": digest,
+                "same_recipe": True,
+                "split": "test",
+                "samples": 3,
+                "headline": "h",
+                "metrics": {"kind": "regression", "targets": [target]},
+                "ms_per_image": 1.0,
+                "device": "CPU",
+                "parameters": 1,
+                "versions": {},
+            }
+        )
+    )
+    assert metric_rows(report) == [{"metric": "MAE theta_E [arcsec]", "value": "0.5", "constant": "0.7"}]

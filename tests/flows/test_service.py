@@ -1,0 +1,367 @@
+"""The service: up, deployments run by both commands, artifacts, down without leftovers."""
+
+import base64
+import contextlib
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from prefect.exceptions import PrefectHTTPStatusError
+
+from flows import service
+from flows.server import free_port, prefect_api
+from flows.service import (
+    ServiceRecord,
+    client_environment,
+    down,
+    password,
+    record_path,
+    run_deployment,
+    running,
+)
+from schemas.errors import FlowError, LensmillError
+from schemas.run import Report
+from storage.verify import verify
+
+DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate")
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of its own, with Prefect's folder in it."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("LENSMILL_HOME", str(folder))
+    monkeypatch.setenv("PREFECT_HOME", str(folder / "prefect"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    (folder / "prefect").mkdir(parents=True)
+    return folder
+
+
+def _record(server: tuple[int, float], worker: tuple[int, float]) -> ServiceRecord:
+    record = ServiceRecord(address="http://127.0.0.1:9/api", server=server, worker=worker)
+    record_path().write_text(record.to_json())
+    return record
+
+
+# -- when nothing is up
+
+
+@pytest.mark.parametrize("name", ["simulate", "simulate-and-train/simulate-and-train", "nonsense"])
+def test_a_deployment_cannot_run_when_nothing_is_up(
+    lensmill: Callable[..., Any], state: Path, name: str
+) -> None:
+    with pytest.raises(FlowError, match="the service is not up"):
+        run_deployment(name, {}, watch=True)
+    said = lensmill("deployment", "run", name, "--watch")
+    assert said.code == 1
+    assert said.err.count("error:") == 1
+    assert "lensmill up" in said.err
+    assert "Traceback" not in said.err + said.out
+
+
+@pytest.mark.parametrize("parameter", ["out", "=3", "out=[1"])
+def test_parameters_that_are_none(lensmill: Callable[..., Any], state: Path, parameter: str) -> None:
+    said = lensmill("deployment", "run", "simulate", "--param", parameter)
+    assert said.err.count("error:") == 1
+    assert "Traceback" not in said.err + said.out
+    assert said.code == (1 if parameter == "=3" else 2), said
+
+
+def test_down_when_nothing_is_up(lensmill: Callable[..., Any], state: Path) -> None:
+    assert not down()
+    said = lensmill("down")
+    assert (said.code, said.out) == (0, "nothing was up\n")
+
+
+def test_the_password_is_for_the_user_alone_and_stays(state: Path) -> None:
+    old = os.umask(0)
+    try:
+        first = password()
+    finally:
+        os.umask(old)
+    path = state / "prefect" / "auth"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    user, _, secret = first.partition(":")
+    assert user == "lensmill"
+    assert len(secret) >= 32
+    assert password() == first == path.read_text()
+    assert client_environment("http://127.0.0.1:9/api")["PREFECT_API_AUTH_STRING"] == first
+
+
+def test_passwords_differ(state: Path) -> None:
+    first = password()
+    (state / "prefect" / "auth").unlink()
+    assert password() != first
+
+
+def test_a_dead_process_is_not_running(state: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    started = psutil.Process(ended.pid).create_time()
+    ended.wait(timeout=30)
+    _record((ended.pid, started), (ended.pid, started))
+    assert running() is None
+    assert down()
+    assert not record_path().exists()
+    assert not down()
+
+
+def test_a_number_that_was_used_again_is_not_running_and_not_ended(state: Path) -> None:
+    me = psutil.Process()
+    _record((me.pid, me.create_time() - 100), (me.pid, me.create_time() + 100))
+    assert running() is None
+    assert down(), "the record is cleared away"
+    assert me.is_running()
+
+
+def test_the_recorded_process_is_running(state: Path) -> None:
+    me = psutil.Process()
+    record = _record((me.pid, me.create_time()), (me.pid, me.create_time()))
+    assert running() == record
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"address": 3}'])
+def test_a_record_that_is_none(state: Path, text: str) -> None:
+    record_path().write_text(text)
+    assert running() is None
+    assert not down()
+
+
+def test_commands_use_the_service_that_is_up(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    me = psutil.Process()
+    record = _record((me.pid, me.create_time()), (me.pid, me.create_time()))
+    with prefect_api() as address:
+        assert address == record.address
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:10/api")
+    with prefect_api() as address:
+        assert address == "http://127.0.0.1:10/api"
+
+
+def test_up_refuses_a_folder_that_is_in_use(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_start", lambda _: pytest.fail("a server was started"))
+    with (state / "prefect" / "lensmill.lock").open("w") as lock:
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(FlowError, match="another lensmill command"):
+            service.up()
+
+
+def test_a_taken_port_is_avoided() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert free_port(port) != port
+    assert free_port() > 1023
+
+
+def test_the_deployments_are_written_without_absolute_paths() -> None:
+    text = (service.ROOT / "prefect.yaml").read_text()
+    assert str(service.ROOT) not in text
+    assert not [line for line in text.splitlines() if ": /" in line or "~/" in line]
+    for name in DEPLOYMENTS:
+        assert f"- name: {name}\n" in text
+    assert text.count("- name: ") == len(DEPLOYMENTS)
+
+
+def test_parameters_that_the_deployment_refuses(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        request = httpx.Request("POST", "http://127.0.0.1:9/api/deployments/1/create_flow_run")
+        answer = httpx.Response(409, json={"detail": "'many' is not valid"}, request=request)
+        cause = httpx.HTTPStatusError("409", request=request, response=answer)
+        raise PrefectHTTPStatusError.from_httpx_error(cause)
+
+    me = psutil.Process()
+    _record((me.pid, me.create_time()), (me.pid, me.create_time()))
+    for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+        monkeypatch.setenv(name, "")  # so that what the function sets is taken back
+    monkeypatch.setattr("prefect.deployments.run_deployment", refuse)
+    with pytest.raises(LensmillError, match="refused its parameters"):
+        run_deployment("simulate", {"workers": "many"}, watch=False)
+
+
+# -- the real thing
+
+
+@dataclass(frozen=True)
+class Service:
+    """Commands in an environment where nothing but the state folder is known."""
+
+    state: Path
+    environment: dict[str, str]
+
+    def run(self, command: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        """`lensmill` or `prefect`; the latter finds the service by PREFECT_HOME."""
+        extra = {"PREFECT_HOME": str(self.state / "prefect")} if command == "prefect" else {}
+        return subprocess.run(
+            [str(Path(sys.executable).with_name(command)), *map(str, arguments)],
+            env=self.environment | extra,
+            cwd=self.state.parent,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+
+    def well(self, command: str, *arguments: str | Path) -> str:
+        """What a command says that ends well."""
+        ended = self.run(command, *arguments)
+        assert ended.returncode == 0, (ended.stdout, ended.stderr)
+        assert "Traceback" not in ended.stderr
+        return ended.stdout
+
+    def processes(self) -> list[psutil.Process]:
+        """All living processes that know the state folder."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                mine = process.environ().get("LENSMILL_HOME") == str(self.state)
+                if mine and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def record(self) -> ServiceRecord:
+        return ServiceRecord.model_validate_json((self.state / "service.json").read_bytes())
+
+    def ask(self, path: str, body: Any, user: str | None = None) -> Any:
+        """The API's answer to a POST."""
+        headers = {"Content-Type": "application/json"}
+        if user is not None:
+            headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
+        request = urllib.request.Request(  # noqa: S310 - of our own server
+            self.record().address + path, json.dumps(body).encode(), headers, method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            return json.load(answer)
+
+
+@pytest.fixture
+def real_service(tmp_path: Path) -> Iterator[Service]:
+    """Whatever happens, nothing stays."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    found = Service(tmp_path / "state", environment | {"LENSMILL_HOME": str(tmp_path / "state")})
+    try:
+        yield found
+    finally:
+        with contextlib.suppress(subprocess.SubprocessError):
+            found.run("lensmill", "down")
+        for process in found.processes():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def _parameters(values: dict[str, Any]) -> list[str]:
+    return [word for name, value in values.items() for word in ("--param", f"{name}={json.dumps(value)}")]
+
+
+def _refuses_strangers(running_service: Service) -> str:
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        running_service.ask("/deployments/filter", {})
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        running_service.ask("/deployments/filter", {}, "lensmill:guess")
+    auth = running_service.state / "prefect" / "auth"
+    assert stat.S_IMODE(auth.stat().st_mode) == 0o600
+    assert stat.S_IMODE((running_service.state / "prefect" / "profiles.toml").stat().st_mode) == 0o600
+    server = psutil.Process(running_service.record().server[0])
+    listening = [one for one in server.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    assert {one.laddr.ip for one in listening} == {"127.0.0.1"}
+    secret = auth.read_text()
+    # no password where everyone on the machine can read it
+    assert not any(secret in " ".join(one.cmdline()) for one in running_service.processes())
+    return secret
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_up_run_and_down(real_service: Service, tmp_path: Path, small_overrides: list[str]) -> None:
+    said = real_service.well("lensmill", "up")
+    record = real_service.record()
+    assert record.address.removesuffix("/api") in said
+    assert f"export PREFECT_HOME={real_service.state / 'prefect'}" in said
+    user = _refuses_strangers(real_service)
+
+    # twice is harmless
+    before = {process.pid for process in real_service.processes()}
+    assert real_service.well("lensmill", "up") == said
+    assert real_service.record() == record
+    assert {process.pid for process in real_service.processes()} == before
+
+    listed = real_service.well("prefect", "deployment", "ls")
+    deployments = real_service.ask("/deployments/filter", {}, user)
+    assert {one["name"] for one in deployments} == set(DEPLOYMENTS)
+    assert all(name in listed for name in DEPLOYMENTS)
+    (scheduled,) = [one for one in deployments if one["schedules"]]
+    assert (scheduled["name"], scheduled["schedules"][0]["schedule"]["cron"]) == ("regenerate", "0 3 * * *")
+
+    (tmp_path / "quick.yaml").write_text(
+        "name: quick\nobjective: {kind: classification}\ntraining: {epochs: 1, batch_size: 16}\n"
+    )
+    out = tmp_path / "all"
+    small = {"recipe": "tiny", "overrides": small_overrides, "workers": 1}
+    everything = {**small, "experiments": [str(tmp_path / "quick.yaml")], "out": str(out)}
+    name = "simulate-and-train/simulate-and-train"
+    said = real_service.well("prefect", "deployment", "run", name, "--watch", *_parameters(everything))
+    assert "Completed" in said
+    assert verify(out / "tiny.zarr").sound
+    (folder,) = (out / "runs" / "quick" / "reports").iterdir()
+    report = Report.model_validate_json((folder / "report.json").read_bytes())
+
+    artifacts = {one["key"]: one for one in real_service.ask("/artifacts/latest/filter", {}, user)}
+    assert {"shards", "training-quick", "metrics-quick", "report-quick"} <= set(artifacts)
+    assert report.headline in artifacts["report-quick"]["data"]
+    rows = json.loads(artifacts["metrics-quick"]["data"])
+    assert {"metric", "value", "constant"} == set(rows[0])
+    assert "AUC macro" in {row["metric"] for row in rows}
+
+    # our own command takes the short name; the same again makes nothing anew
+    said = real_service.well(
+        "lensmill", "deployment", "run", "simulate-and-train", "--watch", *_parameters(everything)
+    )
+    assert said.strip().endswith("Completed")
+    store = tmp_path / "alone.zarr"
+    said = real_service.well(
+        "lensmill", "deployment", "run", "simulate", "--watch", *_parameters({**small, "out": str(store)})
+    )
+    assert said.strip().endswith("Completed")
+    assert verify(store).sound
+    _says_what_is_wrong(real_service)
+
+    port = int(record.address.removesuffix("/api").rpartition(":")[2])
+    assert real_service.well("lensmill", "down") == "down\n"
+    assert [process.cmdline() for process in real_service.processes()] == []
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert not (real_service.state / "service.json").exists()
+    assert real_service.well("lensmill", "down") == "nothing was up\n"
+    ended = real_service.run("lensmill", "deployment", "run", "simulate")
+    assert ended.returncode == 1
+    assert "the service is not up" in ended.stderr
+
+
+def _says_what_is_wrong(running_service: Service) -> None:
+    # every run gets a path, so that nothing is made where the deployments point to by default
+    out = f"out={running_service.state.parent / 'wrong.zarr'}"
+    ended = running_service.run("lensmill", "deployment", "run", "simulat", "--param", out)
+    assert ended.returncode == 1
+    assert "there is no deployment 'simulat/simulat'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    ended = running_service.run(
+        "lensmill", "deployment", "run", "simulate", "--watch", "--param", "recipe=none", "--param", out
+    )
+    assert ended.returncode == 1
+    assert ended.stdout.strip().endswith("Failed")
+    assert "Traceback" not in ended.stderr
+    assert not (running_service.state.parent / "wrong.zarr").exists()
