@@ -23,8 +23,8 @@ def main() -> None:
         bad_input = isinstance(error, RecipeError | UnknownNameError | ColumnError | DataError)
         sys.exit(BAD_INPUT if bad_input else FAILED)
     except BaseException as error:
-        # libraries turn Ctrl-C into errors of their own; what was pressed is what counts
-        pressed = ctrl_c.pressed or isinstance(error, KeyboardInterrupt)
+        # libraries turn Ctrl-C and Prefect's SIGTERM into errors of their own; what was asked for counts
+        pressed = ctrl_c.pressed or isinstance(error, KeyboardInterrupt) or "TerminationSignal" in str(error)
         if not pressed and getattr(error, "code", None) != INTERRUPTED:
             raise
         err.print("interrupted; finished shards are kept, the same command goes on from there")

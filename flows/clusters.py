@@ -3,12 +3,17 @@
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 from prefect_dask.task_runners import DaskTaskRunner
+
+SCRATCH = "lensmill-dask-"
 
 
 def usable_cores() -> int:
@@ -19,7 +24,8 @@ def usable_cores() -> int:
 @contextlib.contextmanager
 def local_cluster(workers: int) -> Iterator[DaskTaskRunner]:
     """A cluster of single-threaded worker processes on this machine, loopback only, without leftovers."""
-    with tempfile.TemporaryDirectory(prefix="lensmill-dask-") as scratch:
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch:
         cluster = DaskTaskRunner(
             cluster_class="distributed.LocalCluster",
             cluster_kwargs={
@@ -38,6 +44,14 @@ def local_cluster(workers: int) -> Iterator[DaskTaskRunner]:
                 # the first look at the client starts the workers
                 assert runner.client
             yield runner
+
+
+def _sweep() -> None:
+    """Remove the scratch folders of killed drivers."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
+        owner = folder.name.removeprefix(SCRATCH).partition("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

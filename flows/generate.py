@@ -167,10 +167,9 @@ def _make(order: Order, missing: Sequence[Span], workers: int, quiet: bool) -> N
         progress_bar(f"simulating {order.recipe.name}", row_count(missing), "images", quiet) as report,
     ):
         progress = Progress(order, missing, report)
-        # one shard per worker tells how long a shard takes, and keeps every worker busy meanwhile
-        probes = [_submit(runner, order, [span]) for span in missing[:workers]]
-        seconds = progress.wait(probes)
-        rest = missing[workers:]
+        # two shards per worker tell how long a shard takes once all is loaded, and keep every worker busy
+        first, rest = missing[: 2 * workers], missing[2 * workers :]
+        seconds = progress.wait([_submit(runner, order, first[k::workers]) for k in range(workers)])
         fair_share = math.ceil(len(rest) / (2 * workers))
         size = max(1, min(round(BATCH_SECONDS / max(seconds, 1e-3)), fair_share))
         progress.wait([_submit(runner, order, batch) for batch in _batches(rest, size)])
@@ -208,7 +207,7 @@ class Progress:
         self.told = time.monotonic()
 
     def wait(self, batches: Sequence[Any]) -> float:
-        """Until all batches are done; the longest of them, in seconds. The first error ends the run."""
+        """Until all batches are done; the seconds a shard takes. The first error ends the run."""
         pending = list(batches)
         longest = 0.0
         while pending:

@@ -20,6 +20,7 @@ import psutil
 from flows.server import free_port, prefect_server_command, state_folder, stop, wait_until_healthy
 from schemas.errors import DataError, FlowError
 from schemas.frozen import Frozen
+from schemas.registry import unknown_name
 
 POOL = "lensmill"
 PORT = 4200
@@ -55,12 +56,16 @@ def password() -> str:
 
 
 def running() -> ServiceRecord | None:
-    """The service that is up, or None."""
+    """The service that is up with server and worker, or None."""
+    record = _recorded()
+    return record if record and _process(record.server) and _process(record.worker) else None
+
+
+def _recorded() -> ServiceRecord | None:
     try:
-        record = ServiceRecord.model_validate_json(record_path().read_bytes())
+        return ServiceRecord.model_validate_json(record_path().read_bytes())
     except (OSError, ValueError):
         return None
-    return record if _process(record.server) else None
 
 
 def client_environment(address: str) -> dict[str, str]:
@@ -72,6 +77,8 @@ def up() -> ServiceRecord:
     """Start server, work pool, deployments and worker; does nothing where they run already."""
     if record := running():
         return record
+    # what is left of a service whose server or worker died
+    down()
     home().mkdir(parents=True, exist_ok=True)
     with (home() / "lensmill.lock").open("w") as lock:
         try:
@@ -158,9 +165,8 @@ def _write_profile(address: str) -> None:
 
 def down() -> bool:
     """Stop worker and server with everything they started; False where nothing was up."""
-    try:
-        record = ServiceRecord.model_validate_json(record_path().read_bytes())
-    except (OSError, ValueError):
+    record = _recorded()
+    if record is None:
         return False
     for identity in (record.worker, record.server):
         if process := _process(identity):
@@ -213,6 +219,11 @@ def run_deployment(name: str, parameters: dict[str, Any], watch: bool) -> str:
 
     full = name if "/" in name else f"{name}/{name}"
     try:
+        with get_client(sync_client=True) as client:
+            known = client.read_deployment_by_name(full).parameter_openapi_schema or {}
+        for key in parameters:
+            if key not in known.get("properties", {}):
+                raise unknown_name("parameter", key, known.get("properties", {}))
         flow_run: Any = start(full, parameters=parameters, timeout=0, as_subflow=False)
     except ObjectNotFound as error:
         raise FlowError(

@@ -24,6 +24,7 @@ class ClassifierHead(Frozen):
 
     kind: Literal["classification"] = "classification"
     classes: tuple[ClassSpec, ...] = Field(min_length=2, description="one output each, in this order")
+    most_frequent: int = Field(ge=0, description="the output of the class with the most training samples")
 
 
 class FittedTarget(Frozen):
@@ -108,8 +109,8 @@ class TargetMetrics(Frozen):
     mae: Interval
     rmse: float
     r2: float
-    percentage_error: float = Field(
-        description="median of |predicted - true| / |true| of the physical value, %"
+    percentage_error: float | None = Field(
+        description="median of |predicted - true| / |true| of the physical value, %; None where it has none"
     )
     constant_mae: Interval = Field(description="MAE of always predicting the mean of the training samples")
     mae_gain: Interval = Field(description="constant MAE minus MAE, paired")

@@ -19,6 +19,9 @@ Arrays = Mapping[str, NDArray[Any]]
 class Backend(Protocol):
     """A file format."""
 
+    entry: str
+    """The file without which no reader of the format takes the folder for a data set."""
+
     def shard_files(self, plan: StorePlan, span: Span, arrays: Arrays) -> dict[str, bytes]:
         """The files of one shard by their path in the store; no other shard shares one of them."""
         ...

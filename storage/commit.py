@@ -49,7 +49,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """A file that is either there with all its bytes, on the disk and not in a cache, or not there."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
@@ -63,6 +63,14 @@ def write_whole(path: Path, content: bytes) -> None:
             f"cannot write {path}: {error.strerror or error}",
             advice="free space or mend permissions, then run the command again; finished shards are kept",
         ) from error
+
+
+def _make_folder(folder: Path) -> None:
+    """A folder that a power cut cannot take away again, its parents included."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -316,8 +324,10 @@ def file_fault(root: Path, record: FileRecord) -> str | None:
 
 
 def unseal(root: Path) -> None:
-    """Take the marker away before anything below it changes."""
+    """Take marker and entries away before anything below changes, for us and for other readers."""
     (root / MARKER).unlink(missing_ok=True)
+    for backend in BACKENDS.values():
+        (root / backend.entry).unlink(missing_ok=True)
 
 
 def seal(root: Path, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Receipt]) -> Manifest:

@@ -27,6 +27,8 @@ from storage.layout import Span, chunk_rows
 class ZarrBackend:
     """Zarr on a local disk."""
 
+    entry = "zarr.json"
+
     def shard_files(self, plan: StorePlan, span: Span, arrays: Arrays) -> dict[str, bytes]:
         """One file per array."""
         files = {}

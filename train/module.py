@@ -35,7 +35,7 @@ class LensModule(lightning.LightningModule):
         loss = self.objective.loss(output.float(), target)
         if not torch.isfinite(loss):
             raise DataError(
-                f"the loss became {float(loss)} in step {step} of epoch {self.current_epoch}",
+                f"the loss became {float(loss.detach())} in step {step} of epoch {self.current_epoch}",
                 expected="a finite loss",
                 advice="lower optimiser.learning_rate, and check the store: lensmill verify STORE",
             )

@@ -1,5 +1,6 @@
 """From a run folder and images to predictions."""
 
+import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -102,10 +103,14 @@ def _warm_up(network: torch.nn.Module, images: NDArray[np.float32], device: torc
 
 
 def _write(table: pa.Table, out: Path) -> None:
+    whole = out.with_name(f".{out.name}.partial")
     try:
         if out.suffix == ".csv":
-            pa_csv.write_csv(table, out)
+            pa_csv.write_csv(table, whole)
         else:
-            pq.write_table(table, out)
+            pq.write_table(table, whole)
+        whole.replace(out)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            whole.unlink(missing_ok=True)
         raise WriteError(f"cannot write {out}: {error}") from error

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from schemas.errors import RunError, WriteError
+from schemas.errors import LensmillError, RunError, WriteError
 from schemas.run import RunRecord
 from train.models import build
 from train.models.registry import Shape
@@ -68,6 +68,8 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
         if target.exists():
             shutil.rmtree(target)
         staging.replace(target)
+    except LensmillError:
+        raise
     except OSError as error:
         raise WriteError(
             f"cannot write {target}: {error.strerror or error}", advice="free space or mend permissions"

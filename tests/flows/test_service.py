@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import httpx
 import psutil
@@ -31,7 +31,7 @@ from flows.service import (
     run_deployment,
     running,
 )
-from schemas.errors import FlowError, LensmillError
+from schemas.errors import FlowError, LensmillError, UnknownNameError
 from schemas.run import Report
 from storage.verify import verify
 
@@ -188,8 +188,27 @@ def test_parameters_that_the_deployment_refuses(state: Path, monkeypatch: pytest
     for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
         monkeypatch.setenv(name, "")  # so that what the function sets is taken back
     monkeypatch.setattr("prefect.deployments.run_deployment", refuse)
+    monkeypatch.setattr("prefect.client.orchestration.get_client", _KnowsWorkers)
     with pytest.raises(LensmillError, match="refused its parameters"):
         run_deployment("simulate", {"workers": "many"}, watch=False)
+    with pytest.raises(UnknownNameError, match="workers"):
+        run_deployment("simulate", {"worker": 2}, watch=False)
+
+
+class _KnowsWorkers:
+    """A client of a server whose deployments have one parameter."""
+
+    parameter_openapi_schema: ClassVar = {"properties": {"workers": {"type": "integer"}}}
+
+    def __init__(self, **_: object) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def read_deployment_by_name(self, _: str) -> Self:
+        return self
 
 
 # -- the real thing

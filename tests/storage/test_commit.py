@@ -116,12 +116,12 @@ def test_a_place_that_cannot_be_written_is_a_write_error(tmp_path: Path, place: 
 
 def test_no_shard_without_a_receipt_when_the_disk_is_full(store: Order) -> None:
     span = next(layout.spans(store.plan))
-    commit.unseal(store.root)
-    (store.root / commit.receipt_path(span)).unlink()
     arrays = {
         spec.name: _read(store, spec.name, slice(span.first_row, span.first_row + span.rows))
         for spec in store.plan.arrays
     }
+    commit.unseal(store.root)
+    (store.root / commit.receipt_path(span)).unlink()
     with pytest.raises(WriteError), _files_end_at(1500):
         commit.write_shard(store.root, store.recipe, store.plan, span, arrays)
     assert commit.valid_receipt(store.root, store.plan, span) is None

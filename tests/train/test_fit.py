@@ -292,8 +292,6 @@ def test_what_a_killed_run_left_is_cleared_away(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-# bug: float() of a loss with its graph; torch warns
-@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar")
 def test_a_loss_that_is_no_number_is_told(
     experiment: MakeExperiment, sound_store: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

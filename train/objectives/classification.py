@@ -33,7 +33,10 @@ class ClassificationObjective:
                 where="data.classes",
                 advice=f"the store has {', '.join(one.name for one in store.plan.classes)}",
             )
-        return ClassifierHead(classes=tuple(one for one in store.plan.classes if one.label in labels))
+        classes = tuple(one for one in store.plan.classes if one.label in labels)
+        found = np.asarray(store.read(store.plan.splits[0].name, "label"))
+        counts = [int((found == one.label).sum()) for one in classes]
+        return ClassifierHead(classes=classes, most_frequent=int(np.argmax(counts)))
 
     @property
     def outputs(self) -> int:
@@ -69,6 +72,7 @@ class ClassificationObjective:
     def measure(self, store: Store, samples: Samples, output: NDArray[np.float64]) -> ClassificationMetrics:
         probability = softmax(output, axis=1)
         true = self.positions(samples.label)
+        _check_names(self.head, store)
         absent = [name for k, name in enumerate(self.names) if not (true == k).any()]
         if absent:
             raise DataError(
@@ -85,20 +89,14 @@ class ClassificationObjective:
 
         confusion = np.zeros((self.outputs, self.outputs), dtype=np.int64)
         np.add.at(confusion, (true, probability.argmax(axis=1)), 1)
-        frequent = self._most_frequent(store)
         return ClassificationMetrics(
             accuracy=bootstrap(lambda rows: float(right[rows].mean()), len(true)),
             auc_macro=bootstrap(macro, len(true)),
             auc_micro=auc(probability.ravel(), one_hot.ravel()),
             auc={name: auc(probability[:, k], one_hot[:, k]) for k, name in enumerate(self.names)},
             confusion=tuple(tuple(int(count) for count in row) for row in confusion),
-            constant_accuracy=float((true == frequent).mean()),
+            constant_accuracy=float((true == self.head.most_frequent).mean()),
         )
-
-    def _most_frequent(self, store: Store) -> int:
-        label = np.asarray(store.read(store.plan.splits[0].name, "label"))
-        counts = [int((label == one).sum()) for one in self.labels]
-        return int(np.argmax(counts))
 
     def headline(self, metrics: ClassificationMetrics) -> str:
         area, right = metrics.auc_macro, metrics.accuracy
@@ -106,3 +104,15 @@ class ClassificationObjective:
             f"macro AUC {area.value:.4f} [{area.low:.4f}, {area.high:.4f}],"
             f" accuracy {right.value:.3f} (constant {metrics.constant_accuracy:.3f})"
         )
+
+
+def _check_names(head: ClassifierHead, store: Store) -> None:
+    """A label of one's own may mean another class in another store."""
+    here = {one.label: one.name for one in store.plan.classes}
+    for one in head.classes:
+        if here.get(one.label, one.name) != one.name:
+            raise DataError(
+                f"label {one.label} is {here[one.label]!r} in the store",
+                expected=f"{one.name!r}, as in the training data",
+                where=str(store.root),
+            )

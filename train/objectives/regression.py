@@ -152,6 +152,7 @@ def _measured(one: FittedTarget, true: Array, predicted: Array) -> TargetMetrics
     relative = np.abs(physical(one.target, predicted) - physical_true) / np.maximum(
         np.abs(physical_true), 1e-300
     )
+    usable = np.isfinite(relative) & (physical_true != 0)
     squared = float(np.mean((predicted - true) ** 2))
     variance = float(true.var())
     return TargetMetrics(
@@ -160,7 +161,7 @@ def _measured(one: FittedTarget, true: Array, predicted: Array) -> TargetMetrics
         mae=bootstrap(lambda rows: float(error[rows].mean()), len(true)),
         rmse=squared**0.5,
         r2=1 - squared / variance if variance else 0.0,
-        percentage_error=100 * float(np.median(relative)),
+        percentage_error=100 * float(np.median(relative[usable])) if usable.any() else None,
         constant_mae=bootstrap(lambda rows: float(constant[rows].mean()), len(true)),
         mae_gain=bootstrap(lambda rows: float((constant - error)[rows].mean()), len(true)),
     )
