@@ -30,7 +30,7 @@ test-all: install  ## everything this machine can run
 	$(BIN)/pytest -n 2 --dist worksteal
 
 demo: install  ## recipe to report on embedded defaults, a few minutes on two cores
-	$(BIN)/lensmill run --out demo
+	$(BIN)/lensmill run --out demo --workers 2
 
 docs: install
 	$(BIN)/pip install --quiet --editable '.[docs]'

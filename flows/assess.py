@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from schemas.run import ClassificationMetrics, Report
+from schemas.run import ClassificationMetrics, Report, TargetMetrics
 
 
 @flow(name="evaluate", validate_parameters=True)
@@ -33,18 +33,30 @@ def artifact_key(name: str) -> str:
 
 
 def metric_rows(report: Report) -> list[dict[str, Any]]:
-    """The numbers of a report, one row each, the constant predictor's beside them."""
+    """The numbers of a report, one row each, the constant predictor's beside them where it has one."""
     metrics = report.metrics
     if isinstance(metrics, ClassificationMetrics):
-        rows = [("accuracy", metrics.accuracy.value, metrics.constant_accuracy)]
+        rows: list[tuple[str, float | None, float | None]] = [
+            ("accuracy", metrics.accuracy.value, metrics.constant_accuracy)
+        ]
         rows += [(f"AUC {name}", value, 0.5) for name, value in metrics.auc.items()]
         rows += [("AUC macro", metrics.auc_macro.value, 0.5), ("AUC micro", metrics.auc_micro, 0.5)]
     else:
-        rows = [
-            (f"MAE {one.target} [{one.unit}]", one.mae.value, one.constant_mae.value)
-            for one in metrics.targets
-        ]
+        rows = [row for one in metrics.targets for row in _target_rows(one)]
+    rows.append(("time per image [ms]", report.ms_per_image, None))
     return [
-        {"metric": name, "value": f"{value:.4g}", "constant": f"{constant:.4g}"}
-        for name, value, constant in rows
+        {"metric": name, "value": _said(value), "constant": _said(constant)} for name, value, constant in rows
     ]
+
+
+def _target_rows(one: TargetMetrics) -> list[tuple[str, float | None, float | None]]:
+    return [
+        (f"MAE {one.target} [{one.unit}]", one.mae.value, one.constant_mae.value),
+        (f"RMSE {one.target} [{one.unit}]", one.rmse, None),
+        (f"R2 {one.target}", one.r2, None),
+        (f"median error {one.target} [%]", one.percentage_error, None),
+    ]
+
+
+def _said(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

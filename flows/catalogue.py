@@ -39,6 +39,12 @@ def recipes() -> list[RecipeCard]:
     return cards
 
 
+def experiments() -> list[tuple[str, str]]:
+    """The shipped experiments, with what they learn."""
+    found = [load_experiment(name) for name in shipped("experiment")]
+    return [(one.name, one.description.strip()) for one in found]
+
+
 def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> DatasetRecipe:
     """The recipe of a shipped name or a YAML file, with its instrument by numbers."""
     return resolve(read_recipe(_path(recipe, "recipe"), DatasetRecipe, overrides))

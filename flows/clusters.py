@@ -9,11 +9,15 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import psutil
 from prefect_dask.task_runners import DaskTaskRunner
+from pydantic import Field
 
 SCRATCH = "lensmill-dask-"
+# None: one for each usable core
+Workers = Annotated[int, Field(ge=1)] | None
 
 
 def usable_cores() -> int:
@@ -42,7 +46,7 @@ def local_cluster(workers: int) -> Iterator[DaskTaskRunner]:
         with cluster as runner:
             with _deaf_to_ctrl_c():
                 # the first look at the client starts the workers
-                assert runner.client
+                _ = runner.client
             yield runner
 
 

@@ -1,5 +1,6 @@
 """The training flow: a store and an experiment in, a run folder out. Runs in the process that has the GPU."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from prefect import flow
@@ -7,7 +8,7 @@ from prefect.artifacts import create_table_artifact
 
 from flows.assess import artifact_key
 from flows.catalogue import load_experiment
-from schemas.errors import RecipeError
+from schemas.errors import FlowError, RecipeError
 from schemas.experiment import ExperimentRecipe
 from schemas.run import RunRecord
 
@@ -20,10 +21,23 @@ def fit_experiment(
     quiet: bool = False,
 ) -> RunRecord:
     """Train an experiment on a store; `data` goes before the store that the recipe names."""
+    need_training()
     from train.fit import fit
 
     recipe = load_experiment(experiment, overrides or [])
     return fit(recipe, store_path(recipe, data), Path(out), quiet)
+
+
+def need_training() -> None:
+    """Say what to install where the packages for training are missing."""
+    packages = ("torch", "timm", "lightning", "safetensors", "pyarrow", "jinja2")
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise FlowError(
+            f"training needs {', '.join(missing)}",
+            expected="the packages of the extra `train`",
+            advice="pip install -e '.[train]' in the folder of the repository",
+        )
 
 
 def store_path(recipe: ExperimentRecipe, data: str | Path | None) -> Path:

@@ -15,7 +15,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import Field
 
 from flows.catalogue import load_recipe
-from flows.clusters import local_cluster, usable_cores
+from flows.clusters import Workers, local_cluster, usable_cores
 from flows.progress import Report, progress_bar
 from flows.server import prefect_api
 from flows.shards import make_batch, row_count
@@ -29,6 +29,8 @@ from storage.reader import open_store
 
 # A Prefect task costs about a tenth of a second, so a batch of shards should be worth a hundred of those.
 BATCH_SECONDS = 10.0
+# However slow shards are, Prefect is not asked to follow more tasks than people can.
+MOST_BATCHES = 50
 POLL_SECONDS = 0.5
 ARTIFACT_SECONDS = 5.0
 
@@ -58,7 +60,7 @@ class Order:
 def generate(
     recipe: str,
     out: str | Path,
-    workers: int | None = None,
+    workers: Workers = None,
     shard_size: int | None = None,
     overrides: Sequence[str] = (),
     quiet: bool = False,
@@ -77,7 +79,7 @@ def generate(
 def simulate_flow(
     recipe: str,
     out: str,
-    workers: int | None = None,
+    workers: Workers = None,
     shard_size: int | None = None,
     overrides: list[str] | None = None,
     quiet: bool = False,
@@ -171,7 +173,7 @@ def _make(order: Order, missing: Sequence[Span], workers: int, quiet: bool) -> N
         first, rest = missing[: 2 * workers], missing[2 * workers :]
         seconds = progress.wait([_submit(runner, order, first[k::workers]) for k in range(workers)])
         fair_share = math.ceil(len(rest) / (2 * workers))
-        size = max(1, min(round(BATCH_SECONDS / max(seconds, 1e-3)), fair_share))
+        size = max(1, min(round(BATCH_SECONDS / max(seconds, 1e-3)), fair_share), len(rest) // MOST_BATCHES)
         progress.wait([_submit(runner, order, batch) for batch in _batches(rest, size)])
 
 

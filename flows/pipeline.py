@@ -6,9 +6,11 @@ from prefect import flow
 
 from flows.assess import evaluate_flow
 from flows.catalogue import load_experiment, load_recipe
-from flows.fitting import train_flow
+from flows.clusters import Workers
+from flows.fitting import need_training, train_flow
 from flows.generate import DatasetSummary, prepare, simulate_flow
 from flows.server import prefect_api
+from schemas.errors import RecipeError
 from schemas.frozen import Frozen
 from schemas.run import Report
 
@@ -28,7 +30,7 @@ def run(
     recipe: str,
     experiments: list[str],
     out: str | Path,
-    workers: int | None = None,
+    workers: Workers = None,
     shard_size: int | None = None,
     overrides: list[str] | None = None,
     quiet: bool = False,
@@ -37,10 +39,12 @@ def run(
 
     Everything goes below `out`; what is there and whole is kept, so the same command resumes.
     """
+    need_training()
     folder = Path(out)
     prepare(recipe, data_path(folder, recipe), shard_size, overrides or [])
-    for experiment in experiments:
-        load_experiment(experiment)
+    names = [load_experiment(experiment).name for experiment in experiments]
+    if len(set(names)) < len(names):
+        raise RecipeError(f"two experiments have the same name: {', '.join(names)}", advice="rename one")
     with prefect_api():
         return pipeline_flow(recipe, list(experiments), str(out), workers, shard_size, overrides, quiet)
 
@@ -55,7 +59,7 @@ def pipeline_flow(
     recipe: str = DEFAULT_RECIPE,
     experiments: list[str] = list(DEFAULT_EXPERIMENTS),  # noqa: B006 - prefect shows it as the form's default
     out: str = "runs/pipeline",
-    workers: int | None = None,
+    workers: Workers = None,
     shard_size: int | None = None,
     overrides: list[str] | None = None,
     quiet: bool = True,

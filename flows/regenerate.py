@@ -10,6 +10,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.catalogue import load_recipe
+from flows.clusters import Workers
 from flows.generate import DatasetSummary, simulate_flow
 from schemas.errors import StoreDamagedError
 from storage.commit import MARKER, write_whole
@@ -20,7 +21,7 @@ LATEST = "latest"
 
 @flow(name="regenerate", validate_parameters=True)
 def regenerate_flow(
-    recipe: str, folder: str, workers: int | None = None, overrides: list[str] | None = None
+    recipe: str, folder: str, workers: Workers = None, overrides: list[str] | None = None
 ) -> DatasetSummary:
     """Make the next version below `folder`, verify it, and let `latest` name it."""
     root = Path(folder)

@@ -32,7 +32,7 @@ class ServiceRecord(Frozen):
 
     address: str
     server: tuple[int, float]
-    worker: tuple[int, float]
+    worker: tuple[int, float] | None = None
 
 
 def home() -> Path:
@@ -58,7 +58,8 @@ def password() -> str:
 def running() -> ServiceRecord | None:
     """The service that is up with server and worker, or None."""
     record = _recorded()
-    return record if record and _process(record.server) and _process(record.worker) else None
+    alive = record and record.worker and _process(record.server) and _process(record.worker)
+    return record if alive else None
 
 
 def _recorded() -> ServiceRecord | None:
@@ -103,19 +104,23 @@ def _start(lock: int) -> ServiceRecord:
     }
     server = _spawn(prefect_server_command(address), server_environment, "server.log", (lock,))
     worker = None
+    # written at once, so that `down` finds the server even if this command is killed
+    record = ServiceRecord(address=address, server=_identity(server.pid))
+    record_path().write_text(record.to_json())
     try:
         wait_until_healthy(server, address, home() / "server.log")
         _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], environment)
         _prefect(["deploy", "--all", "--prefect-file", str(ROOT / "prefect.yaml")], environment)
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
         worker = _spawn(command, environment | {"PREFECT_LOGGING_LEVEL": "INFO"}, "worker.log")
-        record = ServiceRecord(address=address, server=_identity(server.pid), worker=_identity(worker.pid))
+        record = record.model_copy(update={"worker": _identity(worker.pid)})
         record_path().write_text(record.to_json())
         _write_profile(address)
     except BaseException:
         for process in (worker, server):
             if process is not None:
                 stop(process)
+        record_path().unlink(missing_ok=True)
         raise
     return record
 
@@ -169,7 +174,7 @@ def down() -> bool:
     if record is None:
         return False
     for identity in (record.worker, record.server):
-        if process := _process(identity):
+        if identity and (process := _process(identity)):
             _end(process)
     record_path().unlink(missing_ok=True)
     (home() / "profiles.toml").unlink(missing_ok=True)

@@ -155,9 +155,9 @@ class DatasetRecipe(Frozen):
     @property
     def physics_json(self) -> str:
         """Canonical JSON of what determines the images, and nothing else."""
-        assert self.detector, "a digest is of numbers, not of preset names"
-        beside = {"name", "family", "description", "engine", "storage"}
-        return canonical_json(self.model_dump(mode="json", exclude=beside))
+        beside = {"name", "family", "description", "engine", "storage", "instrument"}
+        content = self.model_dump(mode="json", exclude=beside)
+        return canonical_json(content | {"instrument": self.detector.model_dump(mode="json")})
 
     @property
     def digest(self) -> str:

@@ -16,7 +16,7 @@
     ├── DataError (ValueError)              data do not fit the experiment, the model or the run
     ├── ResourceError (MemoryError)         this machine has too little memory for what was asked
     ├── WriteError (OSError)                a path cannot be written, or the disk is too small
-    └── FlowError (RuntimeError)            shards or services failed after their retries
+    └── FlowError (RuntimeError)            shards or services failed
 
 Each message answers four questions: what was found, what was expected, where, and what to do.
 Workers send errors home through pickle, so each class can be rebuilt from its four fields.
@@ -116,4 +116,4 @@ class WriteError(LensmillError, OSError):
 
 
 class FlowError(LensmillError, RuntimeError):
-    """Shards or services failed after their retries."""
+    """Shards or services failed."""

@@ -22,6 +22,12 @@ class DataOptions(Frozen):
         default=None, ge=1, description="at most so many training samples of each class, the first ones"
     )
 
+    @model_validator(mode="after")
+    def _each_class_once(self) -> Self:
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class is listed twice")
+        return self
+
 
 class Classification(Frozen):
     """Which class an image belongs to."""
@@ -85,7 +91,7 @@ class Augmentation(Frozen):
     """Exact symmetries, drawn anew for each batch: they move no flux between pixels."""
 
     quarter_turns: bool = Field(default=False, description="turn by a random multiple of 90 degrees")
-    flips: bool = Field(default=False, description="mirror every other image")
+    flips: bool = Field(default=False, description="mirror a random half of the images")
 
 
 class Optimiser(Frozen):

@@ -1,6 +1,6 @@
 """What a run folder holds beside its weights, and what a report says. All of it is plain JSON."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -147,7 +147,3 @@ class Report(Frozen):
     parameters: int
     versions: dict[str, str]
     warnings: tuple[str, ...] = ()
-
-    def numbers(self) -> dict[str, Any]:
-        """The report as plain values, for artifacts and loggers."""
-        return self.model_dump(mode="json")

@@ -93,7 +93,8 @@ def _substructure(
         around = Surroundings(
             columns["z_lens"][rows],
             columns["z_source"][rows],
-            columns["theta_E"][rows],
+            columns["center_x"][rows],
+            columns["center_y"][rows],
             recipe.cosmology,
             recipe.mass_conversion,
         )

@@ -7,6 +7,7 @@ manifest; whatever dies in between leaves a store that readers refuse and a reru
 
 import contextlib
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -28,7 +29,7 @@ from schemas.errors import (
     WriteError,
 )
 from schemas.frozen import sha256_of
-from schemas.store import CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
+from schemas.store import FORMAT_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
 from storage import layout
 from storage.backend import BACKENDS, Arrays
 from storage.layout import Span
@@ -137,7 +138,7 @@ def check_target(root: Path, recipe: DatasetRecipe, plan: StorePlan) -> None:
             expected=f"recipe {recipe.name!r}, digest {recipe.digest}",
             advice="choose another --out, or move the old store away",
         )
-    if found != plan:
+    if found.model_copy(update={"recipe_name": plan.recipe_name}) != plan:
         raise StoreConflictError(
             f"the store at {root} was begun with {_difference(found, plan)}",
             expected=_difference(plan, found),
@@ -374,6 +375,7 @@ def read_json(path: Path, model: type[Model]) -> Model:
     except OSError as error:
         raise StoreDamagedError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
+        _refuse_newer(path)
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "text"
         raise StoreDamagedError(
@@ -381,3 +383,17 @@ def read_json(path: Path, model: type[Model]) -> Model:
             expected=f"a {model.__name__} in JSON",
             advice="restore the file from a copy, or simulate the store again",
         ) from error
+
+
+def _refuse_newer(path: Path) -> None:
+    """A store that a later lensmill wrote is sound, only unknown here."""
+    try:
+        found = json.loads(path.read_bytes()).get("format_version", FORMAT_VERSION)
+    except (ValueError, AttributeError):
+        return
+    if isinstance(found, int) and found > FORMAT_VERSION:
+        raise StoreConflictError(
+            f"{path} has format {found}",
+            expected=f"format {FORMAT_VERSION} or below",
+            advice="the store was written by a newer lensmill: install that version",
+        )

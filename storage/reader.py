@@ -53,6 +53,13 @@ class Store:
 
 def open_store(root: Path) -> Store:
     """A store, if it is finished and whole by its books; the bytes themselves are `verify`'s business."""
+    store = open_books(root)
+    _check_sizes(root, store.manifest)
+    return store
+
+
+def open_books(root: Path) -> Store:
+    """A store whose books are in order, whatever became of its shards."""
     if not (root / PLAN).is_file():
         raise StoreMissingError(
             f"there is no lensmill store at {root}",
@@ -75,7 +82,6 @@ def open_store(root: Path) -> Store:
     unchanged = manifest.recipe_sha256 == sha256_of((root / RECIPE).read_bytes())
     if len(digests) > 1 or manifest.plan_digest != plan_digest(root) or not unchanged:
         raise _damaged(root, "recipe, plan, manifest and marker do not belong together")
-    _check_sizes(root, manifest)
     return Store(root, plan, stored, manifest)
 
 

@@ -12,7 +12,7 @@ from storage import layout
 from storage.backend import Arrays
 from storage.commit import file_fault, read_json, receipt_path, shard_faults
 from storage.layout import Span
-from storage.reader import Store, open_store
+from storage.reader import Store, open_books
 
 
 class Verification(Frozen):
@@ -34,7 +34,7 @@ class Verification(Frozen):
 
 def verify(root: Path, progress: Callable[[int], None] = lambda _: None) -> Verification:
     """Read everything; all faults are reported, not the first."""
-    store = open_store(root)
+    store = open_books(root)
     receipts = store.manifest.receipts
     faults = _missing_shards(store) + _book_faults(store)
     for done, receipt in enumerate(receipts, start=1):

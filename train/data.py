@@ -1,10 +1,10 @@
 """Samples of a store in memory, and the order in which batches are made of them."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -58,9 +58,7 @@ def load_samples(
 
 def _check_memory(store: Store, rows: int) -> None:
     needed = rows * int(np.prod(store.plan.array("image").tail)) * 4
-    free = (
-        os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else needed * 2
-    )
+    free = psutil.virtual_memory().available
     if needed > MEMORY_SHARE * free:
         raise ResourceError(
             f"{rows:,} images need {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free",

@@ -48,7 +48,7 @@ def evaluate(run: Path, data: Path, split: str = "test") -> Report:
         device=device_name(),
         parameters=record.parameters,
         versions=versions(),
-        warnings=tuple(_warnings(loaded, store)),
+        warnings=tuple(_warnings(loaded, store, samples)),
     )
     with new_folder(report_folder(run, report), replace=True) as folder:
         (folder / "report.json").write_text(report.to_json())
@@ -77,8 +77,11 @@ def _refuse_overlap(run: Run, store: Store, samples: Samples, split: str) -> Non
         )
 
 
-def _warnings(run: Run, store: Store) -> list[str]:
+def _warnings(run: Run, store: Store, samples: Samples) -> list[str]:
     found = []
+    same_seed = store.recipe.seed == run.record.data.seed
+    if same_seed and np.isin(samples.sample_id, run.used_samples("val")).any():
+        found.append("these samples chose the epoch that was kept, so the score flatters the model")
     here, there = store.recipe.detector.pixel_scale_arcsec, run.record.data.pixel_scale_arcsec
     if here != there:
         found.append(f"pixels are {here:g} arcsec here and were {there:g} arcsec in training")

@@ -6,6 +6,7 @@ whole or not there.
 
 import contextlib
 import hashlib
+import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -60,9 +62,13 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
             expected="a path where nothing is yet",
             advice="choose another path, or move it away",
         )
-    staging = target.with_name(f".{target.name}.partial")
+    # one writer each; what a killed one left is swept up by the next
+    for stale in target.parent.glob(f".{target.name}.*.partial"):
+        owner = stale.name.split(".")[-2]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(stale, ignore_errors=True)
+    staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         yield staging
         if target.exists():

@@ -82,10 +82,11 @@ def verify_command(store: StorePath, as_json: AsJson = False) -> None:
     Exit code 1 and one line per fault when anything is wrong. Example: `lensmill verify model_ii.zarr`
     """
     from flows.progress import progress_bar
-    from storage.info import info
+    from storage.reader import open_books
     from storage.verify import verify
 
-    with progress_bar("verifying", info(store).shards, "shards", quiet=as_json) as report:
+    shards = len(open_books(store).manifest.receipts)
+    with progress_bar("verifying", shards, "shards", quiet=as_json) as report:
         found = verify(store, report)
     if as_json:
         out.print_json(found.model_dump_json())
@@ -121,15 +122,19 @@ def show_command(
 
 @app.command("recipes")
 def recipes_command() -> None:
-    """List the recipes that come with lensmill.
+    """List the recipes and experiments that come with lensmill.
 
     Example: `lensmill recipes`
     """
-    from flows.catalogue import recipes
+    from flows.catalogue import experiments, recipes
 
     table = Table("recipe", "family", "images", "purpose")
     for card in recipes():
         table.add_row(card.name, card.family, f"{card.images:,}", escape(card.description.split("\n")[0]))
+    out.print(table)
+    table = Table("experiment", "purpose")
+    for name, purpose in experiments():
+        table.add_row(name, escape(purpose.split("\n")[0]))
     out.print(table)
 
 

@@ -52,6 +52,9 @@ def evaluate_command(
     Example: `lensmill evaluate runs/classify_tiny --data tiny.zarr`
     """
     from flows.assess import metric_rows
+    from flows.fitting import need_training
+
+    need_training()
     from train.evaluate import evaluate, report_folder
 
     report = evaluate(run, data, split)
@@ -83,6 +86,9 @@ def predict_command(
 
     Example: `lensmill predict runs/classify_tiny images.npy --out predictions.csv`
     """
+    from flows.fitting import need_training
+
+    need_training()
     from train.predict import predict
 
     predictions = predict(run, files, table, split)
@@ -142,6 +148,9 @@ def models_command(
 
     Example: `lensmill models swin`
     """
+    from flows.fitting import need_training
+
+    need_training()
     from train.models import models
 
     found = models(pattern)

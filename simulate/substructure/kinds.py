@@ -22,7 +22,8 @@ class Surroundings:
 
     z_lens: Array
     z_source: Array
-    theta_E: Array
+    center_x: Array
+    center_y: Array
     cosmology: Cosmology
     mass_conversion: MassConversion
 

@@ -28,8 +28,8 @@ def draw_subhalos(kind: Subhalos, around: Surroundings, streams: Sequence[Genera
         owner,
         {
             "theta_E": around.einstein_radius(mass, owner),
-            "center_x": radius * np.sin(angle),
-            "center_y": radius * np.cos(angle),
+            "center_x": around.center_x[owner] + radius * np.sin(angle),
+            "center_y": around.center_y[owner] + radius * np.cos(angle),
         },
     )
     per_system = mass.reshape(len(streams), kind.count)

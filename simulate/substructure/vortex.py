@@ -32,8 +32,8 @@ def draw_vortex(kind: Vortex, around: Surroundings, streams: Sequence[Generator]
         owner,
         {
             "theta_E": around.einstein_radius(np.repeat(mass / kind.points, kind.points), owner),
-            "center_x": (along * np.cos(angle)[:, None]).ravel(),
-            "center_y": (along * np.sin(angle)[:, None]).ravel(),
+            "center_x": around.center_x[owner] + (along * np.cos(angle)[:, None]).ravel(),
+            "center_y": around.center_y[owner] + (along * np.sin(angle)[:, None]).ravel(),
         },
     )
     columns = {

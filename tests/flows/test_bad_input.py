@@ -210,8 +210,20 @@ def test_a_disk_that_is_too_small(lensmill: Lensmill, tmp_path: Path, images: in
 READERS = [("verify",), ("info",), ("info", "--json"), ("verify", "--json"), ("show",)]
 
 
-@pytest.mark.parametrize("command", READERS, ids=" ".join)
-@pytest.mark.parametrize("what", ["missing", "foreign", "unfinished", "truncated", "altered"])
+UNREADABLE = ["missing", "foreign", "unfinished", "truncated", "altered"]
+
+
+# `verify` lists a truncated file among its faults instead of refusing the store
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (reader, what)
+        for reader in READERS
+        for what in UNREADABLE
+        if (reader[0], what) != ("verify", "truncated")
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
 def test_stores_that_cannot_be_read(
     lensmill: Lensmill, store: Order, tmp_path: Path, command: tuple[str, ...], what: str
 ) -> None:

@@ -146,4 +146,10 @@ def test_rows_of_metrics_show_the_constant_beside_them() -> None:
             }
         )
     )
-    assert metric_rows(report) == [{"metric": "MAE theta_E [arcsec]", "value": "0.5", "constant": "0.7"}]
+    assert metric_rows(report) == [
+        {"metric": "MAE theta_E [arcsec]", "value": "0.5", "constant": "0.7"},
+        {"metric": "RMSE theta_E [arcsec]", "value": "1", "constant": ""},
+        {"metric": "R2 theta_E", "value": "0.1", "constant": ""},
+        {"metric": "median error theta_E [%]", "value": "3", "constant": ""},
+        {"metric": "time per image [ms]", "value": "1", "constant": ""},
+    ]

@@ -200,3 +200,21 @@ def test_an_unknown_experiment_lists_the_shipped_ones() -> None:
         load_experiment("clasify_tiny")
     assert "'classify_tiny'" in caught.value.advice
     assert "regress_tiny" in caught.value.expected
+
+
+def test_a_class_is_listed_once() -> None:
+    with pytest.raises(RecipeError, match="listed twice"):
+        load_experiment("classify_tiny", ["data.classes=[cdm, cdm]"])
+
+
+def test_kinds_and_registries_match() -> None:
+    from typing import get_args
+
+    from schemas.dataset import StorageOptions
+    from schemas.experiment import Objective
+    from storage.backend import BACKENDS
+    from train.objectives import OBJECTIVES
+
+    kinds = {model.model_fields["kind"].default for model in get_args(get_args(Objective)[0])}
+    assert set(OBJECTIVES) == kinds
+    assert set(BACKENDS) == set(get_args(StorageOptions.model_fields["backend"].annotation))

@@ -23,7 +23,8 @@ def drawn(kind: str) -> Draw:
     around = Surroundings(
         z_lens=np.full(SYSTEMS, 0.5),
         z_source=np.full(SYSTEMS, 1.0),
-        theta_E=np.full(SYSTEMS, 1.28),
+        center_x=np.zeros(SYSTEMS),
+        center_y=np.zeros(SYSTEMS),
         cosmology=Cosmology(),
         mass_conversion=MassConversion(kind="luminosity_shortcut"),
     )

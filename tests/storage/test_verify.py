@@ -13,6 +13,7 @@ from flows.generate import Order
 from flows.shards import make_shard
 from schemas.errors import (
     LensmillError,
+    StoreConflictError,
     StoreDamagedError,
     StoreMissingError,
     StoreUnfinishedError,
@@ -85,7 +86,8 @@ def test_all_faults_are_told_not_the_first(store: Order) -> None:
         assert record.path in fault
 
 
-@pytest.mark.parametrize("reader", READERS)
+# `verify` lists such files among its faults instead
+@pytest.mark.parametrize("reader", sorted(set(READERS) - {"verify"}))
 @pytest.mark.parametrize(
     ("damage", "says"),
     [("truncate", "bytes instead of"), ("lengthen", "bytes instead of"), ("lose", "missing")],
@@ -166,7 +168,8 @@ def _other_physics(found: dict[str, Any]) -> dict[str, str]:
 def test_altered_books_are_refused(store: Order, altered: str, reader: str) -> None:
     name, change = ALTERED[altered]
     _rewrite(store.root / commit.BOOKS / name, change)
-    with pytest.raises(StoreDamagedError) as caught:
+    # a newer format is no damage, and said to be what it is
+    with pytest.raises((StoreDamagedError, StoreConflictError)) as caught:
         READERS[reader](store.root)
     assert str(store.root) in str(caught.value)
     assert caught.value.advice

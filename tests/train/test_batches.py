@@ -1,9 +1,9 @@
 """Samples in memory: the right ones, in order; batches hold each of them once."""
 
 import itertools
-import os
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,17 +54,11 @@ def test_no_sample_of_a_class_is_an_error(sound: Store) -> None:
 def test_images_that_do_not_fit_are_refused(sound: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     needed = 42 * 16 * 16 * 4
     free = needed / data.MEMORY_SHARE
-    real = os.sysconf
-
-    def little(name: str) -> int:
-        sizes = {"SC_AVPHYS_PAGES": pages, "SC_PAGE_SIZE": 1}
-        return sizes[name] if name in sizes else real(name)
-
-    monkeypatch.setattr(os, "sysconf", little)
-    pages = int(free) - 1
+    available = int(free) - 1
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=available))
     with pytest.raises(ResourceError, match="42 images need"):
         load_samples(sound, "train", ALL)
-    pages = int(free) + 1
+    available = int(free) + 1
     assert len(load_samples(sound, "train", ALL)) == 42
 
 

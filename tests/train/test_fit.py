@@ -284,7 +284,8 @@ def test_nothing_is_left_when_training_fails_midway(
 def test_what_a_killed_run_left_is_cleared_away(
     experiment: MakeExperiment, sound_store: Order, tmp_path: Path
 ) -> None:
-    stale = tmp_path / ".run.partial"
+    # numbers of processes end far below this one
+    stale = tmp_path / ".run.999999999.partial"
     stale.mkdir()
     (stale / "history.csv").write_text("epoch,train_loss\n1,2\n")
     fit(experiment(), sound_store.root, tmp_path / "run", quiet=True)
