@@ -14,10 +14,10 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import Field
 
+from flows.api import prefect_api
 from flows.catalogue import load_recipe
 from flows.clusters import Workers, local_cluster, usable_cores
 from flows.progress import Report, progress_bar
-from flows.server import prefect_api
 from flows.shards import make_batch, row_count
 from schemas.dataset import DatasetRecipe
 from schemas.errors import FlowError

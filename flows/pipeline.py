@@ -4,12 +4,12 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows.api import prefect_api
 from flows.assess import evaluate_flow
 from flows.catalogue import load_experiment, load_recipe
 from flows.clusters import Workers
 from flows.fitting import need_training, train_flow
 from flows.generate import DatasetSummary, prepare, simulate_flow
-from flows.server import prefect_api
 from schemas.errors import RecipeError
 from schemas.frozen import Frozen
 from schemas.run import Report

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flows import generate
+from flows.api import prefect_api
 from flows.catalogue import shipped
 from flows.generate import Order
-from flows.server import prefect_api
 from schemas.errors import LensmillError
 from storage import commit, layout
 

@@ -21,7 +21,8 @@ import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flows import service
-from flows.server import free_port, prefect_api
+from flows.api import prefect_api
+from flows.server import free_port
 from flows.service import (
     ServiceRecord,
     client_environment,
