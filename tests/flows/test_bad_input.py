@@ -15,6 +15,7 @@ from flows.catalogue import shipped
 from flows.generate import Order
 from schemas.errors import LensmillError
 from storage import commit, layout
+from tests.flows.messages import one_message
 
 Lensmill = Callable[..., Any]
 BAD_INPUT, FAILED = 2, 1
@@ -26,17 +27,6 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a server was started although the input is bad")
 
     monkeypatch.setattr(generate, "prefect_api", started)
-
-
-def _one_message(said: Any, code: int) -> str:
-    """The message, after checking that it is one and no traceback."""
-    assert said.code == code, said
-    text = str(said.err)
-    assert text.count("error:") == 1, text
-    assert text.startswith("error: "), text
-    assert "Traceback" not in text + said.out
-    assert said.out == ""
-    return text
 
 
 def _put(pattern: str, text: str) -> Callable[[str], str]:
@@ -77,7 +67,7 @@ def test_bad_recipes(lensmill: Lensmill, tmp_path: Path, fault: str) -> None:
     change, says = BAD_RECIPES[fault]
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(change(shipped()["tiny"].read_text()).replace("HERE", str(tmp_path)))
-    message = _one_message(lensmill("simulate", recipe, "--out", tmp_path / "out.zarr"), BAD_INPUT)
+    message = one_message(lensmill("simulate", recipe, "--out", tmp_path / "out.zarr"), BAD_INPUT)
     for words in says:
         assert words in message
     assert str(recipe) in message or fault == "an unknown instrument"
@@ -87,19 +77,19 @@ def test_bad_recipes(lensmill: Lensmill, tmp_path: Path, fault: str) -> None:
 def test_a_recipe_that_is_no_text(lensmill: Lensmill, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_bytes(b"\xff\xfe\x00\x01")
     said = lensmill("simulate", tmp_path / "mine.yaml", "--out", tmp_path / "out.zarr")
-    assert "UTF-8" in _one_message(said, BAD_INPUT)
+    assert "UTF-8" in one_message(said, BAD_INPUT)
 
 
 @pytest.mark.parametrize("recipe", ["missing.yaml", "."])
 def test_a_recipe_that_cannot_be_read(lensmill: Lensmill, tmp_path: Path, recipe: str) -> None:
     said = lensmill("simulate", tmp_path / recipe, "--out", tmp_path / "out.zarr")
-    assert "cannot read the recipe" in _one_message(said, BAD_INPUT)
+    assert "cannot read the recipe" in one_message(said, BAD_INPUT)
     assert not any(tmp_path.iterdir())
 
 
 def test_an_unknown_recipe_lists_the_known_ones(lensmill: Lensmill, tmp_path: Path) -> None:
     said = lensmill("simulate", "model_4", "--out", tmp_path / "out.zarr")
-    message = _one_message(said, BAD_INPUT)
+    message = one_message(said, BAD_INPUT)
     assert "model_4" in message
     for name in shipped():
         assert name in message
@@ -130,7 +120,7 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
 def test_bad_options(lensmill: Lensmill, tmp_path: Path, fault: str) -> None:
     options, says = BAD_OPTIONS[fault]
     said = lensmill("simulate", "tiny", "--out", tmp_path / "out.zarr", *options)
-    message = _one_message(said, BAD_INPUT)
+    message = one_message(said, BAD_INPUT)
     for words in says:
         assert words in message
     assert not any(tmp_path.iterdir())
@@ -156,7 +146,7 @@ def test_options_that_no_command_takes(lensmill: Lensmill, tmp_path: Path, optio
 
 def test_a_store_of_another_recipe(lensmill: Lensmill, store: Order, small_overrides: list[str]) -> None:
     options = [word for one in [*small_overrides, "seed=9"] for word in ("--set", one)]
-    message = _one_message(lensmill("simulate", "tiny", "--out", store.root, *options), FAILED)
+    message = one_message(lensmill("simulate", "tiny", "--out", store.root, *options), FAILED)
     other = generate.load_recipe("tiny", [*small_overrides, "seed=9"])
     assert store.recipe.digest in message
     assert other.digest in message
@@ -166,14 +156,14 @@ def test_a_store_of_another_recipe(lensmill: Lensmill, store: Order, small_overr
 def test_a_store_in_other_shards(lensmill: Lensmill, store: Order, small_overrides: list[str]) -> None:
     options = [word for one in small_overrides for word in ("--set", one)]
     said = lensmill("simulate", "tiny", "--out", store.root, *options, "--shard-size", "16")
-    message = _one_message(said, FAILED)
+    message = one_message(said, FAILED)
     assert "shard_rows 8" in message
     assert "shard_rows 16" in message
 
 
 def test_a_foreign_folder(lensmill: Lensmill, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
-    message = _one_message(lensmill("simulate", "tiny", "--out", tmp_path), FAILED)
+    message = one_message(lensmill("simulate", "tiny", "--out", tmp_path), FAILED)
     assert "thesis.tex" in message
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -181,14 +171,14 @@ def test_a_foreign_folder(lensmill: Lensmill, tmp_path: Path) -> None:
 def test_a_path_that_is_a_file(lensmill: Lensmill, tmp_path: Path) -> None:
     path = tmp_path / "out.zarr"
     path.write_text("mine")
-    assert "is a file" in _one_message(lensmill("simulate", "tiny", "--out", path), FAILED)
+    assert "is a file" in one_message(lensmill("simulate", "tiny", "--out", path), FAILED)
     assert path.read_text() == "mine"
 
 
 @pytest.mark.parametrize("place", ["file/out.zarr", "/proc/out.zarr"])
 def test_a_path_that_cannot_be_written(lensmill: Lensmill, tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("mine")
-    message = _one_message(lensmill("simulate", "tiny", "--out", tmp_path / place), FAILED)
+    message = one_message(lensmill("simulate", "tiny", "--out", tmp_path / place), FAILED)
     assert str(tmp_path / place) in message or "/proc" in message
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -198,7 +188,7 @@ def test_a_disk_that_is_too_small(lensmill: Lensmill, tmp_path: Path, images: in
     said = lensmill(
         "simulate", "tiny", "--out", tmp_path / "out.zarr", "--set", f"samples_per_class={images}"
     )
-    message = _one_message(said, FAILED)
+    message = one_message(said, FAILED)
     assert "GB free" in message
     # the images alone
     recipe = generate.load_recipe("tiny", [f"samples_per_class={images}"])
@@ -249,7 +239,7 @@ def test_stores_that_cannot_be_read(
         path = root / commit.MANIFEST
         path.write_text(json.dumps(json.loads(path.read_text())))
     picture = ["--out", tmp_path / "gallery.png"] if command[0] == "show" else []
-    message = _one_message(lensmill(*command, root, *picture), FAILED)
+    message = one_message(lensmill(*command, root, *picture), FAILED)
     assert says in message
     assert str(root) in message
     assert not (tmp_path / "gallery.png").exists()
@@ -265,7 +255,7 @@ def _flip(order: Order, name: str) -> None:
 def test_damaged_shards_are_named(lensmill: Lensmill, store: Order) -> None:
     _flip(store, "train/image/c/1/0/0/0")
     _flip(store, "test/label/c/0")
-    message = _one_message(lensmill("verify", store.root), FAILED)
+    message = one_message(lensmill("verify", store.root), FAILED)
     assert "2 faults" in message
     assert "shard 1 of train: train/image/c/1/0/0/0" in message
     assert "shard 0 of test: test/label/c/0" in message
@@ -282,16 +272,16 @@ def test_damaged_shards_are_named_in_json(lensmill: Lensmill, store: Order) -> N
 
 def test_show_refuses_what_it_cannot_do(lensmill: Lensmill, sound_store: Order, tmp_path: Path) -> None:
     said = lensmill("show", sound_store.root, "--split", "validation", "--out", tmp_path / "a.png")
-    assert "one of test, train, val" in _one_message(said, BAD_INPUT)
+    assert "one of test, train, val" in one_message(said, BAD_INPUT)
     for path in (tmp_path / "a.nonsense", tmp_path / "none" / "a.png"):
-        assert "cannot write the picture" in _one_message(
+        assert "cannot write the picture" in one_message(
             lensmill("show", sound_store.root, "--out", path), FAILED
         )
     assert not any(tmp_path.iterdir())
 
 
 def test_an_unknown_document(lensmill: Lensmill) -> None:
-    message = _one_message(lensmill("schema", "datasets"), BAD_INPUT)
+    message = one_message(lensmill("schema", "datasets"), BAD_INPUT)
     assert "dataset" in message
 
 
@@ -306,7 +296,7 @@ def test_show_writes_what_it_says_or_refuses(
         (picture,) = written
         assert said.out == f"wrote {tmp_path / picture}\n"
     else:
-        assert "cannot write the picture" in _one_message(said, FAILED)
+        assert "cannot write the picture" in one_message(said, FAILED)
         assert not written
 
 

@@ -18,6 +18,7 @@ from flows.generate import Order
 from schemas.reading import parse
 from schemas.run import Report, RunRecord
 from storage import commit
+from tests.flows.messages import one_message
 
 Lensmill = Callable[..., Any]
 BAD_INPUT, FAILED = 2, 1
@@ -57,17 +58,6 @@ def trained(sound_store: Order, tmp_path_factory: pytest.TempPathFactory) -> Pat
     (folder / "quick.yaml").write_text(CLASSIFY)
     fit_experiment(str(folder / "quick.yaml"), sound_store.root, folder / "run", quiet=True)
     return folder / "run"
-
-
-def _one_message(said: Any, code: int) -> str:
-    """The message, after checking that it is one and no traceback."""
-    assert said.code == code, said
-    text = str(said.err)
-    assert text.count("error:") == 1, text
-    assert text.startswith("error: "), text
-    assert "Traceback" not in text + said.out
-    assert said.out == ""
-    return text
 
 
 def test_train_evaluate_and_predict(
@@ -125,7 +115,7 @@ def test_the_store_may_stand_in_the_recipe(
     quick.write_text(CLASSIFY + f"data: {{store: '{sound_store.root}'}}\n")
     assert lensmill("train", quick, "--out", tmp_path / "run", "--quiet").code == 0
     said = lensmill("train", quick, "--data", tmp_path / "none.zarr", "--out", tmp_path / "b", "--quiet")
-    assert "there is no lensmill store" in _one_message(said, FAILED)
+    assert "there is no lensmill store" in one_message(said, FAILED)
 
 
 @pytest.mark.parametrize(("terminal", "options"), [(True, []), (True, ["--quiet"]), (False, [])])
@@ -222,7 +212,7 @@ def test_experiments_that_cannot_be_trained(
     overrides, code, says = BAD_TRAINING[fault]
     words = [word for one in overrides for word in ("--set", one)]
     said = lensmill("train", quick, "--data", sound_store.root, "--out", tmp_path / "a" / "run", *words)
-    message = _one_message(said, code)
+    message = one_message(said, code)
     for one in says:
         assert one in message
     assert [path.name for path in tmp_path.iterdir()] == ["quick.yaml"]
@@ -230,13 +220,13 @@ def test_experiments_that_cannot_be_trained(
 
 def test_an_unknown_experiment(lensmill: Lensmill, sound_store: Order, tmp_path: Path) -> None:
     said = lensmill("train", "clasify_tiny", "--data", sound_store.root, "--out", tmp_path / "run")
-    assert "did you mean 'classify_tiny'?" in _one_message(said, BAD_INPUT)
+    assert "did you mean 'classify_tiny'?" in one_message(said, BAD_INPUT)
     assert not list(tmp_path.iterdir())
 
 
 def test_no_store_is_named(lensmill: Lensmill, quick: Path, tmp_path: Path) -> None:
     said = lensmill("train", quick, "--out", tmp_path / "run")
-    assert "names no store" in _one_message(said, BAD_INPUT)
+    assert "names no store" in one_message(said, BAD_INPUT)
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
@@ -250,7 +240,7 @@ def test_an_unfinished_store(
         "evaluate": ["evaluate", tmp_path / "run", "--data", store.root],
         "predict": ["predict", tmp_path / "run", store.root, "--out", tmp_path / "table.csv"],
     }[command]
-    assert "is unfinished: 9 of 9 shards" in _one_message(lensmill(*arguments), FAILED)
+    assert "is unfinished: 9 of 9 shards" in one_message(lensmill(*arguments), FAILED)
     assert not (tmp_path / "new").exists()
     assert not (tmp_path / "table.csv").exists()
     assert not (tmp_path / "run" / "reports").exists()
@@ -261,7 +251,7 @@ def test_an_existing_run_folder(
 ) -> None:
     before = {path: path.read_bytes() for path in trained.iterdir() if path.is_file()}
     said = lensmill("train", quick, "--data", sound_store.root, "--out", trained)
-    message = _one_message(said, FAILED)
+    message = one_message(said, FAILED)
     assert f"{trained} exists" in message
     assert "choose another path" in message
     assert {path: path.read_bytes() for path in trained.iterdir() if path.is_file()} == before
@@ -290,7 +280,7 @@ def test_a_run_folder_that_is_none(
         "no weights": "is missing",
     }.get(fault, "is no finished run")
     where = ["--data", sound_store.root] if command == "evaluate" else [sound_store.root]
-    message = _one_message(lensmill(command, run, *where), FAILED)
+    message = one_message(lensmill(command, run, *where), FAILED)
     assert says in message
     assert str(run) in message
     assert not (tmp_path / "run" / "reports").exists()
@@ -311,7 +301,7 @@ def test_an_image_file_that_does_not_fit(
 ) -> None:
     np.save(tmp_path / "images.npy", array, allow_pickle=True)
     said = lensmill("predict", trained, tmp_path / "images.npy", "--out", tmp_path / "table.csv")
-    message = _one_message(said, BAD_INPUT)
+    message = one_message(said, BAD_INPUT)
     assert says in message
     assert str(tmp_path / "images.npy") in message
     assert not (tmp_path / "table.csv").exists()
@@ -319,9 +309,9 @@ def test_an_image_file_that_does_not_fit(
 
 def test_samples_of_the_training_are_refused(lensmill: Lensmill, trained: Path, sound_store: Order) -> None:
     said = lensmill("evaluate", trained, "--data", sound_store.root, "--split", "train")
-    assert "42 of 42 samples of the train split were trained on" in _one_message(said, BAD_INPUT)
+    assert "42 of 42 samples of the train split were trained on" in one_message(said, BAD_INPUT)
     said = lensmill("evaluate", trained, "--data", sound_store.root, "--split", "tests")
-    assert "did you mean 'test'?" in _one_message(said, BAD_INPUT)
+    assert "did you mean 'test'?" in one_message(said, BAD_INPUT)
     assert not (trained / "reports").exists()
 
 
@@ -346,7 +336,7 @@ def test_run_refuses_bad_input_before_it_starts(
         (["tiny", "classify_tiny", "--set", "sed=1"], "sed: unknown key"),
     ):
         said = lensmill("run", *arguments, "--out", tmp_path / "out")
-        assert says in _one_message(said, BAD_INPUT)
+        assert says in one_message(said, BAD_INPUT)
     assert not list(tmp_path.iterdir())
 
 
