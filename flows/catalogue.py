@@ -6,7 +6,9 @@ from importlib import resources
 from pathlib import Path
 
 from schemas.dataset import DatasetRecipe
+from schemas.errors import RecipeError
 from schemas.experiment import ExperimentRecipe
+from schemas.instrument import Detector, KernelFilePSF, KernelPSF, check_kernel
 from schemas.reading import read_recipe
 from schemas.registry import unknown_name
 from simulate.instruments import resolve
@@ -46,8 +48,39 @@ def experiments() -> list[tuple[str, str]]:
 
 
 def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> DatasetRecipe:
-    """The recipe of a shipped name or a YAML file, with its instrument by numbers."""
-    return resolve(read_recipe(_path(recipe, "recipe"), DatasetRecipe, overrides))
+    """The recipe of a shipped name or a YAML file, with its instrument and its PSF kernel by numbers."""
+    path = _path(recipe, "recipe")
+    found = resolve(read_recipe(path, DatasetRecipe, overrides))
+    if isinstance(found.instrument, Detector) and isinstance(found.instrument.psf, KernelFilePSF):
+        kernel = _kernel(found.instrument.psf, _kernel_folder(path, overrides))
+        instrument = found.instrument.model_copy(update={"psf": kernel})
+        return found.model_copy(update={"instrument": instrument})
+    return found
+
+
+def _kernel_folder(recipe: Path, overrides: Sequence[str]) -> Path:
+    """Where a kernel's path counts from: the recipe's folder, or here when an override names it."""
+    keys = {one.partition("=")[0].strip() for one in overrides}
+    here = keys & {"instrument", "instrument.psf", "instrument.psf.path"}
+    return Path() if here else recipe.parent
+
+
+def _kernel(psf: KernelFilePSF, folder: Path) -> KernelPSF:
+    # imported here: reading a file is rare, and the package of stores is slow to load
+    from storage.foreign import read_kernel
+
+    path = folder / psf.path
+    values = tuple(tuple(row) for row in read_kernel(path).tolist())
+    try:
+        check_kernel(values)
+    except ValueError as error:
+        raise RecipeError(
+            f"{path}: {error}",
+            expected="a square image of a point source, an odd number of pixels a side, that sums to 1",
+            where=f"instrument.psf.path, found at {path.absolute()}",
+            advice="cut, centre and normalise the kernel, and save it anew",
+        ) from error
+    return KernelPSF(values=values, sampling=psf.sampling)
 
 
 def load_experiment(experiment: str, overrides: Sequence[str] = ()) -> ExperimentRecipe:

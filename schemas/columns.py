@@ -7,6 +7,7 @@ vectorised checks that every shard passes before it is committed (`column_faults
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,23 +43,32 @@ class ColumnSpec(Frozen):
 def macro_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, AnyPrior, Quantity, str]]:
     """Column name, prior, quantity and description of each parameter that every class draws, in draw order.
 
-    The main lens has plain names, other components a prefix.
+    The main lens has plain names, other components a prefix. What a recipe may leave out comes last.
     """
-    components: list[tuple[str, Frozen]] = [
+    components: list[tuple[str, Frozen | None]] = [
         ("", recipe.redshifts),
         ("", recipe.main_lens),
         ("", recipe.shear),
         ("source_", recipe.source),
         ("", recipe.noise),
+        ("multipole_", recipe.multipole),
+        ("lens_light_", recipe.lens_light),
     ]
     for prefix, component in components:
-        for field_name, (quantity, field) in quantities_of(component).items():
-            prior = getattr(component, field_name)
-            if prior is not None:
-                meaning = field.description or ""
-                yield prefix + field_name, prior, quantity, f"source: {meaning}" if prefix else meaning
+        if component is not None:
+            whose = f"{prefix.replace('_', ' ').strip()}: " if prefix else ""
+            for name, prior, quantity, meaning in _priors_of(component):
+                yield prefix + name, prior, quantity, whose + meaning
 
 
+def _priors_of(component: Frozen) -> Iterator[tuple[str, AnyPrior, Quantity, str]]:
+    for name, (quantity, field) in quantities_of(component).items():
+        prior = getattr(component, name)
+        if prior is not None:
+            yield name, prior, quantity, field.description or ""
+
+
+@lru_cache(maxsize=16)
 def columns_of(recipe: DatasetRecipe) -> tuple[ColumnSpec, ...]:
     """The columns of a recipe's data set, shared ones first."""
     everyone = tuple(one.label for one in recipe.classes)

@@ -10,13 +10,15 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from schemas.cosmology import Cosmology, DeflectionConvention, MassConversion
 from schemas.frozen import Frozen, canonical_json, sha256_of
-from schemas.instrument import Detector, Instrument, Noise, NoNoise
-from schemas.substructure import Substructure
-from schemas.system import MainLens, Redshifts, Shear, Source
+from schemas.instrument import Detector, Instrument, KernelFilePSF, Noise, NoNoise
+from schemas.substructure import Subhalos, Substructure, TruncatedNFW
+from schemas.system import LensLight, MainLens, Multipole, Redshifts, Shear, Source
 
 # The same everywhere, so that a model trained on one data set names what it sees in another.
 CLASS_LABELS = {"no_sub": 0, "cdm": 1, "vortex": 2, "wdm": 3, "sidm": 4}
 SPLITS = ("train", "val", "test")
+# left out of the digest when a recipe has none, so that recipes from before they existed keep theirs
+OPTIONAL = ("multipole", "lens_light")
 
 
 def _exact_fraction(value: Any) -> Any:
@@ -116,13 +118,20 @@ class DatasetRecipe(Frozen):
     main_lens: MainLens
     shear: Shear = Shear()
     source: Source
+    multipole: Multipole | None = Field(default=None, description="deformation of the main lens")
+    lens_light: LensLight | None = Field(
+        default=None, description="light of the lens; its centre is on the sky, not relative to the main lens"
+    )
     instrument: Instrument
     noise: Noise = NoNoise()
     image_factor: float = Field(
         default=1.0, gt=0, le=1000, description="what the finished image is multiplied by before it is stored"
     )
-    engine: Literal["lenstronomy"] = Field(
-        default="lenstronomy", description="what renders; recorded with the data, not part of the digest"
+    engine: Literal["fused", "fused_exact", "fused_float32", "lenstronomy"] = Field(
+        default="fused",
+        description="what renders, recorded with the data, not part of the digest. fused: compiled, as"
+        " lenstronomy to 1e-12; fused_exact: truncated NFW halos by their formula instead of a table;"
+        " fused_float32: single precision; lenstronomy: the reference",
     )
     storage: StorageOptions = StorageOptions()
 
@@ -134,6 +143,19 @@ class DatasetRecipe(Frozen):
                 f"z_source_convention ({convention.z_source_convention:g}) must lie behind the farthest lens"
                 f" (z {farthest:g})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _halos_at_right_distances(self) -> Self:
+        if self.mass_conversion.kind == "luminosity_shortcut":
+            for one in self.classes:
+                kind = one.substructure
+                if isinstance(kind, Subhalos) and isinstance(kind.profile, TruncatedNFW):
+                    raise ValueError(
+                        f"class {one.name!r} has TNFW subhalos, whose size needs the right distances, but"
+                        " mass_conversion is luminosity_shortcut, which is for point masses: use"
+                        " angular_diameter"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -150,12 +172,15 @@ class DatasetRecipe(Frozen):
         """The instrument by its numbers; a preset must have been resolved before."""
         if not isinstance(self.instrument, Detector):
             raise TypeError("the recipe still names a preset: simulate.instruments.resolve it first")
+        if isinstance(self.instrument.psf, KernelFilePSF):
+            raise TypeError("the recipe still names a kernel's file: load it by flows.catalogue.load_recipe")
         return self.instrument
 
     @property
     def physics_json(self) -> str:
         """Canonical JSON of what determines the images, and nothing else."""
         beside = {"name", "family", "description", "engine", "storage", "instrument"}
+        beside |= {name for name in OPTIONAL if getattr(self, name) is None}
         content = self.model_dump(mode="json", exclude=beside)
         return canonical_json(content | {"instrument": self.detector.model_dump(mode="json")})
 

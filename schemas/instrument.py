@@ -4,15 +4,26 @@ A recipe names a preset or gives the numbers. Presets are replaced by their numb
 looks at a recipe (`simulate.instruments.resolve`), so a digest never depends on what a preset means today.
 """
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from schemas.frozen import Frozen
 from schemas.priors import Prior
 from schemas.quantity import Quantity
 
 Pixels = Annotated[int, Field(ge=8, le=4096, description="pixels along each side")]
+# with the largest, a stored recipe can still be read back: schemas.reading stops at 100,000 values
+LARGEST_KERNEL = 301
+KERNEL_SUM_TOLERANCE = 1e-6
+SAMPLING = Field(
+    default=1,
+    ge=1,
+    le=5,
+    description="kernel pixels per pixel and axis: 1, or the supersampling of the instrument",
+)
 
 
 class NoPSF(Frozen):
@@ -29,7 +40,60 @@ class GaussianPSF(Frozen):
     truncate: float = Field(default=5.0, ge=1, le=20, description="half-size of the kernel, sigma")
 
 
-PSF = Annotated[NoPSF | GaussianPSF, Field(discriminator="kind")]
+class KernelPSF(Frozen):
+    """An image of a point source, centred on its middle pixel; light from beyond the image is not known."""
+
+    kind: Literal["kernel"] = "kernel"
+    values: tuple[tuple[float, ...], ...] = Field(
+        strict=False,
+        description="rows of the kernel: square, an odd number a side, not negative, summing to 1",
+    )
+    sampling: int = SAMPLING
+
+    def __hash__(self) -> int:
+        # every look-up of a recipe in a cache would else hash a hundred thousand numbers
+        return hash((self.sampling, self.values[len(self.values) // 2]))
+
+    @field_validator("values")
+    @classmethod
+    def _an_image_of_a_point(cls, values: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        check_kernel(values)
+        return values
+
+
+class KernelFilePSF(Frozen):
+    """A kernel in a file. Its values take its place before anything else looks at the recipe."""
+
+    kind: Literal["kernel_file"] = "kernel_file"
+    path: str = Field(
+        min_length=1,
+        max_length=4096,
+        description=".npy or FITS, relative to the recipe; in an override, to the working directory",
+    )
+    sampling: int = SAMPLING
+
+
+def check_kernel(values: Sequence[Sequence[float]]) -> None:
+    """Refuse, with a ValueError, what is no kernel of a point spread function."""
+    side = len(values)
+    ragged = next((f"row {j} has {len(row)}" for j, row in enumerate(values) if len(row) != side), None)
+    if ragged is not None:
+        raise ValueError(f"the kernel has {side} rows and {ragged} values, but must be square")
+    if side % 2 == 0 or side > LARGEST_KERNEL:
+        raise ValueError(
+            f"the kernel has {side} pixels a side, but must have an odd number, at most {LARGEST_KERNEL}:"
+            " its point is in the middle"
+        )
+    for j, row in enumerate(values):
+        for i, value in enumerate(row):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"the kernel is {value} at row {j}, column {i}; it must be finite and >= 0")
+    total = math.fsum(value for row in values for value in row)
+    if abs(total - 1) > KERNEL_SUM_TOLERANCE:
+        raise ValueError(f"the kernel sums to {total:.9g}, but must sum to 1: divide it by its sum")
+
+
+PSF = Annotated[NoPSF | GaussianPSF | KernelPSF | KernelFilePSF, Field(discriminator="kind")]
 
 
 class Detector(Frozen):
@@ -43,7 +107,7 @@ class Detector(Frozen):
         default=1,
         ge=1,
         le=5,
-        description="sub-pixels per pixel and axis; the PSF is applied on the fine grid",
+        description="sub-pixels per pixel and axis; a Gaussian PSF is applied on the fine grid",
     )
     magnitude_zero_point: float = Field(
         default=25.0, ge=0, le=60, description="magnitude of a source of one electron per second, mag"
@@ -54,6 +118,22 @@ class Detector(Frozen):
     sky_brightness_mag_arcsec2: float = Field(
         default=30.0, ge=0, le=60, description="sky, magnitudes per square arcsecond"
     )
+
+    @model_validator(mode="after")
+    def _kernel_on_one_of_the_grids(self) -> Self:
+        sampling = getattr(self.psf, "sampling", 1)
+        if sampling not in (1, self.supersampling):
+            finer = f", or set supersampling to {sampling}"
+            raise ValueError(
+                f"psf.sampling is {sampling}, but must be 1 or the supersampling, which is"
+                f" {self.supersampling}: give the kernel at such a sampling{finer}"
+            )
+        return self
+
+    @property
+    def psf_on_fine_grid(self) -> bool:
+        """Whether light is spread before the sub-pixels are averaged; a kernel says so by its sampling."""
+        return self.supersampling > 1 and getattr(self.psf, "sampling", self.supersampling) > 1
 
     @property
     def total_exposure_s(self) -> float:

@@ -48,6 +48,9 @@ class Provenance(Frozen):
     """What made the data, beside the recipe. Bytes are promised to be the same only if this is."""
 
     engine: str = Field(description="what rendered the images")
+    through_lenstronomy: tuple[str, ...] = Field(
+        default=(), description="profiles that the engine leaves to lenstronomy, which takes longer"
+    )
     versions: dict[str, str] = Field(description="package versions")
 
 

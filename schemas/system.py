@@ -1,12 +1,12 @@
-"""Main lens, shear and source: what a recipe says of the smooth part of a system.
+"""Main lens, shear, source and light of the lens: what a recipe says of the smooth part of a system.
 
 Names are lenstronomy's. Every parameter is a prior; a bare number fixes it.
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from schemas.frozen import Frozen
 from schemas.priors import AnyPrior, Fixed, Prior
@@ -44,10 +44,8 @@ class Redshifts(Frozen):
         return self
 
 
-class SIE(Frozen):
-    """Singular isothermal ellipsoid."""
-
-    kind: Literal["SIE"] = "SIE"
+class _Ellipsoid(Frozen):
+    kind: str
     theta_E: Annotated[Prior, Quantity("arcsec", gt=0, le=20, headline=True)] = Field(
         description="Einstein radius of the lens"
     )
@@ -57,9 +55,40 @@ class SIE(Frozen):
     center_y: Annotated[Prior, ANGLE] = Field(default=ZERO, description="lens centre, upwards")
 
     @model_validator(mode="after")
-    def _not_too_flat(self) -> "SIE":
+    def _not_too_flat(self) -> Self:
         _check_ellipticity(self.e1, self.e2)
         return self
+
+
+class SIE(_Ellipsoid):
+    """Singular isothermal ellipsoid."""
+
+    kind: Literal["SIE"] = "SIE"
+
+
+class EPL(_Ellipsoid):
+    """Elliptical power law: an SIE with a slope of its own."""
+
+    kind: Literal["EPL"] = "EPL"
+    gamma: Annotated[Prior, Quantity("1", gt=1.2, lt=2.8)] = Field(
+        description="slope of the density in three dimensions, r^-gamma; 2 is isothermal"
+    )
+
+
+class Multipole(Frozen):
+    """A boxy, disky or skewed main lens: a multipole of its convergence, a_m / (2 r) cos(m (phi - phi_m)).
+
+    It stands at the lens centre and leaves the mass as it is. Such lenses can mimic subhalos.
+    """
+
+    kind: Literal["MULTIPOLE"] = "MULTIPOLE"
+    m: Literal[3, 4] = Field(description="order: 4 makes a lens boxy or disky, 3 skewed")
+    a_m: Annotated[Prior, Quantity("arcsec", ge=-1, le=1)] = Field(
+        description="strength; a fraction of theta_E is the fraction by which an SIE is deformed"
+    )
+    phi_m: Annotated[Prior, Quantity("rad", ge=-math.pi, le=math.pi, turns=True)] = Field(
+        default=ZERO, description="direction of a maximum, anticlockwise from the x axis"
+    )
 
 
 class Shear(Frozen):
@@ -99,5 +128,11 @@ class SersicEllipse(Frozen):
         return self
 
 
-MainLens = SIE
+def _isothermal_by_default(value: Any) -> Any:
+    return {"kind": "SIE", **value} if isinstance(value, dict) and "kind" not in value else value
+
+
+_Tagged = Annotated[SIE | EPL, Field(discriminator="kind")]
+MainLens = Annotated[_Tagged, BeforeValidator(_isothermal_by_default, json_schema_input_type=_Tagged)]
 Source = SersicEllipse
+LensLight = SersicEllipse

@@ -2,22 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 
 from schemas.columns import columns_of, macro_priors
 from schemas.dataset import DatasetRecipe
+from schemas.priors import AnyPrior
+from schemas.system import SersicEllipse
 from simulate.batch import Deflectors, LensBatch, Light, merge
 from simulate.cosmology import deflection_scale
 from simulate.photometry import sersic_amplitude
 from simulate.quantiles import quantile
-from simulate.streams import PARAMETERS, stream
+from simulate.streams import PARAMETERS, Streams
 from simulate.substructure import KINDS, Surroundings
 
 Array = NDArray[np.float64]
 Columns = dict[str, Array]
+ELLIPSE = ("e1", "e2", "center_x", "center_y")
 
 
 @dataclass(frozen=True)
@@ -36,55 +39,79 @@ class Drawn:
 
 def draw(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Drawn:
     """The systems of these samples. Each depends on the recipe, its seed and its own number alone."""
-    streams = [stream(recipe.seed, PARAMETERS, int(one)) for one in sample_id]
+    streams = Streams(recipe.seed, PARAMETERS, sample_id)
     columns = _macro_columns(recipe, streams)
     positions = recipe.class_positions(sample_id)
     substructure, own_columns = _substructure(recipe, columns, positions, streams)
-    scale = deflection_scale(recipe.deflection_convention, columns["z_lens"], columns["z_source"])
-    deflectors = tuple(group.scaled(scale) for group in (*_smooth_lens(recipe, columns), *substructure))
+    deflectors = (*_smooth_lens(recipe, columns), *substructure)
+    if recipe.deflection_convention is not None:
+        scale = deflection_scale(recipe.deflection_convention, columns["z_lens"], columns["z_source"])
+        deflectors = tuple(group.scaled(scale) for group in deflectors)
+    lens_light = (
+        () if recipe.lens_light is None else (_light(recipe, recipe.lens_light, "lens_light_", columns),)
+    )
     labels = np.array([one.label for one in recipe.classes], dtype=np.int32)
     return Drawn(
         sample_id=sample_id,
         label=labels[positions],
         columns=columns | own_columns,
-        systems=LensBatch(len(sample_id), deflectors, _source(recipe, columns)),
+        systems=LensBatch(
+            len(sample_id), deflectors, (_light(recipe, recipe.source, "source_", columns),), lens_light
+        ),
     )
 
 
-def _macro_columns(recipe: DatasetRecipe, streams: Sequence[Generator]) -> Columns:
-    priors = list(macro_priors(recipe))
-    uniforms = np.array([one.random(len(priors)) for one in streams]).reshape(-1, len(priors))
-    return {name: quantile(prior, uniforms[:, k]) for k, (name, prior, _, _) in enumerate(priors)}
+@lru_cache(maxsize=16)
+def _priors(recipe: DatasetRecipe) -> tuple[tuple[str, AnyPrior], ...]:
+    """Of the parameters that every class draws, in draw order."""
+    return tuple((name, prior) for name, prior, _, _ in macro_priors(recipe))
+
+
+def _macro_columns(recipe: DatasetRecipe, streams: Streams) -> Columns:
+    priors = _priors(recipe)
+    # one parameter's numbers side by side
+    uniforms = np.ascontiguousarray(streams.random(len(priors)).T)
+    return {name: quantile(prior, uniforms[k]) for k, (name, prior) in enumerate(priors)}
 
 
 def _smooth_lens(recipe: DatasetRecipe, columns: Columns) -> tuple[Deflectors, ...]:
     everyone = np.arange(len(columns["theta_E"]))
-    lens = {name: columns[name] for name in ("theta_E", "e1", "e2", "center_x", "center_y")}
+    slope = ("gamma",) if recipe.main_lens.kind == "EPL" else ()
+    lens = {name: columns[name] for name in ("theta_E", *slope, *ELLIPSE)}
     shear = {name: columns[name] for name in ("gamma1", "gamma2")}
-    return (
+    found = [
         Deflectors(recipe.main_lens.kind, everyone, lens),
         Deflectors(recipe.shear.kind, everyone, shear),
-    )
+    ]
+    if recipe.multipole is not None:
+        parameters = {
+            "m": np.full(len(everyone), float(recipe.multipole.m)),
+            **{name: columns[f"multipole_{name}"] for name in ("a_m", "phi_m")},
+            **{name: columns[name] for name in ("center_x", "center_y")},
+            # asked for by lenstronomy, used by it for m = 1 alone
+            "r_E": np.ones(len(everyone)),
+        }
+        found.append(Deflectors(recipe.multipole.kind, everyone, parameters))
+    return tuple(found)
 
 
-def _source(recipe: DatasetRecipe, columns: Columns) -> Light:
-    names = ("R_sersic", "n_sersic", "e1", "e2", "center_x", "center_y")
-    parameters = {name: columns[f"source_{name}"] for name in names}
-    if recipe.source.amp is not None:
-        amp = columns["source_amp"]
+def _light(recipe: DatasetRecipe, light: SersicEllipse, prefix: str, columns: Columns) -> Light:
+    """One light profile of every system, from the columns with a prefix."""
+    parameters = {name: columns[prefix + name] for name in ("R_sersic", "n_sersic", *ELLIPSE)}
+    if light.amp is not None:
+        amp = columns[f"{prefix}amp"]
     else:
         zero_point = recipe.detector.magnitude_zero_point
         amp = sersic_amplitude(
-            columns["source_magnitude"], zero_point, parameters["R_sersic"], parameters["n_sersic"]
+            columns[f"{prefix}magnitude"], zero_point, parameters["R_sersic"], parameters["n_sersic"]
         )
-    return Light(recipe.source.kind, {"amp": amp, **parameters})
+    return Light(light.kind, np.arange(len(amp)), {"amp": amp, **parameters})
 
 
 def _substructure(
-    recipe: DatasetRecipe, columns: Columns, positions: NDArray[np.int64], streams: Sequence[Generator]
+    recipe: DatasetRecipe, columns: Columns, positions: NDArray[np.int64], streams: Streams
 ) -> tuple[tuple[Deflectors, ...], Columns]:
-    macro = set(columns)
-    own = {c.name: np.full(len(streams), np.nan) for c in columns_of(recipe) if c.name not in macro}
+    own = {c.name: np.full(len(streams), np.nan) for c in columns_of(recipe) if c.name not in columns}
     parts = []
     for position, one in enumerate(recipe.classes):
         rows = np.flatnonzero(positions == position)
@@ -99,7 +126,7 @@ def _substructure(
             recipe.mass_conversion,
         )
         kind = one.substructure
-        added = KINDS[kind.kind](kind, around, [streams[int(row)] for row in rows])
+        added = KINDS[kind.kind](kind, around, streams.subset(rows))
         parts += [(rows, group) for group in added.deflectors]
         for name, values in added.columns.items():
             own[name][rows] = values

@@ -6,6 +6,17 @@ from hypothesis import strategies as st
 
 Document = dict[str, Any]
 
+# `tiny` with every optional component, as overrides
+RICH = (
+    "main_lens={kind: EPL, theta_E: {kind: uniform, low: 0.7, high: 1.05}, gamma: {kind: normal, mean: 2,"
+    " sigma: 0.1, low: 1.7, high: 2.3}, e1: 0.1, center_x: 0.05}",
+    "multipole={m: 4, a_m: {kind: normal, mean: 0, sigma: 0.01, low: -0.05, high: 0.05}, phi_m: 0.2}",
+    "lens_light={magnitude: {kind: uniform, low: 18, high: 20}, R_sersic: 0.4, n_sersic: 3}",
+    "classes.cdm.substructure.profile={kind: TNFW, concentration: {kind: log_uniform, low: 5, high: 30},"
+    " truncation: {kind: uniform, low: 2, high: 20}}",
+    "classes.vortex.substructure.points=continuous",
+)
+
 
 def _numbers(low: float, high: float) -> st.SearchStrategy[float]:
     return st.floats(low, high, allow_nan=False, allow_infinity=False)
@@ -58,16 +69,22 @@ def priors(low: float, high: float) -> st.SearchStrategy[Document]:
     return st.one_of(kinds)
 
 
+def _profiles() -> st.SearchStrategy[Any]:
+    halo = {"kind": st.just("TNFW"), "concentration": priors(2, 50), "truncation": priors(0.5, 50)}
+    return st.sampled_from(["POINT_MASS", {"kind": "POINT_MASS"}]) | st.fixed_dictionaries(halo)
+
+
 def _substructures() -> st.SearchStrategy[Document]:
     subhalos = {
         "kind": st.just("subhalos"),
         "count": st.integers(1, 30),
         "mass_msun": priors(1e6, 1e10),
         "radius_arcsec": priors(0, 3),
+        "profile": _profiles(),
     }
     vortex = {
         "kind": st.just("vortex"),
-        "points": st.integers(2, 100),
+        "points": st.integers(2, 100) | st.just("continuous"),
         "mass_msun": priors(1e8, 1e11),
         "axion_mass_ev": priors(1e-24, 1e-22),
         "half_length_at_1e22_arcsec": _numbers(0.001, 10),
@@ -77,9 +94,21 @@ def _substructures() -> st.SearchStrategy[Document]:
     )
 
 
+@st.composite
+def _kernels(draw: st.DrawFn) -> Document:
+    side = draw(st.sampled_from([1, 3, 5]))
+    weights = draw(st.lists(_numbers(0.01, 1), min_size=side**2, max_size=side**2))
+    rows = [[w / sum(weights) for w in weights[j * side : (j + 1) * side]] for j in range(side)]
+    return {"kind": "kernel", "values": rows}
+
+
 def _instruments() -> st.SearchStrategy[Document]:
-    psf = st.just({"kind": "none"}) | st.fixed_dictionaries(
-        {"kind": st.just("gaussian"), "fwhm_arcsec": _numbers(0.05, 1), "truncate": _numbers(1, 6)}
+    psf = (
+        st.just({"kind": "none"})
+        | st.fixed_dictionaries(
+            {"kind": st.just("gaussian"), "fwhm_arcsec": _numbers(0.05, 1), "truncate": _numbers(1, 6)}
+        )
+        | _kernels()
     )
     return st.fixed_dictionaries(
         {
@@ -91,6 +120,20 @@ def _instruments() -> st.SearchStrategy[Document]:
         },
         optional={"exposure_time_s": _numbers(1, 1e5), "read_noise_e": _numbers(0, 10)},
     )
+
+
+def _main_lenses() -> st.SearchStrategy[Document]:
+    ellipse = {"theta_E": priors(0.1, 3), "e1": priors(-0.3, 0.3)}
+    return (
+        st.fixed_dictionaries(ellipse)
+        | st.fixed_dictionaries({"kind": st.just("SIE"), **ellipse})
+        | st.fixed_dictionaries({"kind": st.just("EPL"), "gamma": priors(1.5, 2.5), **ellipse})
+    )
+
+
+def _multipoles() -> st.SearchStrategy[Document | None]:
+    numbers = {"m": st.sampled_from([3, 4]), "a_m": priors(-0.1, 0.1), "phi_m": priors(-3, 3)}
+    return st.none() | st.fixed_dictionaries(numbers)
 
 
 @st.composite
@@ -110,13 +153,15 @@ def recipes(draw: st.DrawFn) -> Document:
         "samples_per_class": draw(st.integers(1, 10**12)),
         "splits": {"train": f"{train}/10", "test": f"{10 - train}/10"},
         "redshifts": {"z_lens": draw(priors(0.1, 0.9)), "z_source": draw(priors(1.0, 3.0))},
-        "main_lens": {"theta_E": draw(priors(0.1, 3)), "e1": draw(priors(-0.3, 0.3))},
+        "main_lens": draw(_main_lenses()),
+        "multipole": draw(_multipoles()),
         "shear": {"gamma1": draw(priors(-0.1, 0.1))},
         "source": {
             **draw(brightness),
             "R_sersic": draw(priors(0.05, 1)),
             "n_sersic": draw(priors(0.5, 4)),
         },
+        "lens_light": draw(st.none() | st.just({"amp": 3.0, "R_sersic": 0.5, "n_sersic": 4.0})),
         "instrument": draw(_instruments()),
         "image_factor": draw(_numbers(0.1, 10)),
         "classes": [

@@ -1,41 +1,51 @@
-"""Subhalos as point masses around the lens centre.
+"""Subhalos around the lens centre, as point masses or truncated NFW halos.
 
 DeepLenseSim's `make_old_cdm`: masses from dN/dm ~ m^slope by the inverse distribution function, radius
 uniform in r, x = r sin(angle), y = r cos(angle).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.random import Generator
+from numpy.typing import NDArray
 
-from schemas.substructure import Subhalos
-from simulate.batch import Deflectors
+from schemas.substructure import Subhalos, TruncatedNFW
+from simulate.batch import Array, Deflectors
 from simulate.quantiles import quantile
+from simulate.streams import Streams
 from simulate.substructure.kinds import KINDS, Draw, Surroundings
+
+PLACE = 3  # uniforms of mass, radius and angle
+SHAPE = 2  # of concentration and truncation
 
 
 @KINDS.register("subhalos")
-def draw_subhalos(kind: Subhalos, around: Surroundings, streams: Sequence[Generator]) -> Draw:
-    """`count` subhalos for each system: mass, radius and angle from three uniforms each."""
-    uniforms = np.array([stream.random((kind.count, 3)) for stream in streams]).reshape(-1, 3)
-    owner = np.repeat(np.arange(len(streams)), kind.count)
-    mass = quantile(kind.mass_msun, uniforms[:, 0])
-    radius = quantile(kind.radius_arcsec, uniforms[:, 1])
-    angle = 2 * np.pi * uniforms[:, 2]
-    deflectors = Deflectors(
-        kind.profile,
-        owner,
-        {
-            "theta_E": around.einstein_radius(mass, owner),
-            "center_x": around.center_x[owner] + radius * np.sin(angle),
-            "center_y": around.center_y[owner] + radius * np.cos(angle),
-        },
-    )
-    per_system = mass.reshape(len(streams), kind.count)
+def draw_subhalos(kind: Subhalos, around: Surroundings, streams: Streams) -> Draw:
+    """`count` subhalos for each system: mass, radius and angle, then the shape of those that have one."""
+    systems = len(streams)
+    owner = np.repeat(np.arange(systems), kind.count)
+    extended = isinstance(kind.profile, TruncatedNFW)
+    uniforms = streams.ragged(np.full(systems, kind.count), PLACE + SHAPE if extended else PLACE).T
+    mass = quantile(kind.mass_msun, uniforms[0])
+    radius = quantile(kind.radius_arcsec, uniforms[1])
+    angle = 2 * np.pi * uniforms[2]
+    parameters = {
+        **_strength(kind, around, mass, owner, uniforms[PLACE:]),
+        "center_x": around.center_x[owner] + radius * np.sin(angle),
+        "center_y": around.center_y[owner] + radius * np.cos(angle),
+    }
+    per_system = mass.reshape(systems, kind.count)
     columns = {
-        "subhalo_count": np.full(len(streams), float(kind.count)),
+        "subhalo_count": np.full(systems, float(kind.count)),
         "subhalo_mass_msun": per_system.sum(axis=1),
         "subhalo_mass_max_msun": per_system.max(axis=1),
     }
-    return Draw((deflectors,), columns)
+    return Draw((Deflectors(kind.profile.kind, owner, parameters),), columns)
+
+
+def _strength(
+    kind: Subhalos, around: Surroundings, mass: Array, owner: NDArray[np.int64], shape: Array
+) -> dict[str, Array]:
+    """What lenstronomy calls the parameters of the profile, but for its centre."""
+    if not isinstance(kind.profile, TruncatedNFW):
+        return {"theta_E": around.einstein_radius(mass, owner)}
+    Rs, alpha_Rs = around.nfw(mass, quantile(kind.profile.concentration, shape[0]), owner)
+    return {"Rs": Rs, "alpha_Rs": alpha_Rs, "r_trunc": Rs * quantile(kind.profile.truncation, shape[1])}

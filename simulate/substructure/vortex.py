@@ -4,36 +4,37 @@ DeepLenseSim's `make_vortex`: equal point masses at linspace(-L, L), both ends i
 uniform in [0, 2 pi). L is the de Broglie wavelength at the lens, inversely proportional to the axion mass.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.random import Generator
 
 from schemas.substructure import Vortex
 from simulate.batch import Deflectors
 from simulate.quantiles import quantile
+from simulate.streams import Streams
 from simulate.substructure.kinds import KINDS, Draw, Surroundings
 
 REFERENCE_MASS_EV = 1e-22
 
 
 @KINDS.register("vortex")
-def draw_vortex(kind: Vortex, around: Surroundings, streams: Sequence[Generator]) -> Draw:
+def draw_vortex(kind: Vortex, around: Surroundings, streams: Streams) -> Draw:
     """One line for each system: axion mass, angle and line mass from three uniforms."""
-    uniforms = np.array([stream.random(3) for stream in streams]).reshape(-1, 3)
-    axion_mass = quantile(kind.axion_mass_ev, uniforms[:, 0])
-    angle = 2 * np.pi * uniforms[:, 1]
-    mass = quantile(kind.mass_msun, uniforms[:, 2])
+    uniforms = streams.random(3).T
+    axion_mass = quantile(kind.axion_mass_ev, uniforms[0])
+    angle = 2 * np.pi * uniforms[1]
+    mass = quantile(kind.mass_msun, uniforms[2])
     half_length = kind.half_length_at_1e22_arcsec * REFERENCE_MASS_EV / axion_mass
-    owner = np.repeat(np.arange(len(streams)), kind.points)
-    along = np.outer(half_length, np.linspace(-1.0, 1.0, kind.points))
-    deflectors = Deflectors(
-        "POINT_MASS",
+    owner = np.arange(len(streams))
+    points = 0 if kind.points == "continuous" else kind.points
+    line = Deflectors(
+        "LINE",
         owner,
         {
-            "theta_E": around.einstein_radius(np.repeat(mass / kind.points, kind.points), owner),
-            "center_x": around.center_x[owner] + (along * np.cos(angle)[:, None]).ravel(),
-            "center_y": around.center_y[owner] + (along * np.sin(angle)[:, None]).ravel(),
+            "theta_E": around.einstein_radius(mass, owner),
+            "center_x": around.center_x,
+            "center_y": around.center_y,
+            "half_length": half_length,
+            "angle": angle,
+            "points": np.full(len(streams), float(points)),
         },
     )
     columns = {
@@ -42,4 +43,4 @@ def draw_vortex(kind: Vortex, around: Surroundings, streams: Sequence[Generator]
         "vortex_half_length_arcsec": half_length,
         "vortex_angle_rad": angle,
     }
-    return Draw((deflectors,), columns)
+    return Draw((line,), columns)

@@ -108,6 +108,27 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "broken YAML": (["--set", "seed=[1"], ["broken YAML", "--set seed=[1"]),
     "a python tag": (["--set", "seed=!!python/name:os.system"], ["refused"]),
     "not a number": (["--set", "seed=.nan"], ["seed is nan"]),
+    "an unknown engine": (["--set", "engine=fast"], ["engine", "'fused'", "found 'fast'"]),
+    "halos by the wrong distances": (
+        [
+            "--set",
+            "mass_conversion.kind=luminosity_shortcut",
+            "--set",
+            "classes.cdm.substructure.profile={kind: TNFW, concentration: 10, truncation: 5}",
+        ],
+        ["class 'cdm' has TNFW subhalos", "use angular_diameter"],
+    ),
+    "a power law without slope": (
+        ["--set", "main_lens.kind=EPL"],
+        ["main_lens.gamma: missing", "--set main_lens.kind=EPL"],
+    ),
+    "a kernel's file that is not there": (
+        [
+            "--set",
+            "instrument={kind: detector, pixel_scale_arcsec: 0.1, psf: {kind: kernel_file, path: none.npy}}",
+        ],
+        ["the PSF kernel none.npy does not exist", "from the working directory"],
+    ),
     "no power of two": (["--shard-size", "3"], ["shard_images", "3", "power of two"]),
     "too few for the shares": (
         ["--set", "samples_per_class=2"],

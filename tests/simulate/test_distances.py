@@ -7,7 +7,7 @@ from astropy import constants
 from astropy.cosmology import FlatLambdaCDM
 
 from schemas.cosmology import Cosmology, DeflectionConvention, MassConversion
-from simulate.cosmology import deflection_scale, einstein_radius
+from simulate.cosmology import comoving_distance, deflection_scale, einstein_radius
 
 COSMOLOGY = Cosmology(H0=70.0, Om0=0.3)
 RIGHT = MassConversion(kind="angular_diameter")
@@ -41,6 +41,27 @@ def test_radii_agree_with_astropy(z_lens: float, z_source: float) -> None:
     squared = 4 * constants.G * 3e9 * u.Msun / constants.c**2 * between / (d_lens * d_source)
     expected = np.sqrt(squared.to_value(u.dimensionless_unscaled)) * u.rad.to(u.arcsec)
     assert radius(3e9, RIGHT, z_lens, z_source) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("om0", [0.1, 0.2, 0.3, 0.309, 0.5, 0.7, 0.9, 0.999])
+def test_comoving_distances_agree_with_astropy(om0: float) -> None:
+    # nearer than 0.1 it is astropy's difference of two large numbers that is less exact
+    z = np.linspace(0.1, 20, 2000)
+    theirs = FlatLambdaCDM(H0=70, Om0=om0, Tcmb0=0).comoving_distance(z).to_value(u.Mpc)
+    np.testing.assert_allclose(comoving_distance(Cosmology(H0=70.0, Om0=om0), z), theirs, rtol=1e-13)
+
+
+def test_near_redshifts_follow_hubbles_law() -> None:
+    z = np.array([0.0, 1e-12, 1e-9, 1e-6])
+    distance = 299792.458 / 70 * z * (1 - 0.75 * 0.3 * z)
+    np.testing.assert_allclose(comoving_distance(COSMOLOGY, z), distance, rtol=1e-11, atol=0)
+
+
+@pytest.mark.parametrize("om0", [1e-6, 1e-4, 0.01, 0.05, 0.0999])
+def test_nearly_empty_universes_have_distances_too(om0: float) -> None:
+    z = np.array([0.5, 1.0, 5.0, 20.0])
+    theirs = FlatLambdaCDM(H0=70, Om0=om0, Tcmb0=0).comoving_distance(z).to_value(u.Mpc)
+    np.testing.assert_allclose(comoving_distance(Cosmology(H0=70.0, Om0=om0), z), theirs, rtol=1e-7)
 
 
 def test_a_radius_grows_with_the_root_of_the_mass() -> None:

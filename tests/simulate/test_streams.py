@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from flows.catalogue import load_recipe
 from simulate.render import BLOCK, Rendered, render
-from simulate.streams import NOISE, PARAMETERS, stream
+from simulate.streams import NOISE, PARAMETERS, Streams, stream
 
 SMALL = ["instrument.num_pix=12"]
 TINY = load_recipe("tiny", SMALL)
@@ -61,6 +61,34 @@ def test_rendering_uses_no_global_random_state() -> None:
 )
 def test_the_streams_never_change(seed: int, purpose: int, sample_id: int, expected: list[float]) -> None:
     assert stream(seed, purpose, sample_id).random(3).tolist() == expected
+
+
+IDS = st.lists(st.integers(0, 32 * 10**12), min_size=1, max_size=5)
+STEPS = st.lists(st.integers(0, 9), min_size=1, max_size=6)
+
+
+@given(seed=st.integers(0, 2**53 - 1), ids=IDS, steps=STEPS, purpose=st.sampled_from([PARAMETERS, NOISE]))
+@settings(max_examples=100, deadline=None)
+def test_streams_give_the_numbers_of_numpys_generators(
+    seed: int, ids: list[int], steps: list[int], purpose: int
+) -> None:
+    streams = Streams(seed, purpose, np.array(ids))
+    generators = [stream(seed, purpose, one) for one in ids]
+    for step in steps:
+        assert streams.random(step).tolist() == [one.random(step).tolist() for one in generators]
+        counts = (np.arange(len(ids)) + step) % 4
+        ragged = [one.random((int(c), step)) for one, c in zip(generators, counts, strict=True)]
+        assert streams.ragged(counts, step).tolist() == np.concatenate(ragged).tolist()
+
+
+def test_some_of_the_streams_go_on_where_all_of_them_were() -> None:
+    streams = Streams(5, PARAMETERS, np.arange(4))
+    streams.random(3)
+    some = streams.subset(np.array([2, 0]))
+    expected = [stream(5, PARAMETERS, i).random(8)[3:].tolist() for i in (2, 0)]
+    assert some.random(5).tolist() == expected
+    assert len(some) == 2
+    assert streams.random(5)[[2, 0]].tolist() == expected
 
 
 def test_samples_purposes_and_seeds_have_streams_of_their_own() -> None:

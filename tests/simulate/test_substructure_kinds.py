@@ -10,7 +10,8 @@ from flows.catalogue import load_recipe
 from schemas.cosmology import Cosmology, MassConversion
 from schemas.substructure import Substructure
 from simulate.cosmology import einstein_radius
-from simulate.streams import PARAMETERS, stream
+from simulate.engines.line import split_lines
+from simulate.streams import PARAMETERS, Streams
 from simulate.substructure import KINDS, Surroundings
 from simulate.substructure.kinds import Draw
 
@@ -28,7 +29,7 @@ def drawn(kind: str) -> Draw:
         cosmology=Cosmology(),
         mass_conversion=MassConversion(kind="luminosity_shortcut"),
     )
-    return KINDS[kind](BY_KIND[kind], around, [stream(11, PARAMETERS, i) for i in range(SYSTEMS)])
+    return KINDS[kind](BY_KIND[kind], around, Streams(11, PARAMETERS, np.arange(SYSTEMS)))
 
 
 def masses_of(theta_E: np.ndarray) -> np.ndarray:
@@ -108,7 +109,9 @@ def test_the_half_length_of_a_vortex_is_inverse_to_the_axion_mass() -> None:
 
 def test_a_vortex_is_a_straight_line_of_equal_masses_through_the_centre() -> None:
     vortex = drawn("vortex")
-    (group,) = vortex.deflectors
+    (line,) = vortex.deflectors
+    (group,) = split_lines(line)
+    assert group.profile == "POINT_MASS"
     x, y, theta_E = (
         group.parameters[name].reshape(SYSTEMS, 100) for name in ("center_x", "center_y", "theta_E")
     )
