@@ -1,22 +1,24 @@
-"""Detector, sky and shot noise, drawn once per image from the sample's own stream."""
+"""Detector, sky and shot noise, drawn once per image from the sample's own streams."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 
 from schemas.instrument import Detector, DetectorNoise, ModelINoise, NoNoise
 from schemas.registry import Registry
+from simulate.kernels import noise as kernels
 from simulate.photometry import magnitude_to_flux
+from simulate.streams import COUNTS, NOISE, SECOND_NOISE, SHOT
 
 Array = NDArray[np.float64]
-# Above this many expected electrons a Poisson deviate is replaced by a normal one of the same variance.
-GAUSSIAN_ABOVE_ELECTRONS = 50.0
+Images = NDArray[np.float32]
+PURPOSES = np.array([NOISE, SHOT, COUNTS, SECOND_NOISE], dtype=np.uint64)
 
-# noise-free image, the recipe's noise, instrument, the sample's columns, its noise stream -> image
-NoiseModel = Callable[[Array, Any, Detector, dict[str, float], Generator], Array]
+# noise-free images (rows, y, x), the recipe's noise, instrument, columns and seed, sample numbers, factor
+# -> finished images times the factor
+NoiseModel = Callable[[Array, Any, Detector, dict[str, Array], int, NDArray[np.int64], float], Images]
 NOISES: Registry[NoiseModel] = Registry("noise")
 
 
@@ -33,40 +35,49 @@ def background_rms(detector: Detector) -> float:
 
 @NOISES.register("none")
 def _none(
-    image: Array, noise: NoNoise, detector: Detector, columns: dict[str, float], rng: Generator
-) -> Array:
-    return image
+    images: Array,
+    noise: NoNoise,
+    detector: Detector,
+    columns: dict[str, Array],
+    seed: int,
+    sample_id: NDArray[np.int64],
+    factor: float,
+) -> Images:
+    finished = np.empty(images.shape, dtype=np.float32)
+    kernels.copy(images, factor, finished)
+    return finished
 
 
 @NOISES.register("detector")
 def _detector(
-    image: Array,
+    images: Array,
     noise: DetectorNoise,
     detector: Detector,
-    columns: dict[str, float],
-    rng: Generator,
-) -> Array:
+    columns: dict[str, Array],
+    seed: int,
+    sample_id: NDArray[np.int64],
+    factor: float,
+) -> Images:
     """One normal deviate per pixel for the background and bright pixels, Poisson deviates for faint ones."""
-    time = detector.total_exposure_s
-    electrons = np.maximum(image, 0.0) * time
-    bright = electrons > GAUSSIAN_ABOVE_ELECTRONS
-    variance = background_rms(detector) ** 2 + np.where(bright, electrons, 0.0) / time**2
-    noisy = image + rng.standard_normal(image.shape) * np.sqrt(variance)
-    faint = electrons[~bright]
-    noisy[~bright] += (rng.poisson(faint) - faint) / time
-    return noisy
+    finished = np.empty(images.shape, dtype=np.float32)
+    time, background = detector.total_exposure_s, background_rms(detector)
+    ids = sample_id.astype(np.uint64)
+    kernels.detector(images, np.uint64(seed), PURPOSES, ids, time, background, factor, finished)
+    return finished
 
 
 @NOISES.register("model_i")
 def _model_i(
-    image: Array,
+    images: Array,
     noise: ModelINoise,
     detector: Detector,
-    columns: dict[str, float],
-    rng: Generator,
-) -> Array:
+    columns: dict[str, Array],
+    seed: int,
+    sample_id: NDArray[np.int64],
+    factor: float,
+) -> Images:
     """Counts = Poisson(clip(t (I + gauss(0, sqrt(I / t)) + gauss(0, rms)), 0)): shot noise twice."""
-    time = columns["exposure_time_s"]
-    shot = rng.standard_normal(image.shape) * np.sqrt(np.abs(image) / time)
-    background = rng.standard_normal(image.shape) * noise.background_rms
-    return rng.poisson(np.clip(time * (image + shot + background), 0.0, None)).astype(np.float64)
+    finished = np.empty(images.shape, dtype=np.float32)
+    ids, times = sample_id.astype(np.uint64), np.ascontiguousarray(columns["exposure_time_s"])
+    kernels.model_i(images, np.uint64(seed), PURPOSES, ids, times, noise.background_rms, factor, finished)
+    return finished

@@ -10,8 +10,8 @@ from schemas.columns import columns_of
 from schemas.dataset import DatasetRecipe
 from simulate.draw import Drawn, draw
 from simulate.engines import ENGINES
+from simulate.engines.fused import without_kernel
 from simulate.noise import NOISES
-from simulate.streams import NOISE, stream
 
 # Systems drawn at a time: enough to make array operations cheap, little enough to stay in cache.
 BLOCK = 256
@@ -52,12 +52,28 @@ def noise_free(recipe: DatasetRecipe, drawn: Drawn) -> NDArray[np.float64]:
     return ENGINES[recipe.engine](drawn.systems, recipe.detector)
 
 
-def finish(recipe: DatasetRecipe, drawn: Drawn, images: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Noise from each sample's own stream, then the recipe's factor."""
+def finish(recipe: DatasetRecipe, drawn: Drawn, images: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Noise from each sample's own streams, then the recipe's factor."""
     add_noise = NOISES[recipe.noise.kind]
-    finished = np.empty_like(images)
-    for row, sample_id in enumerate(drawn.sample_id):
-        columns = {name: float(values[row]) for name, values in drawn.columns.items()}
-        rng = stream(recipe.seed, NOISE, int(sample_id))
-        finished[row] = add_noise(images[row], recipe.noise, recipe.detector, columns, rng)
-    return finished * recipe.image_factor
+    return add_noise(
+        images,
+        recipe.noise,
+        recipe.detector,
+        drawn.columns,
+        recipe.seed,
+        drawn.sample_id,
+        recipe.image_factor,
+    )
+
+
+def warm_up(recipe: DatasetRecipe) -> None:
+    """Compile what the recipe needs, or load it: one sample of each class."""
+    render(recipe, np.arange(len(recipe.classes)))
+
+
+def through_lenstronomy(recipe: DatasetRecipe) -> tuple[str, ...]:
+    """The profiles of a recipe that its engine leaves to lenstronomy; one sample of each class tells."""
+    if recipe.engine == "lenstronomy":
+        return ()
+    systems = draw(recipe, np.arange(len(recipe.classes))).systems
+    return tuple(sorted(without_kernel(systems)))
