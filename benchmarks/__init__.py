@@ -1,0 +1,1 @@
+"""How fast and how much: scripts that compare contestants within one run. Nothing imports them."""

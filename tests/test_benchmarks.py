@@ -1,0 +1,44 @@
+"""Benchmarks run; how fast anything is, is never tested."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def _benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.simulate", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.mark.slow
+def test_the_simulators_benchmark_runs(tmp_path: Path) -> None:
+    out, chart = tmp_path / "rates.json", tmp_path / "rates.png"
+    what = ("--quick", "--only", "model_ii/cdm/*", "--scratch", str(tmp_path))
+    done = _benchmark(*what, "--out", str(out), "--chart", str(chart), "--markdown")
+    assert done.returncode == 0, done.stderr
+    assert "Model II, 64 x 64, cdm, written" in done.stdout
+    results = json.loads(out.read_text())
+    measured = {one["noise"]: one["contestants"] for one in results["cases"]}
+    assert set(measured) == {"none", "normal", "written", "own"}
+    assert all(one["us_per_image"] > 0 for members in measured.values() for one in members.values())
+    assert chart.read_bytes().startswith(b"\x89PNG")
+    # the stores that were written are gone
+    assert {path.name for path in tmp_path.iterdir()} == {"rates.json", "rates.png"}
+
+
+def test_the_benchmark_can_be_run_by_its_path_and_explains_itself() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "simulate.py"), "--help"]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "python -m benchmarks.simulate --only" in done.stdout
+
+
+def test_too_few_rounds_are_refused() -> None:
+    done = _benchmark("--rounds", "3")
+    assert done.returncode == 2
+    assert "at least 7" in done.stderr
