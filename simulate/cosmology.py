@@ -1,7 +1,6 @@
 """Distances, from masses to Einstein radii and NFW profiles, and the convention of reduced deflections."""
 
 import numpy as np
-from astropy import constants, units
 from numpy.typing import NDArray
 
 from schemas.cosmology import Cosmology, DeflectionConvention, MassConversion
@@ -11,7 +10,8 @@ ARCSEC_PER_RADIAN = 180.0 * 3600.0 / np.pi
 # DeepLenseSim rounds it; part of the published data
 ROUNDED_ARCSEC_PER_RADIAN = 206265.0
 # 4 G Msun / c^2 in Mpc: the Einstein radius squared of one solar mass is this times D_ls / (D_l D_s)
-FOUR_G_MSUN_MPC = (4 * constants.G * constants.M_sun / constants.c**2).to_value(units.Mpc)
+# (CODATA 2022 and IAU 2015 as astropy has them, which takes seconds to load)
+FOUR_G_MSUN_MPC = 1.9141663366351368e-19
 SPEED_OF_LIGHT_KM_S = 299792.458
 OVERDENSITY = 200.0
 # of the comoving distance: good to 1e-14 from Om0 0.1 on; below, the integrand is less smooth

@@ -14,7 +14,7 @@ from scipy import fft
 
 from schemas.instrument import Detector, GaussianPSF, KernelPSF
 from simulate.batch import Array, Deflectors, LensBatch, Light, merge
-from simulate.engines.lenstronomy import render_with_lenstronomy
+from simulate.engines.reference import render_with_lenstronomy
 from simulate.engines.registry import ENGINES
 from simulate.kernels import images as kernels
 from simulate.kernels import tnfw

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from schemas.instrument import Detector, GaussianPSF, KernelPSF
 from simulate.batch import Deflectors, LensBatch, Profiles
 from simulate.engines.line import line_deflection, split_lines
-from simulate.engines.registry import ENGINES
 
 Names = tuple[str, ...]
 Numbers = list[dict[str, float]]
@@ -28,8 +27,7 @@ Numbers = list[dict[str, float]]
 LINE = ("theta_E", "center_x", "center_y", "half_length", "angle")
 
 
-@ENGINES.register("lenstronomy")
-def render_with_lenstronomy(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
+def render(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
     """Noise-free images of a batch, one `ImageModel` call each."""
     images = np.empty((systems.rows, detector.num_pix, detector.num_pix))
     masses = [part for group in systems.deflectors for part in _in_lenstronomys_terms(group)]

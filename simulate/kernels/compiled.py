@@ -5,6 +5,7 @@ helpers in other files have changed. So the cache lives in a folder named after 
 Where that folder cannot be used, numba would fall back to one beside the sources; here nothing is kept then.
 """
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -38,7 +39,9 @@ class _ForgivingCache(FunctionCache):  # type: ignore[misc] # numba is not typed
         try:
             return super().load_overload(sig, target_context)
         except DAMAGE as error:
-            _warn(f"{self.cache_path} cannot be read ({error!r}): remove it; {ADVICE}")
+            _warn(f"{self.cache_path} is damaged ({error!r}): compiling anew")
+            with contextlib.suppress(OSError):
+                self.flush()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:

@@ -7,7 +7,7 @@ from astropy import constants
 from astropy.cosmology import FlatLambdaCDM
 
 from schemas.cosmology import Cosmology, DeflectionConvention, MassConversion
-from simulate.cosmology import comoving_distance, deflection_scale, einstein_radius
+from simulate.cosmology import FOUR_G_MSUN_MPC, comoving_distance, deflection_scale, einstein_radius
 
 COSMOLOGY = Cosmology(H0=70.0, Om0=0.3)
 RIGHT = MassConversion(kind="angular_diameter")
@@ -21,6 +21,11 @@ def radius(mass: float, conversion: MassConversion, z_lens: float = 0.5, z_sourc
     return float(
         einstein_radius(np.array([mass]), COSMOLOGY, conversion, np.array([z_lens]), np.array([z_source]))[0]
     )
+
+
+def test_the_constant_is_that_of_astropy() -> None:
+    expected = (4 * constants.G * constants.M_sun / constants.c**2).to_value(u.Mpc)
+    assert pytest.approx(expected, rel=1e-13) == FOUR_G_MSUN_MPC
 
 
 @pytest.mark.parametrize(("mass", "expected"), [(3e8, 0.022196067725334362), (1e12, 1.2814905676172959)])
