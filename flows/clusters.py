@@ -9,32 +9,34 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import dask
 import psutil
+from distributed import Client
+from distributed.scheduler import KilledWorker
 from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import Field
 
+from schemas.errors import FlowError
+
 SCRATCH = "lensmill-dask-"
+# one renders, the other writes and waits for the disk
+THREADS_PER_WORKER = 2
 # None: one for each usable core
 Workers = Annotated[int, Field(ge=1)] | None
 
 
-def usable_cores() -> int:
-    """Cores that this process may use, which a batch system may have limited."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextlib.contextmanager
 def local_cluster(workers: int) -> Iterator[DaskTaskRunner]:
-    """A cluster of single-threaded worker processes on this machine, loopback only, without leftovers."""
+    """A cluster of worker processes on this machine, loopback only, without leftovers."""
     _sweep()
     with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch:
         cluster = DaskTaskRunner(
             cluster_class="distributed.LocalCluster",
             cluster_kwargs={
                 "n_workers": workers,
-                "threads_per_worker": 1,
+                "threads_per_worker": THREADS_PER_WORKER,
                 "processes": True,
                 "host": "127.0.0.1",
                 "dashboard_address": "127.0.0.1:0",
@@ -44,7 +46,9 @@ def local_cluster(workers: int) -> Iterator[DaskTaskRunner]:
             },
         )
         with cluster as runner:
-            with _deaf_to_ctrl_c():
+            # Dask samples the stack a hundred times a second, which rendering threads wait for
+            quiet = dask.config.set({"distributed.worker.profile.enabled": False})
+            with quiet, _deaf_to_ctrl_c():
                 # the first look at the client starts the workers
                 _ = runner.client
             yield runner
@@ -69,3 +73,20 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def thread_count(client: Client) -> int:
+    """How many tasks the workers of a cluster run at a time."""
+    return max(1, sum(map(int, client.nthreads().values())))
+
+
+def result_of(future: Any, what: str) -> Any:
+    """What came of some work on the cluster; work that was given up is told with advice."""
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise FlowError(
+            f"{what} was given up after its worker died {error.allowed_failures + 1} times",
+            advice="a worker that dies is mostly out of memory: try --workers 1 or a smaller --shard-size,"
+            " then run the same command again; finished shards are kept",
+        ) from error

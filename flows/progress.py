@@ -1,6 +1,7 @@
 """Progress for people: a bar with rate and remaining time on a terminal, now and then a line elsewhere."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 # How far the work is, in units of the bar.
 Report = Callable[[int], None]
 SECONDS_BETWEEN_LINES = 10.0
+PATIENCE_SECONDS = 1.0
 
 
 @contextlib.contextmanager
@@ -50,6 +52,19 @@ def _lines(console: Console, what: str, total: int, unit: str) -> Report:
             console.print(f"{what}: {done:,} of {total:,} {unit} {rate(done)}", highlight=False)
 
     return report
+
+
+@contextlib.contextmanager
+def patience(what: str, quiet: bool = False) -> Iterator[None]:
+    """Says what is going on if it takes more than a moment."""
+    console = Console(stderr=True)
+    timer = threading.Timer(PATIENCE_SECONDS, lambda: console.print(what, highlight=False))
+    if not quiet:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _rate() -> Callable[[int], str]:

@@ -13,7 +13,8 @@ from flows.catalogue import load_recipe
 from flows.clusters import Workers
 from flows.generate import DatasetSummary, simulate_flow
 from schemas.errors import StoreDamagedError
-from storage.commit import MARKER, write_whole
+from storage.commit import MARKER
+from storage.durable import write_whole
 from storage.verify import verify
 
 LATEST = "latest"

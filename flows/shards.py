@@ -1,55 +1,106 @@
 """What Dask workers run: simulate shards and write them.
 
-Nothing that a worker receives is defined in another file of flows.
+Nothing that a worker receives is defined in another file of flows, and nothing here loads Prefect.
 """
 
+import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from schemas.dataset import DatasetRecipe
-from schemas.errors import FlowError, LensmillError
-from schemas.store import Receipt, StorePlan
-from simulate.render import render
+from schemas.errors import FlowError, LensmillError, StoreConflictError
+from schemas.store import Receipt, StoredRecipe, StorePlan
+from simulate.render import render, warm_up
 from storage import layout
-from storage.commit import write_shard
+from storage.commit import PLAN, RECIPE, plan_digest, read_json, write_shard
 from storage.layout import Span
+
+# A worker has two threads: one renders while the other writes and waits for the disk.
+RENDERING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Order:
+    """A recipe, its plan and where the store is to be."""
+
+    root: Path
+    recipe: DatasetRecipe
+    plan: StorePlan
+
+    @property
+    def ticket(self) -> "Ticket":
+        """What workers are sent once the store is begun."""
+        return Ticket(str(self.root.absolute()), self.recipe.digest, plan_digest(self.root))
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """An order by name: a worker reads recipe and plan from the store, once, however large they are."""
+
+    root: str
+    recipe_digest: str
+    plan_digest: str
+
+
+@lru_cache(maxsize=2)
+def order_of(ticket: Ticket) -> Order:
+    """The order behind a ticket."""
+    root = Path(ticket.root)
+    recipe, plan = read_json(root / RECIPE, StoredRecipe).recipe, read_json(root / PLAN, StorePlan)
+    found = Ticket(ticket.root, recipe.digest, plan_digest(root))
+    if found != ticket:
+        raise StoreConflictError(
+            f"the store at {root} has recipe {found.recipe_digest}, plan {found.plan_digest}",
+            expected=f"recipe {ticket.recipe_digest}, plan {ticket.plan_digest}",
+            advice="see what else writes there, then run the command again",
+        )
+    return Order(root, recipe, plan)
+
+
+def warm_worker(ticket: Ticket, *modules: str) -> None:
+    """Load what a shard needs, and what is named."""
+    warm_up(order_of(ticket).recipe)
+    for module in modules:
+        import_module(module)
 
 
 def make_shard(root: Path, recipe: DatasetRecipe, plan: StorePlan, span: Span) -> Receipt:
     """One shard: rendered, checked, written, its receipt last."""
-    samples = render(recipe, layout.sample_ids(recipe, span))
+    with RENDERING:
+        samples = render(recipe, layout.sample_ids(recipe, span))
     return write_shard(root, recipe, plan, span, samples.arrays())
 
 
-# NO_CACHE: with the output deleted, a cached rerun would report success with the files missing.
-@task(name="make shards", task_run_name="{first} and {more} more", cache_policy=NO_CACHE)
-def make_batch(
-    root: str,
-    recipe_json: str,
-    plan_json: str,
-    batch: Sequence[Span],
-    first: str,  # noqa: ARG001 - this and the next name the task run
-    more: int,  # noqa: ARG001
-) -> float:
-    """A batch of whole shards, one after the other; the seconds of the last. Receipts are on the disk."""
-    recipe = DatasetRecipe.model_validate_json(recipe_json)
-    plan = StorePlan.model_validate_json(plan_json)
+def make_shards(ticket: Ticket, spans: Sequence[Span]) -> float:
+    """Whole shards, one after the other; the seconds of the last. Receipts are on the disk."""
+    order = order_of(ticket)
     seconds = 0.0
-    for span in batch:
+    for span in spans:
         started = time.perf_counter()
         try:
-            make_shard(Path(root), recipe, plan, span)
+            make_shard(order.root, order.recipe, order.plan, span)
         except LensmillError:
             raise
         except Exception as error:
-            raise FlowError(f"{span} failed: {type(error).__name__}: {error}", where=root) from error
+            raise FlowError(f"{span} failed: {type(error).__name__}: {error}", where=ticket.root) from error
         seconds = time.perf_counter() - started
     return seconds
+
+
+def make_batch(
+    ticket: Ticket,
+    spans: Sequence[Span],
+    first: str,  # noqa: ARG001 - this and the next name the task run
+    more: int,  # noqa: ARG001
+) -> float:
+    """`make_shards` with what Prefect's page shows."""
+    return make_shards(ticket, spans)
 
 
 def row_count(spans: Sequence[Span]) -> int:

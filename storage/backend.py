@@ -3,7 +3,7 @@
 A backend is a module-level object without state, filed under the name that recipes use.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from schemas.registry import Registry
 from schemas.store import StoredRecipe, StorePlan
+from storage.durable import Part
 from storage.layout import Span
 
 Arrays = Mapping[str, NDArray[Any]]
+# Contents by path in the store, whole or as parts that follow each other and are made as they are asked for.
+ShardFiles = Mapping[str, bytes | Iterable[Part]]
 
 
 class Backend(Protocol):
@@ -22,7 +25,7 @@ class Backend(Protocol):
     entry: str
     """The file without which no reader of the format takes the folder for a data set."""
 
-    def shard_files(self, plan: StorePlan, span: Span, arrays: Arrays) -> dict[str, bytes]:
+    def shard_files(self, plan: StorePlan, span: Span, arrays: Arrays) -> ShardFiles:
         """The files of one shard by their path in the store; no other shard shares one of them."""
         ...
 

@@ -8,14 +8,10 @@ manifest; whatever dies in between leaves a store that readers refuse and a reru
 import contextlib
 import fcntl
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-import google_crc32c
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
@@ -31,7 +27,8 @@ from schemas.errors import (
 from schemas.frozen import sha256_of
 from schemas.store import FORMAT_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
 from storage import layout
-from storage.backend import BACKENDS, Arrays
+from storage.backend import BACKENDS, Arrays, ShardFiles
+from storage.durable import TEMPORARY, file_fault, write_whole
 from storage.layout import Span
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -43,49 +40,6 @@ MANIFEST = BOOKS / "manifest.json"
 MARKER = BOOKS / "COMMIT.json"
 LOCK = BOOKS / "lock"
 RECEIPTS = BOOKS / "receipts"
-TEMPORARY = ".tmp"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """A file that is either there with all its bytes, on the disk and not in a cache, or not there."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
-    try:
-        _make_folder(path.parent)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise WriteError(
-            f"cannot write {path}: {error.strerror or error}",
-            advice="free space or mend permissions, then run the command again; finished shards are kept",
-        ) from error
-
-
-def _make_folder(folder: Path) -> None:
-    """A folder that a power cut cannot take away again, its parents included."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """The rename itself is durable only once its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def checksums(content: bytes) -> tuple[str, str]:
-    """crc32c and sha256, both hexadecimal."""
-    return f"{google_crc32c.value(content):08x}", sha256_of(content)
 
 
 @contextlib.contextmanager
@@ -110,64 +64,20 @@ def writing(root: Path) -> Iterator[None]:
         yield
 
 
-def check_target(root: Path, recipe: DatasetRecipe, plan: StorePlan) -> None:
-    """Refuse a path where this store cannot be made or continued. Writes nothing."""
-    if root.exists() and not root.is_dir():
-        raise WriteError(f"{root} is a file", expected="a folder, or a path where nothing is yet")
-    existing = _nearest_existing(root)
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        fault = "is not writable" if existing.is_dir() else "is a file"
-        raise WriteError(
-            f"cannot write a store at {root}: {existing} {fault}",
-            expected="a folder that can be created or is writable",
-            advice="choose another --out or mend permissions",
-        )
-    if not (root / PLAN).is_file():
-        foreign = [one.name for one in root.iterdir() if one.name != BOOKS.name] if root.exists() else []
-        if foreign:
-            raise StoreConflictError(
-                f"{root} is not empty and no lensmill store (it holds {sorted(foreign)[0]!r})",
-                expected="an empty or new folder, or a store of this recipe",
-                advice="choose another --out",
-            )
-        return
-    found = read_json(root / PLAN, StorePlan)
-    if found.recipe_digest != recipe.digest:
-        raise StoreConflictError(
-            f"the store at {root} holds recipe {found.recipe_name!r}, digest {found.recipe_digest}",
-            expected=f"recipe {recipe.name!r}, digest {recipe.digest}",
-            advice="choose another --out, or move the old store away",
-        )
-    if found.model_copy(update={"recipe_name": plan.recipe_name}) != plan:
-        raise StoreConflictError(
-            f"the store at {root} was begun with {_difference(found, plan)}",
-            expected=_difference(plan, found),
-            advice="use the same options and versions as before, or choose another --out",
-        )
-
-
-def _difference(one: StorePlan, other: StorePlan) -> str:
-    theirs = other.model_dump(mode="json")
-    mine = one.model_dump(mode="json")
-    provenance, their_provenance = mine.pop("provenance"), theirs.pop("provenance")
-    versions, their_versions = provenance.pop("versions"), their_provenance.pop("versions")
-    pairs = [
-        *((key, value, theirs.get(key)) for key, value in mine.items()),
-        *((key, value, their_provenance.get(key)) for key, value in provenance.items()),
-        *((key, value, their_versions.get(key)) for key, value in versions.items()),
-    ]
-    return ", ".join(f"{key} {mine_}" for key, mine_, theirs_ in pairs if mine_ != theirs_)
-
-
 def begin(root: Path, recipe: DatasetRecipe, plan: StorePlan) -> None:
     """Write recipe and plan, and sweep up what a killed writer left half-written. Needs `writing`."""
-    for stray in root.rglob(f".*{TEMPORARY}"):
-        stray.unlink(missing_ok=True)
+    _sweep(root)
     if not _holds_recipe(root, recipe):
         unseal(root)
         write_whole(root / RECIPE, stored_recipe(recipe).to_json().encode())
     if not (root / PLAN).is_file():
         write_whole(root / PLAN, plan.to_json().encode())
+
+
+def _sweep(root: Path) -> None:
+    """Remove what killed writers left half-written."""
+    for stray in root.rglob(f".*{TEMPORARY}"):
+        stray.unlink(missing_ok=True)
 
 
 def _holds_recipe(root: Path, recipe: DatasetRecipe) -> bool:
@@ -186,31 +96,6 @@ def plan_digest(root: Path) -> str:
 def stored_recipe(recipe: DatasetRecipe) -> StoredRecipe:
     """The recipe as a store keeps it."""
     return StoredRecipe(digest=recipe.digest, physics=recipe.physics_json, recipe=recipe)
-
-
-def _nearest_existing(root: Path) -> Path:
-    return next(path for path in (root, *root.absolute().parents) if path.exists())
-
-
-def check_space(root: Path, needed: int) -> None:
-    """Refuse what the disk cannot hold, before anything is simulated."""
-    existing = _nearest_existing(root)
-    free = shutil.disk_usage(existing).free
-    if needed > free:
-        raise WriteError(
-            f"{existing} has {_gigabytes(free)} free",
-            expected=f"{_gigabytes(needed)} for the shards that are to be written",
-            advice="free space, choose another --out, or lower samples_per_class",
-        )
-
-
-def bytes_present(root: Path) -> int:
-    """What a store that is to be continued already holds."""
-    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) if root.is_dir() else 0
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:,.2f} GB"
 
 
 def write_shard(root: Path, recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arrays) -> Receipt:
@@ -237,12 +122,11 @@ def write_shard(root: Path, recipe: DatasetRecipe, plan: StorePlan, span: Span, 
     return receipt
 
 
-def _write_files(root: Path, files: dict[str, bytes]) -> tuple[FileRecord, ...]:
+def _write_files(root: Path, files: ShardFiles) -> tuple[FileRecord, ...]:
     records = []
     for path, content in files.items():
-        write_whole(root / path, content)
-        crc, sha = checksums(content)
-        records.append(FileRecord(path=path, size=len(content), crc32c=crc, sha256=sha))
+        size, crc, sha = write_whole(root / path, content)
+        records.append(FileRecord(path=path, size=size, crc32c=crc, sha256=sha))
     return tuple(records)
 
 
@@ -266,13 +150,13 @@ def shard_faults(recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arr
                 f"{name}: {len(wrong)} of {span.rows} rows wrong (row {row}:"
                 f" {arrays[name][row]} instead of {wanted[row]})"
             )
-    # a sum is finite only if every addend is: one pass, no temporary
+    # NaN and infinity show in an image's extremes, which need no temporary array
     with np.errstate(invalid="ignore"):
-        sums = arrays["image"].sum(axis=(1, 2, 3), dtype=np.float64)
-    broken = np.flatnonzero(~np.isfinite(sums))
+        lowest, highest = (find(arrays["image"], axis=(1, 2, 3)) for find in (np.min, np.max))
+    broken = np.flatnonzero(~(np.isfinite(lowest) & np.isfinite(highest)))
     if len(broken):
         faults.append(f"image: {len(broken)} of {span.rows} images not finite (row {broken[0]})")
-    return faults + column_faults(plan.columns, arrays["params"], arrays["label"])
+    return faults + column_faults(plan.columns, arrays["params"], arrays["label"], span.split)
 
 
 def receipt_path(span: Span) -> Path:
@@ -280,8 +164,12 @@ def receipt_path(span: Span) -> Path:
     return RECEIPTS / span.split / f"{span.shard:06d}.json"
 
 
-def valid_receipt(root: Path, plan: StorePlan, span: Span) -> Receipt | None:
-    """The receipt of a shard that can be kept: of this plan, with files whose bytes still match."""
+def valid_receipt(root: Path, plan: StorePlan, span: Span, thorough: bool = True) -> Receipt | None:
+    """The receipt of a shard that can be kept: of this plan, with files whose bytes still match.
+
+    All files are read. Not thorough leaves out SHA-256, which takes longer than everything else together and
+    tells no more of a shard that was written just now.
+    """
     path = root / receipt_path(span)
     if not path.is_file():
         return None
@@ -301,7 +189,8 @@ def valid_receipt(root: Path, plan: StorePlan, span: Span) -> Receipt | None:
         receipt.first_row,
         receipt.rows,
     )
-    return receipt if mine == theirs and not any(file_fault(root, one) for one in receipt.files) else None
+    sound = not any(file_fault(root, one, thorough) for one in receipt.files)
+    return receipt if mine == theirs and sound else None
 
 
 def discard(root: Path, span: Span) -> None:
@@ -309,19 +198,6 @@ def discard(root: Path, span: Span) -> None:
     if (root / receipt_path(span)).exists():
         unseal(root)
         (root / receipt_path(span)).unlink()
-
-
-def file_fault(root: Path, record: FileRecord) -> str | None:
-    """What is wrong with one file of a shard, checked byte by byte; None when nothing is."""
-    try:
-        content = (root / record.path).read_bytes()
-    except OSError as error:
-        return f"{record.path}: {error.strerror}"
-    if len(content) != record.size:
-        return f"{record.path}: {len(content):,} bytes, the receipt says {record.size:,}"
-    if checksums(content) != (record.crc32c, record.sha256):
-        return f"{record.path}: the bytes changed since they were written (checksum differs)"
-    return None
 
 
 def unseal(root: Path) -> None:
@@ -332,7 +208,9 @@ def unseal(root: Path) -> None:
 
 
 def seal(root: Path, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Receipt]) -> Manifest:
-    """Write the metadata, the manifest and last the marker."""
+    """Write the metadata, the manifest and last the marker. Nobody else may be writing any more."""
+    # of workers that died while the others went on
+    _sweep(root)
     text = stored_recipe(recipe).to_json().encode()
     write_whole(root / RECIPE, text)
     manifest = Manifest(

@@ -2,13 +2,27 @@
 
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from schemas.columns import ColumnSpec
+from schemas.detectability import DetectabilityColumns, ideal_auc
 from schemas.frozen import Frozen
 from schemas.store import ClassSpec, Provenance, SplitSpec
 from storage.layout import shard_count
-from storage.reader import open_store
+from storage.reader import Store, open_store
+
+
+class ClassVisibility(Frozen):
+    """How visible the substructure of a class is, over the samples of which it is known."""
+
+    name: str
+    label: int = Field(ge=0)
+    samples: int = Field(ge=1)
+    median_detectability: float = Field(ge=0, description="signal-to-noise ratio after a refit")
+    ideal_auc: float = Field(
+        ge=0.5, le=1, description="mean over samples: each against its own smooth version, by the best test"
+    )
 
 
 class StoreInfo(Frozen):
@@ -31,6 +45,7 @@ class StoreInfo(Frozen):
     shard_rows: int
     bytes: int
     provenance: Provenance
+    visibility: tuple[ClassVisibility, ...] = Field(description="empty unless the recipe asks for it")
 
 
 def info(root: Path) -> StoreInfo:
@@ -55,4 +70,29 @@ def info(root: Path) -> StoreInfo:
         shard_rows=plan.shard_rows,
         bytes=sum(record.size for receipt in store.manifest.receipts for record in receipt.files),
         provenance=plan.provenance,
+        visibility=_visibility(store),
     )
+
+
+def _visibility(store: Store) -> tuple[ClassVisibility, ...]:
+    """Of the classes that have substructure."""
+    (name,) = DetectabilityColumns.model_fields
+    splits = store.recipe.detectability
+    if not splits:
+        return ()
+    signal = np.concatenate([store.column(split, name) for split in splits])
+    label = np.concatenate([store.read(split, "label") for split in splits])
+    found = []
+    for one in store.recipe.classes:
+        values = signal[label == one.label]
+        if one.substructure.kind != "none" and len(values):
+            found.append(
+                ClassVisibility(
+                    name=one.name,
+                    label=one.label,
+                    samples=len(values),
+                    median_detectability=float(np.median(values)),
+                    ideal_auc=float(ideal_auc(values).mean()),
+                )
+            )
+    return tuple(found)

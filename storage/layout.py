@@ -9,12 +9,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.dataset import SPLITS, DatasetRecipe, Splits
+from schemas.dataset import SPLITS, DatasetRecipe, split_pattern
 from schemas.errors import RecipeError
 from schemas.store import ArraySpec, StorePlan
 
@@ -36,24 +35,8 @@ class Span:
         return f"shard {self.shard} of {self.split}"
 
 
-@lru_cache(maxsize=64)
-def _pattern(shares: Splits) -> NDArray[np.int8]:
-    """Which split each block of a period goes to: always the one that is furthest behind its share."""
-    wanted = [getattr(shares, name) for name in SPLITS]
-    period = shares.denominator
-    weights = np.array([int(share * period) for share in wanted], dtype=np.int64)
-    given = np.zeros(len(SPLITS), dtype=np.int64)
-    pattern = np.empty(period, dtype=np.int8)
-    for block in range(period):
-        behind = weights * (block + 1) - given * period
-        chosen = int(np.argmax(np.where(weights > 0, behind, np.iinfo(np.int64).min)))
-        pattern[block] = chosen
-        given[chosen] += 1
-    return pattern
-
-
 def _slots(recipe: DatasetRecipe, split: str) -> Ids:
-    return np.flatnonzero(_pattern(recipe.splits) == SPLITS.index(split))
+    return np.flatnonzero(split_pattern(recipe.splits) == SPLITS.index(split))
 
 
 def split_rows(recipe: DatasetRecipe) -> dict[str, int]:
@@ -88,7 +71,7 @@ def locate(recipe: DatasetRecipe, sample_id: int) -> tuple[str, int]:
     """The split and row of a sample: the inverse of `sample_ids`."""
     block, position = divmod(sample_id, len(recipe.classes))
     period, slot = divmod(block, recipe.splits.denominator)
-    split = SPLITS[int(_pattern(recipe.splits)[slot])]
+    split = SPLITS[int(split_pattern(recipe.splits)[slot])]
     slots = _slots(recipe, split)
     rank = int(np.searchsorted(slots, slot))
     return split, (period * len(slots) + rank) * len(recipe.classes) + position

@@ -1,6 +1,7 @@
 """Every byte of a finished store against its receipts, every row against the specification."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pydantic import Field
@@ -10,9 +11,11 @@ from schemas.frozen import Frozen
 from schemas.store import Receipt
 from storage import layout
 from storage.backend import Arrays
-from storage.commit import file_fault, read_json, receipt_path, shard_faults
+from storage.commit import read_json, receipt_path, shard_faults
+from storage.durable import file_fault
 from storage.layout import Span
 from storage.reader import Store, open_books
+from storage.threads import threaded
 
 
 class Verification(Frozen):
@@ -37,8 +40,8 @@ def verify(root: Path, progress: Callable[[int], None] = lambda _: None) -> Veri
     store = open_books(root)
     receipts = store.manifest.receipts
     faults = _missing_shards(store) + _book_faults(store)
-    for done, receipt in enumerate(receipts, start=1):
-        faults += _shard_faults(store, receipt)
+    for done, found in enumerate(threaded(partial(_shard_faults, store), receipts), start=1):
+        faults += found
         progress(done)
     return Verification(
         store=str(root),

@@ -34,7 +34,7 @@ from flows import generate  # noqa: E402
 from flows.generate import DatasetSummary, Order  # noqa: E402
 from flows.shards import make_shard  # noqa: E402
 from schemas.dataset import DatasetRecipe  # noqa: E402
-from schemas.store import StorePlan, plan_store  # noqa: E402
+from schemas.store import Receipt, StorePlan, plan_store  # noqa: E402
 from storage import commit, layout  # noqa: E402
 from storage.backend import BACKENDS  # noqa: E402
 from storage.layout import Span  # noqa: E402
@@ -186,11 +186,13 @@ class Here:
     def __init__(self) -> None:
         self.made: list[Span] = []
 
-    def make(self, order: Order, missing: list[Span], _workers: int, _quiet: bool) -> None:
+    def make(self, order: Order, missing: list[Span], *_: Any) -> tuple[dict[Span, Receipt], float]:
         """In place of the Dask cluster."""
+        found = {}
         for span in missing:
-            make_shard(order.root, order.recipe, order.plan, span)
+            found[span] = make_shard(order.root, order.recipe, order.plan, span)
             self.made.append(span)
+        return found, 1.0
 
     def __call__(self, order: Order) -> DatasetSummary:
         """Make what is missing of a small store, as the command would."""

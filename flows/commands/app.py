@@ -28,6 +28,12 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; may be repeated."),
 ]
+Mapped = Annotated[
+    bool | None,
+    typer.Option(
+        "--mapped/--batches", help="Shards one by one or in batches; by default what suits their number."
+    ),
+]
 FAILED = 1
 out = Console()
 err = Console(stderr=True)

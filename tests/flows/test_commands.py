@@ -115,7 +115,7 @@ def test_info_tells_recipe_splits_classes_and_provenance(lensmill: Lensmill, sou
     assert [column["name"] for column in found["columns"]] == [
         column.name for column in sound_store.plan.columns
     ]
-    assert set(found["provenance"]["versions"]) == {"lensmill", "lenstronomy", "numpy"}
+    assert set(found["provenance"]["versions"]) == {"lensmill", "lenstronomy", "numba", "numpy"}
 
 
 def test_verify_says_that_a_store_is_sound(lensmill: Lensmill, sound_store: Order) -> None:

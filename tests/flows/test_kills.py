@@ -24,13 +24,13 @@ import sys
 from pathlib import Path
 from flows.shards import make_shard
 from schemas.store import StoredRecipe, StorePlan
-from storage import commit, layout
+from storage import commit, layout, target
 root, books = Path(sys.argv[1]), Path(sys.argv[2])
 recipe = commit.read_json(books / commit.RECIPE, StoredRecipe).recipe
 plan = commit.read_json(books / commit.PLAN, StorePlan)
 print("ready", flush=True)
 with commit.writing(root):
-    commit.check_target(root, recipe, plan)
+    target.check_target(root, recipe, plan)
     commit.begin(root, recipe, plan)
     receipts = []
     for span in layout.spans(plan):

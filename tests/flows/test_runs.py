@@ -9,11 +9,9 @@ from typing import Any
 
 import psutil
 import pytest
-from distributed.scheduler import KilledWorker
 
-from flows import generate
 from flows.generate import Order
-from schemas.errors import FlowError, StoreUnfinishedError
+from schemas.errors import StoreUnfinishedError
 from storage import commit, layout
 from storage.reader import open_store
 from storage.verify import verify
@@ -24,6 +22,7 @@ BytesOf = Callable[[Path], dict[str, bytes]]
 
 # long enough to be met in the middle: 114 shards
 LONG = ("samples_per_class=300",)
+SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
@@ -102,11 +101,17 @@ def test_a_damaged_shard_is_repaired(
     assert bytes_of(store.root) == bytes_of(sound_store.root)
 
 
+@pytest.mark.parametrize("form", ["--mapped", pytest.param("--batches", marks=SLOW)])
 def test_a_killed_driver_leaves_nothing_running_and_is_resumed(
-    simulate: Start, long_store: Order, tmp_path: Path, bytes_of: BytesOf, assert_same_arrays: SameArrays
+    simulate: Start,
+    long_store: Order,
+    tmp_path: Path,
+    bytes_of: BytesOf,
+    assert_same_arrays: SameArrays,
+    form: str,
 ) -> None:
     out = tmp_path / "long.zarr"
-    command = simulate(out, "--workers", "1", overrides=LONG)
+    command = simulate(out, "--workers", "1", form, overrides=LONG)
     _meet_in_the_middle(command, out)
     assert command.descendants()
     command.process.kill()
@@ -114,7 +119,7 @@ def test_a_killed_driver_leaves_nothing_running_and_is_resumed(
     command.wait_until_alone()
     _assert_unfinished_and_good_so_far(long_store, out)
     kept = _receipts(out)
-    said = _ended_well(simulate(out, "--workers", "2", overrides=LONG))
+    said = _ended_well(simulate(out, "--workers", "2", form, overrides=LONG))
     total = layout.shard_count(long_store.plan)
     made = int(said.split(f" of {total} shards made")[0].split()[-1])
     assert made == total - kept
@@ -123,13 +128,24 @@ def test_a_killed_driver_leaves_nothing_running_and_is_resumed(
 
 
 @pytest.mark.parametrize(
-    "to", ["the group, as a terminal does", pytest.param("the driver", marks=pytest.mark.slow)]
+    ("to", "form"),
+    [
+        ("the group, as a terminal does", "--batches"),
+        pytest.param("the group, as a terminal does", "--mapped", marks=SLOW),
+        pytest.param("the driver", "--mapped", marks=SLOW),
+    ],
 )
 def test_ctrl_c_ends_with_130_and_can_be_resumed(
-    simulate: Start, simulate_here: Any, long_store: Order, tmp_path: Path, bytes_of: BytesOf, to: str
+    simulate: Start,
+    simulate_here: Any,
+    long_store: Order,
+    tmp_path: Path,
+    bytes_of: BytesOf,
+    to: str,
+    form: str,
 ) -> None:
     out = tmp_path / "long.zarr"
-    command = simulate(out, "--workers", "1", overrides=LONG)
+    command = simulate(out, "--workers", "1", form, overrides=LONG)
     _meet_in_the_middle(command, out)
     if to == "the driver":
         command.process.send_signal(signal.SIGINT)
@@ -146,11 +162,12 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["--mapped", "--batches"])
 def test_sigterm_ends_cleanly_and_can_be_resumed(
-    simulate: Start, simulate_here: Any, long_store: Order, tmp_path: Path, bytes_of: BytesOf
+    simulate: Start, simulate_here: Any, long_store: Order, tmp_path: Path, bytes_of: BytesOf, form: str
 ) -> None:
     out = tmp_path / "long.zarr"
-    command = simulate(out, "--workers", "1", overrides=LONG)
+    command = simulate(out, "--workers", "1", form, overrides=LONG)
     _meet_in_the_middle(command, out)
     command.process.terminate()
     said = command.wait()
@@ -182,37 +199,25 @@ def _workers(command: Any) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["--mapped", "--batches"])
 def test_a_killed_worker_is_replaced(
-    simulate: Start, long_store: Order, tmp_path: Path, bytes_of: BytesOf
+    simulate: Start, long_store: Order, tmp_path: Path, bytes_of: BytesOf, form: str
 ) -> None:
     out = tmp_path / "long.zarr"
-    command = simulate(out, "--workers", "2", overrides=LONG)
+    command = simulate(out, "--workers", "2", form, overrides=LONG)
     _meet_in_the_middle(command, out)
     random.Random(1).choice(_workers(command)).kill()
     _ended_well(command)
     assert bytes_of(out) == bytes_of(long_store.root)
 
 
-class GivenUp:
-    """A batch that Dask gave up because each of its workers died."""
-
-    def result(self) -> float:
-        """As Dask raises it."""
-        raise KilledWorker("make shards", None, 3)
-
-
-def test_a_batch_that_kills_its_workers_ends_the_run_with_advice() -> None:
-    with pytest.raises(FlowError, match="its worker died 4 times") as caught:
-        generate._seconds_of(GivenUp())
-    assert "--workers 1" in caught.value.advice
-
-
 @pytest.mark.slow
-def test_errors_of_workers_come_home(simulate: Start, sound_store: Order, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["--mapped", "--batches"])
+def test_errors_of_workers_come_home(simulate: Start, sound_store: Order, tmp_path: Path, form: str) -> None:
     out = tmp_path / "small.zarr"
     commit.begin(out, sound_store.recipe, sound_store.plan)
     (out / "val").write_text("in the way")
-    command = simulate(out, "--workers", "1")
+    command = simulate(out, "--workers", "1", form)
     said = command.wait()
     command.wait_until_alone()
     assert said.code == 1

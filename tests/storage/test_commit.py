@@ -16,8 +16,8 @@ import pytest
 
 from flows.generate import Order
 from schemas.errors import StoreBusyError, StoreConflictError, StoreDamagedError, WriteError
-from storage import commit, layout
-from storage.commit import write_whole
+from storage import commit, layout, target
+from storage.durable import write_whole
 
 OLD, NEW = b"old" * 100, b"new content" * 5000
 
@@ -147,6 +147,16 @@ def test_begin_sweeps_up_after_a_killed_writer(store: Order) -> None:
     assert commit.valid_receipt(store.root, store.plan, next(layout.spans(store.plan)))
 
 
+def test_a_sealed_store_holds_nothing_half_written(
+    store: Order, sound_store: Order, bytes_of: Callable[[Path], dict[str, bytes]]
+) -> None:
+    # a worker was killed while others went on
+    (store.root / "val/image/c/0/0/0/.0.0123456789ab.tmp").write_bytes(b"half")
+    receipts = [commit.valid_receipt(store.root, store.plan, span) for span in layout.spans(store.plan)]
+    commit.seal(store.root, store.recipe, store.plan, [one for one in receipts if one])
+    assert bytes_of(store.root) == bytes_of(sound_store.root)
+
+
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that is writing a store."""
@@ -177,22 +187,22 @@ def test_one_writer_at_a_time_and_a_dead_one_holds_nothing(
 def test_nothing_and_an_empty_folder_and_the_same_store_are_good_targets(
     sound_store: Order, tmp_path: Path
 ) -> None:
-    commit.check_target(tmp_path / "new" / "deep.zarr", sound_store.recipe, sound_store.plan)
-    commit.check_target(tmp_path, sound_store.recipe, sound_store.plan)
-    commit.check_target(sound_store.root, sound_store.recipe, sound_store.plan)
+    target.check_target(tmp_path / "new" / "deep.zarr", sound_store.recipe, sound_store.plan)
+    target.check_target(tmp_path, sound_store.recipe, sound_store.plan)
+    target.check_target(sound_store.root, sound_store.recipe, sound_store.plan)
     # a writer killed before it wrote its plan leaves this
     with commit.writing(tmp_path):
         pass
-    commit.check_target(tmp_path, sound_store.recipe, sound_store.plan)
+    target.check_target(tmp_path, sound_store.recipe, sound_store.plan)
 
 
 def test_a_file_and_a_foreign_folder_are_refused(sound_store: Order, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("mine")
     with pytest.raises(WriteError, match="is a file"):
-        commit.check_target(path, sound_store.recipe, sound_store.plan)
+        target.check_target(path, sound_store.recipe, sound_store.plan)
     with pytest.raises(StoreConflictError, match=r"not empty and no lensmill store .*notes\.txt"):
-        commit.check_target(tmp_path, sound_store.recipe, sound_store.plan)
+        target.check_target(tmp_path, sound_store.recipe, sound_store.plan)
     assert path.read_text() == "mine"
 
 
@@ -201,7 +211,7 @@ def test_a_store_of_another_recipe_shows_both_digests(
 ) -> None:
     other = order_small(tmp_path / "other.zarr", "seed=7")
     with pytest.raises(StoreConflictError) as caught:
-        commit.check_target(sound_store.root, other.recipe, other.plan)
+        target.check_target(sound_store.root, other.recipe, other.plan)
     assert sound_store.recipe.digest != other.recipe.digest
     assert sound_store.recipe.digest in str(caught.value)
     assert other.recipe.digest in str(caught.value)
@@ -213,7 +223,7 @@ def test_a_store_begun_with_another_shard_size_is_refused(
     other = order_small(tmp_path / "other.zarr", "storage.shard_images=16")
     assert other.recipe.digest == sound_store.recipe.digest
     with pytest.raises(StoreConflictError, match="shard_rows 8") as caught:
-        commit.check_target(sound_store.root, other.recipe, other.plan)
+        target.check_target(sound_store.root, other.recipe, other.plan)
     assert "shard_rows 16" in caught.value.expected
 
 
@@ -222,29 +232,29 @@ def test_a_store_made_with_other_versions_is_refused(sound_store: Order) -> None
     newer = provenance.model_copy(update={"versions": {**provenance.versions, "numpy": "99.0"}})
     plan = sound_store.plan.model_copy(update={"provenance": newer})
     with pytest.raises(StoreConflictError, match=f"numpy {provenance.versions['numpy']}") as caught:
-        commit.check_target(sound_store.root, sound_store.recipe, plan)
+        target.check_target(sound_store.root, sound_store.recipe, plan)
     assert "numpy 99.0" in caught.value.expected
 
 
 def test_a_broken_plan_is_refused(store: Order) -> None:
     (store.root / commit.PLAN).write_text("{")
     with pytest.raises(StoreDamagedError, match=r"plan\.json is not what lensmill wrote"):
-        commit.check_target(store.root, store.recipe, store.plan)
+        target.check_target(store.root, store.recipe, store.plan)
 
 
 def test_checking_writes_nothing(
     store: Order, tmp_path: Path, bytes_of: Callable[[Path], dict[str, bytes]]
 ) -> None:
     before = bytes_of(tmp_path)
-    commit.check_target(store.root, store.recipe, store.plan)
-    commit.check_target(tmp_path / "new.zarr", store.recipe, store.plan)
-    commit.check_space(tmp_path / "new.zarr", 1)
+    target.check_target(store.root, store.recipe, store.plan)
+    target.check_target(tmp_path / "new.zarr", store.recipe, store.plan)
+    target.check_space(tmp_path / "new.zarr", 1)
     assert bytes_of(tmp_path) == before
 
 
 def test_too_small_a_disk_is_refused_with_both_numbers(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match=r"has [\d,.]+ GB free") as caught:
-        commit.check_space(tmp_path / "deep" / "big.zarr", 10**18)
+        target.check_space(tmp_path / "deep" / "big.zarr", 10**18)
     assert "1,000,000,000.00 GB" in caught.value.expected
 
 

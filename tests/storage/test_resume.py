@@ -143,10 +143,10 @@ def test_the_seal_is_off_before_anything_changes(
     changed: list[Path] = []
     whole = commit.write_whole
 
-    def noted(path: Path, content: bytes) -> None:
+    def noted(path: Path, content: Any) -> Any:
         changed.append(path)
         assert not (store.root / commit.MARKER).exists(), path
-        whole(path, content)
+        return whole(path, content)
 
     monkeypatch.setattr(commit, "write_whole", noted)
     simulate_here(store)

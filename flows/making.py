@@ -1,0 +1,145 @@
+"""How shards are spread over the workers: as a few Prefect tasks of many shards, or mapped by one."""
+
+import contextlib
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from distributed import Client, as_completed, wait
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect_dask.task_runners import DaskTaskRunner
+
+from flows.clusters import result_of, thread_count
+from flows.shards import Order, Ticket, make_batch, make_shards, warm_worker
+from flows.tally import Tally
+from storage.layout import Span
+
+# A Prefect task costs about a tenth of a second, so a batch of shards should be worth a hundred of those.
+BATCH_SECONDS = 10.0
+# More tasks than people can follow; from there on one task maps single shards, at two milliseconds each.
+MOST_BATCHES = 50
+# Shards given to each thread of a worker: the next is there when one is done, and the scheduler stays small.
+SHARDS_AHEAD = 3
+POLL_SECONDS = 0.25
+
+# NO_CACHE: with the output deleted, a cached rerun would report success with the files missing.
+BATCH = task(name="make shards", task_run_name="{first} and {more} more", cache_policy=NO_CACHE)(make_batch)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A task of consecutive shards, and those that were not seen yet."""
+
+    task: Any
+    open: deque[Span]
+
+    @property
+    def done(self) -> bool:
+        """Whether it ended, well or not."""
+        return bool(self.task.wrapped_future.done())
+
+
+def make(
+    runner: DaskTaskRunner, order: Order, missing: Sequence[Span], tally: Tally, mapped: bool | None
+) -> None:
+    """All missing shards. Unless told, one shard a thread shows which form suits; the first error ends it."""
+    threads = thread_count(runner.client)
+    probes = [] if mapped or (mapped is None and threads > MOST_BATCHES) else missing[:threads]
+    batches = [_submit(runner, order.ticket, [span]) for span in probes]
+    rest = missing[len(probes) :]
+    if rest and batches:
+        size = _batch_size(_first_seconds(batches, tally), len(rest), threads)
+        if mapped is False or math.ceil(len(rest) / size) <= MOST_BATCHES:
+            size = max(size, math.ceil(len(rest) / MOST_BATCHES))
+            batches += [
+                _submit(runner, order.ticket, rest[start : start + size])
+                for start in range(0, len(rest), size)
+            ]
+            rest = []
+    if rest:
+        _map(runner.client, order.ticket, rest, tally)
+    _wait(batches, tally)
+
+
+def prepare_workers(client: Client, ticket: Ticket, mapped: bool | None) -> None:
+    """Let every worker load what it needs, so that the first shards are as fast as all others."""
+    modules = () if mapped else ("prefect_dask",)
+    warm = [
+        client.submit(warm_worker, ticket, *modules, pure=False, workers=[address], allow_other_workers=True)
+        for address in client.nthreads()
+    ]
+    for future in warm:
+        result_of(future, "the start of a worker")
+
+
+def _batch_size(seconds: float, shards: int, threads: int) -> int:
+    """Shards of a batch: worth ten seconds, yet two batches for each thread, so that they end together."""
+    return max(1, min(round(BATCH_SECONDS / max(seconds, 1e-3)), math.ceil(shards / (2 * threads))))
+
+
+def _submit(runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span]) -> Batch:
+    parameters = {"ticket": ticket, "spans": list(spans), "first": str(spans[0]), "more": len(spans) - 1}
+    return Batch(runner.submit(BATCH, parameters), deque(spans))
+
+
+def _first_seconds(batches: Sequence[Batch], tally: Tally) -> float:
+    """The seconds that the first shard took."""
+    while True:
+        for batch in batches:
+            if batch.done:
+                return float(result_of(batch.task, "a batch of shards"))
+        _pause(batches, tally)
+
+
+def _wait(batches: Sequence[Batch], tally: Tally) -> None:
+    pending = list(batches)
+    while pending:
+        _pause(pending, tally)
+        for batch in [one for one in pending if one.done]:
+            pending.remove(batch)
+            result_of(batch.task, "a batch of shards")
+            tally.look(batch.open)
+
+
+def _pause(batches: Sequence[Batch], tally: Tally) -> None:
+    """Until a batch is done or it is time to look at what is there."""
+    for batch in batches:
+        tally.look(batch.open)
+    futures = [batch.task.wrapped_future for batch in batches]
+    with futures[0].client.as_current(), contextlib.suppress(TimeoutError):
+        wait(futures, POLL_SECONDS, "FIRST_COMPLETED")
+
+
+def _map(client: Client, ticket: Ticket, spans: Sequence[Span], tally: Tally) -> None:
+    """One Prefect task, in the flow's own process, gives single shards to the workers as these get ready."""
+
+    # without parameters, since Prefect would look into every one of 100,000 shards
+    @task(name="map shards", cache_policy=NO_CACHE)
+    def map_shards() -> None:
+        for span in completed(client, ticket, spans):
+            tally.arrived([span])
+
+    map_shards()
+
+
+def completed(client: Client, ticket: Ticket, spans: Sequence[Span]) -> Iterator[Span]:
+    """Shards as they are made, a bounded number of them on their way."""
+    waiting, running = iter(spans), as_completed(loop=client.loop)
+    underway: dict[Any, Span] = {}
+
+    def start(count: int) -> None:
+        for span in islice(waiting, count):
+            future = client.submit(make_shards, ticket, [span], pure=False)
+            underway[future] = span
+            running.add(future)
+
+    start(SHARDS_AHEAD * thread_count(client))
+    for future in running:
+        span = underway.pop(future)
+        start(1)
+        result_of(future, str(span))
+        yield span

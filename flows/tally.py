@@ -1,0 +1,77 @@
+"""Shards as they arrive: read back while others are made, told on the bar and in Prefect's page."""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self, cast
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from flows.progress import Report
+from flows.shards import Order, row_count
+from schemas.errors import FlowError
+from schemas.store import Receipt
+from storage import commit
+from storage.layout import Span
+
+ARTIFACT_SECONDS = 5.0
+
+
+class Tally:
+    """Which of the missing shards are there. To be used as a context."""
+
+    def __init__(self, order: Order, missing: Sequence[Span], report: Report) -> None:
+        self.order = order
+        self.open = set(missing)
+        self.total = row_count(missing)
+        self.done = 0
+        self.report = report
+        # one thread: it reads shards faster than a machine makes them, and workers need the cores
+        self.reader = ThreadPoolExecutor(1, "lensmill-reader")
+        self.checks: dict[Span, Future[Receipt | None]] = {}
+        about = f"{order.recipe.name}: {self.total:,} images"
+        # outside of async code it returns the id itself, which its type does not say
+        self.artifact = cast("UUID", create_progress_artifact(progress=0.0, key="shards", description=about))
+        self.told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reader.shutdown(wait=True, cancel_futures=True)
+
+    def look(self, batch: deque[Span]) -> None:
+        """Take from the head of a batch, which is made in order, the shards whose receipts came since."""
+        came = []
+        while batch and (self.order.root / commit.receipt_path(batch[0])).is_file():
+            came.append(batch.popleft())
+        self.arrived(came)
+
+    def arrived(self, spans: Iterable[Span]) -> None:
+        """These shards are done."""
+        for span in spans:
+            self.open.remove(span)
+            self.done += span.rows
+            self.checks[span] = self.reader.submit(self._read_back, span)
+        self.report(self.done)
+        if not self.open or time.monotonic() - self.told > ARTIFACT_SECONDS:
+            self.told = time.monotonic()
+            update_progress_artifact(self.artifact, progress=100 * self.done / self.total)
+
+    def _read_back(self, span: Span) -> Receipt | None:
+        return commit.valid_receipt(self.order.root, self.order.plan, span, thorough=False)
+
+    def receipts(self) -> dict[Span, Receipt]:
+        """The receipts of all shards, once their files have been read back."""
+        found = {span: check.result() for span, check in self.checks.items()}
+        lost = sorted(str(span) for span in found if found[span] is None) + sorted(map(str, self.open))
+        if lost:
+            raise FlowError(
+                f"{len(lost)} shards have no valid receipt although their tasks succeeded: "
+                + ", ".join(lost[:5]),
+                where=str(self.order.root),
+                advice="run the same command again; finished shards are kept",
+            )
+        return {span: receipt for span, receipt in found.items() if receipt is not None}

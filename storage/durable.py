@@ -1,0 +1,105 @@
+"""Files that are on the disk whole or not there, and whether they still hold what was written."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import WriteError
+from schemas.store import FileRecord
+
+TEMPORARY = ".tmp"
+# Part of a file, to be followed by the next.
+Part = bytes | NDArray[np.uint8]
+# Fits into a core's cache, so that checksums read it from there.
+READ_BYTES = 512 << 10
+
+
+class Written(NamedTuple):
+    """What a file holds; checksums are hexadecimal."""
+
+    size: int
+    crc32c: str
+    sha256: str
+
+
+def write_whole(path: Path, content: bytes | Iterable[Part]) -> Written:
+    """A file that is either there with all its bytes, on the disk and not in a cache, or not there."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
+    try:
+        _make_folder(path.parent)
+        with temporary.open("wb") as file:
+            written = _pour((content,) if isinstance(content, bytes) else content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise WriteError(
+            f"cannot write {path}: {error.strerror or error}",
+            advice="free space or mend permissions, then run the command again; finished shards are kept",
+        ) from error
+    return written
+
+
+def _pour(parts: Iterable[Part], file: Any) -> Written:
+    """Write part by part; each is summed while it is in the core's cache."""
+    sha, crc, size = hashlib.sha256(), 0, 0
+    for part in parts:
+        sha.update(part)  # type: ignore[arg-type]  # numpy tells of its buffer from Python 3.12 on
+        crc = google_crc32c.extend(crc, part)
+        size += len(part)
+        file.write(part)
+    return Written(size, f"{crc:08x}", sha.hexdigest())
+
+
+def _make_folder(folder: Path) -> None:
+    """A folder that a power cut cannot take away again, its parents included."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself is durable only once its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def file_fault(root: Path, record: FileRecord, thorough: bool = True) -> str | None:
+    """What is wrong with one file, read byte by byte; None when nothing is. Not thorough: without SHA-256."""
+    try:
+        with (root / record.path).open("rb", buffering=0) as file:
+            found = _sums(file, thorough)
+    except OSError as error:
+        return f"{record.path}: {error.strerror}"
+    if found.size != record.size:
+        return f"{record.path}: {found.size:,} bytes, the receipt says {record.size:,}"
+    if found.crc32c != record.crc32c or (thorough and found.sha256 != record.sha256):
+        return f"{record.path}: the bytes changed since they were written (checksum differs)"
+    return None
+
+
+def _sums(file: Any, thorough: bool) -> Written:
+    sha, crc, size = hashlib.sha256(), 0, 0
+    buffer = np.empty(READ_BYTES, np.uint8)
+    while count := file.readinto(buffer):
+        part = buffer[:count]
+        if thorough:
+            sha.update(part)  # type: ignore[arg-type]  # as above
+        crc = google_crc32c.extend(crc, part)
+        size += count
+    return Written(size, f"{crc:08x}", sha.hexdigest())

@@ -1,0 +1,159 @@
+"""The file of one Zarr shard, written and read without zarr-python: bytes and checksums, nothing else.
+
+Inner chunks divide the rows alone and are not compressed. Each is followed by its crc32c. After the last come
+offset and length of each, then the crc32c of these. A chunk wholly behind the data is absent, one in
+part is filled up. https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
+"""
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import StoreDamagedError
+from storage.durable import Part
+
+ABSENT = np.iinfo(np.uint64).max
+CHECKSUM_BYTES = 4
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ShardLayout:
+    """How the rows of one array lie in its shards."""
+
+    dtype: "np.dtype[Any]"
+    shard_rows: int
+    chunk_rows: int
+    tail: tuple[int, ...]
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of a full shard."""
+        return self.shard_rows // self.chunk_rows
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return int(np.prod(self.tail, dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def stride(self) -> int:
+        """Bytes from one chunk to the next."""
+        return self.chunk_rows * self.row_bytes + CHECKSUM_BYTES
+
+
+def encode(layout: ShardLayout, fill: float, rows: NDArray[Any]) -> Iterator[Part]:
+    """The file of a shard that holds these rows, part by part; whole chunks are not copied."""
+    rows = np.ascontiguousarray(rows, dtype=layout.dtype)
+    for first in range(0, len(rows), layout.chunk_rows):
+        chunk = _filled_up(layout, fill, rows[first : first + layout.chunk_rows])
+        yield chunk
+        yield _checksum(chunk)
+    index = _index(layout, 0, -(-len(rows) // layout.chunk_rows)).tobytes()
+    yield index
+    yield _checksum(index)
+
+
+def _index(layout: ShardLayout, start: int, present: int) -> NDArray[np.uint64]:
+    """Offset and length of each chunk when the first so many follow each other from `start` on."""
+    index = np.full((layout.chunks, 2), ABSENT, dtype="<u8")
+    index[:present, 0] = start + layout.stride * np.arange(present)
+    index[:present, 1] = layout.stride
+    return index
+
+
+def _filled_up(layout: ShardLayout, fill: float, rows: NDArray[Any]) -> Bytes:
+    """The bytes of a chunk."""
+    chunk = rows
+    if len(rows) < layout.chunk_rows:
+        chunk = np.full((layout.chunk_rows, *layout.tail), fill, dtype=layout.dtype)
+        chunk[: len(rows)] = rows
+    return chunk.reshape(-1).view(np.uint8)
+
+
+def _checksum(content: Part) -> bytes:
+    return int(google_crc32c.value(content)).to_bytes(CHECKSUM_BYTES, "little")
+
+
+class ShardFile:
+    """A shard on the disk, mapped and not copied. Its index was checked, its chunks only when asked."""
+
+    def __init__(self, path: Path, layout: ShardLayout, content: Bytes, start: int, present: int) -> None:
+        self.path = path
+        self.layout = layout
+        self.content = content
+        self.start = start
+        self.present = present
+
+    @classmethod
+    def open(cls, path: Path, layout: ShardLayout) -> Self | None:
+        """None where chunks do not follow each other at equal distances, which only zarr-python can read."""
+        content = _mapped(path)
+        index_bytes = 16 * layout.chunks
+        if len(content) < index_bytes + CHECKSUM_BYTES:
+            raise _damaged(path, f"{len(content):,} bytes are too few for its index")
+        index = content[-index_bytes - CHECKSUM_BYTES : -CHECKSUM_BYTES]
+        if _checksum(index) != content[-CHECKSUM_BYTES:].tobytes():
+            raise _damaged(path, "the checksum of its index differs")
+        found = np.frombuffer(index.tobytes(), "<u8").reshape(-1, 2)
+        present = int(np.count_nonzero(found[:, 0] != ABSENT))
+        start = int(found[0, 0]) if present else 0
+        fits = start + present * layout.stride <= len(content)
+        affine = fits and np.array_equal(found, _index(layout, start, present))
+        return cls(path, layout, content, start, present) if affine else None
+
+    @cached_property
+    def chunks(self) -> NDArray[Any]:
+        """`(chunk, row in the chunk, ...)`, lying on the file; what the last chunk has too much is fill."""
+        one = self.layout
+        shape = (self.present, one.chunk_rows, *one.tail)
+        inner = np.empty(shape[1:], one.dtype).strides
+        return np.ndarray(shape, one.dtype, self.content, self.start, (one.stride, *inner))
+
+    def check(self, first: int = 0, stop: int | None = None) -> Self:
+        """Every chunk of a range against its crc32c."""
+        for chunk in range(first, self.present if stop is None else stop):
+            at = self.start + chunk * self.layout.stride
+            end = at + self.layout.stride - CHECKSUM_BYTES
+            if _checksum(self.content[at:end]) != self.content[end : end + CHECKSUM_BYTES].tobytes():
+                raise _damaged(self.path, f"the checksum of chunk {chunk} differs")
+        return self
+
+    def copy(self, first: int, rows: NDArray[Any], checked: bool = True) -> None:
+        """Fill `rows` from row `first` of the shard on; checked, every chunk that is touched is."""
+        size, last = self.layout.chunk_rows, first + len(rows)
+        if last > self.present * size:
+            raise _damaged(self.path, f"it ends before row {last}")
+        if checked:
+            self.check(first // size, -(-last // size))
+        into, row_bytes = rows.reshape(-1).view(np.uint8), self.layout.row_bytes
+        for chunk in range(first // size, -(-last // size)):
+            begin, end = max(first, chunk * size), min(last, (chunk + 1) * size)
+            at = self.start + begin * row_bytes + chunk * CHECKSUM_BYTES
+            count = (end - begin) * row_bytes
+            into[(begin - first) * row_bytes :][:count] = self.content[at : at + count]
+
+
+def _mapped(path: Path) -> Bytes:
+    try:
+        with path.open("rb") as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except OSError as error:
+        raise _damaged(path, f"it cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        # an empty file cannot be mapped
+        raise _damaged(path, "it is empty") from error
+
+
+def _damaged(path: Path, what: str) -> StoreDamagedError:
+    return StoreDamagedError(
+        f"the shard {path} is damaged: {what}",
+        advice="find what is damaged: lensmill verify STORE; mend it with the command that made it",
+    )

@@ -1,0 +1,84 @@
+"""Whether a store can be made, or continued, at a path. Nothing here writes."""
+
+import os
+import shutil
+from pathlib import Path
+
+from schemas.dataset import DatasetRecipe
+from schemas.errors import StoreConflictError, WriteError
+from schemas.store import StorePlan
+from storage.commit import BOOKS, PLAN, read_json
+
+
+def check_target(root: Path, recipe: DatasetRecipe, plan: StorePlan) -> None:
+    """Refuse a path where this store cannot be made or continued. Writes nothing."""
+    if root.exists() and not root.is_dir():
+        raise WriteError(f"{root} is a file", expected="a folder, or a path where nothing is yet")
+    existing = _nearest_existing(root)
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        fault = "is not writable" if existing.is_dir() else "is a file"
+        raise WriteError(
+            f"cannot write a store at {root}: {existing} {fault}",
+            expected="a folder that can be created or is writable",
+            advice="choose another --out or mend permissions",
+        )
+    if not (root / PLAN).is_file():
+        foreign = [one.name for one in root.iterdir() if one.name != BOOKS.name] if root.exists() else []
+        if foreign:
+            raise StoreConflictError(
+                f"{root} is not empty and no lensmill store (it holds {sorted(foreign)[0]!r})",
+                expected="an empty or new folder, or a store of this recipe",
+                advice="choose another --out",
+            )
+        return
+    found = read_json(root / PLAN, StorePlan)
+    if found.recipe_digest != recipe.digest:
+        raise StoreConflictError(
+            f"the store at {root} holds recipe {found.recipe_name!r}, digest {found.recipe_digest}",
+            expected=f"recipe {recipe.name!r}, digest {recipe.digest}",
+            advice="choose another --out, or move the old store away",
+        )
+    if found.model_copy(update={"recipe_name": plan.recipe_name}) != plan:
+        raise StoreConflictError(
+            f"the store at {root} was begun with {_difference(found, plan)}",
+            expected=_difference(plan, found),
+            advice="use the same options and versions as before, or choose another --out",
+        )
+
+
+def _difference(one: StorePlan, other: StorePlan) -> str:
+    theirs = other.model_dump(mode="json")
+    mine = one.model_dump(mode="json")
+    provenance, their_provenance = mine.pop("provenance"), theirs.pop("provenance")
+    versions, their_versions = provenance.pop("versions"), their_provenance.pop("versions")
+    pairs = [
+        *((key, value, theirs.get(key)) for key, value in mine.items()),
+        *((key, value, their_provenance.get(key)) for key, value in provenance.items()),
+        *((key, value, their_versions.get(key)) for key, value in versions.items()),
+    ]
+    return ", ".join(f"{key} {mine_}" for key, mine_, theirs_ in pairs if mine_ != theirs_)
+
+
+def _nearest_existing(root: Path) -> Path:
+    return next(path for path in (root, *root.absolute().parents) if path.exists())
+
+
+def check_space(root: Path, needed: int) -> None:
+    """Refuse what the disk cannot hold, before anything is simulated."""
+    existing = _nearest_existing(root)
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise WriteError(
+            f"{existing} has {_gigabytes(free)} free",
+            expected=f"{_gigabytes(needed)} for the shards that are to be written",
+            advice="free space, choose another --out, or lower samples_per_class",
+        )
+
+
+def bytes_present(root: Path) -> int:
+    """What a store that is to be continued already holds."""
+    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) if root.is_dir() else 0
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:,.2f} GB"

@@ -1,0 +1,259 @@
+"""How shards reach workers: which form is chosen, mapping on a cluster, what is read back, who gives up."""
+
+import logging
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster
+from distributed.scheduler import KilledWorker
+
+from flows import making, shards, tally
+from flows.clusters import result_of
+from flows.generate import Order
+from flows.making import MOST_BATCHES, SHARDS_AHEAD, completed, prepare_workers
+from flows.shards import Ticket, make_shard, make_shards, order_of
+from flows.tally import Tally
+from schemas.errors import FlowError, StoreConflictError
+from storage import commit, layout
+from storage.layout import Span
+
+BytesOf = Callable[[Path], dict[str, bytes]]
+
+
+@contextmanager
+def _cluster(processes: bool) -> Iterator[Client]:
+    options: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
+    if processes:
+        options["host"] = "127.0.0.1"
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=processes, **options) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """A cluster of threads in this process."""
+    with _cluster(processes=False) as client:
+        yield client
+
+
+@pytest.fixture
+def order(sound_store: Order, tmp_path: Path) -> Order:
+    """A store that was begun."""
+    order = replace(sound_store, root=tmp_path / "small.zarr")
+    commit.begin(order.root, order.recipe, order.plan)
+    return order
+
+
+@pytest.fixture(autouse=True)
+def _no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally, "create_progress_artifact", lambda **_: None)
+    monkeypatch.setattr(tally, "update_progress_artifact", lambda *_, **__: None)
+
+
+def _tally(order: Order, told: list[int] | None = None) -> Tally:
+    return Tally(order, list(layout.spans(order.plan)), (told if told is not None else []).append)
+
+
+def test_mapped_shards_are_those_of_batches(
+    client: Client, order: Order, sound_store: Order, bytes_of: BytesOf
+) -> None:
+    spans, told = list(layout.spans(order.plan)), list[int]()
+    prepare_workers(client, order.ticket, mapped=True)
+    with _tally(order, told) as seen:
+        for span in completed(client, order.ticket, spans):
+            seen.arrived([span])
+        receipts = seen.receipts()
+    assert set(receipts) == set(spans)
+    assert told == sorted(told)
+    assert told[-1] == 60
+    commit.seal(order.root, order.recipe, order.plan, [receipts[span] for span in spans])
+    assert bytes_of(order.root) == bytes_of(sound_store.root)
+
+
+def _note_and_make(ticket: Ticket, spans: list[Span]) -> float:
+    UNDERWAY.append(spans[0])
+    return 0.0
+
+
+UNDERWAY: list[Span] = []
+
+
+def test_few_shards_are_underway_at_a_time(
+    client: Client, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "make_shards", _note_and_make)
+    submitted, done = 0, 0
+    submit = client.submit
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal submitted
+        submitted += 1
+        assert submitted - done <= 2 * SHARDS_AHEAD + 1
+        return submit(*arguments, **options)
+
+    monkeypatch.setattr(client, "submit", counted)
+    spans = [Span("train", number, number, 1) for number in range(300)]
+    found = []
+    for span in completed(client, order.ticket, spans):
+        done += 1
+        found.append(span)
+    assert sorted(found, key=lambda span: span.shard) == spans
+    assert len(client.futures) <= 2 * SHARDS_AHEAD, "what is done is forgotten"
+
+
+def test_the_error_of_a_mapped_shard_comes_home(client: Client, order: Order) -> None:
+    (order.root / "train").write_text("in the way")
+    with pytest.raises(OSError, match="cannot write"):
+        list(completed(client, order.ticket, list(layout.spans(order.plan))))
+
+
+def _die(ticket: Ticket, spans: list[Span]) -> float:
+    if spans[0].shard == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 0.0
+
+
+@pytest.mark.slow
+def test_a_shard_that_kills_its_workers_is_named(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "make_shards", _die)
+    with _cluster(processes=True) as client, pytest.raises(FlowError, match="given up after its worker died"):
+        list(completed(client, order.ticket, [Span("train", 1, 8, 8)]))
+
+
+class GivenUp:
+    """Work that Dask gave up because each of its workers died."""
+
+    def result(self) -> float:
+        """As Dask raises it."""
+        raise KilledWorker("make shards", None, 3)
+
+
+def test_work_that_kills_its_workers_ends_the_run_with_advice() -> None:
+    with pytest.raises(
+        FlowError, match="shard 3 of train was given up after its worker died 4 times"
+    ) as caught:
+        result_of(GivenUp(), str(Span("train", 3, 0, 8)))
+    assert "--workers 1" in caught.value.advice
+
+
+@pytest.fixture
+def forms(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """What `make` submits, without a cluster: the form and how many shards."""
+    seen: list[tuple[str, int]] = []
+    monkeypatch.setattr(making, "_submit", lambda _, __, spans: seen.append(("batch", len(spans))))
+    monkeypatch.setattr(making, "_map", lambda _, __, spans, ___: seen.append(("mapped", len(spans))))
+    monkeypatch.setattr(making, "_wait", lambda *_: None)
+    return seen
+
+
+class Runner:
+    """As much of a task runner as the choice of a form looks at."""
+
+    def __init__(self, threads: int) -> None:
+        self.client = self
+        self.threads = threads
+
+    def nthreads(self) -> dict[str, int]:
+        """As Dask's client has it."""
+        return {"worker": self.threads}
+
+
+@pytest.mark.parametrize(
+    ("shards", "threads", "seconds", "mapped", "expected"),
+    [
+        (3, 4, 1.0, None, [("batch", 1)] * 3),
+        (12, 2, 100.0, None, [("batch", 1)] * 12),
+        (102, 2, 1.0, None, [("batch", 1)] * 2 + [("batch", 10)] * 10),
+        (22, 4, 0.3, None, [("batch", 1)] * 4 + [("batch", 3)] * 6),
+        (10_000, 4, 0.3, None, [("batch", 1)] * 4 + [("mapped", 9996)]),
+        (1000, 4, 60.0, None, [("batch", 1)] * 4 + [("mapped", 996)]),
+        (1000, 4, 60.0, False, [("batch", 1)] * 4 + [("batch", 20)] * 49 + [("batch", 16)]),
+        (1000, 400, 60.0, None, [("mapped", 1000)]),
+        (3, 4, 1.0, True, [("mapped", 3)]),
+    ],
+)
+def test_the_form_suits_the_work(
+    order: Order,
+    forms: list[tuple[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    shards: int,
+    threads: int,
+    seconds: float,
+    mapped: bool | None,
+    expected: list[tuple[str, int]],
+) -> None:
+    monkeypatch.setattr(making, "_first_seconds", lambda *_: seconds)
+    missing = [Span("train", number, 8 * number, 8) for number in range(shards)]
+    runner: Any = Runner(threads)
+    making.make(runner, order, missing, _tally(order), mapped)
+    assert forms == expected
+    assert len([form for form, _ in forms if form == "batch"]) <= MOST_BATCHES + threads
+
+
+def test_what_is_damaged_before_it_is_read_back_is_not_sealed(order: Order) -> None:
+    spans = list(layout.spans(order.plan))
+    with _tally(order) as seen:
+        for span in spans:
+            receipt = make_shard(order.root, order.recipe, order.plan, span)
+            if span == spans[4]:
+                path = order.root / receipt.files[0].path
+                content = bytearray(path.read_bytes())
+                content[77] ^= 8
+                path.write_bytes(content)
+            seen.look(deque([span]))
+        with pytest.raises(FlowError, match=f"1 shards have no valid receipt .*{spans[4]}"):
+            seen.receipts()
+
+
+def test_a_shard_that_never_came_is_told(order: Order) -> None:
+    spans = list(layout.spans(order.plan))
+    with _tally(order) as seen:
+        for span in spans[:3] + spans[4:]:
+            make_shard(order.root, order.recipe, order.plan, span)
+        batch = deque(spans)
+        seen.look(batch)
+        assert list(batch) == spans[3:]
+        seen.look(deque(spans[4:]))
+        with pytest.raises(FlowError, match=f"1 shards have no valid receipt .*{spans[3]}"):
+            seen.receipts()
+
+
+def test_a_worker_reads_recipe_and_plan_from_the_store(order: Order) -> None:
+    found = order_of(order.ticket)
+    assert (found.recipe, found.plan) == (order.recipe, order.plan)
+    assert order_of(order.ticket) is found, "read once"
+    assert len(str(order.ticket)) < 1000, "what is sent with every shard is small"
+
+
+def test_a_store_that_changed_under_a_worker_is_refused(order: Order) -> None:
+    ticket = replace(order.ticket, recipe_digest="0" * 64)
+    with pytest.raises(StoreConflictError, match=f"has recipe {order.recipe.digest}"):
+        make_shards(ticket, [next(layout.spans(order.plan))])
+
+
+def test_rendering_and_writing_go_hand_in_hand(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked: list[tuple[str, bool]] = []
+    render, write = shards.render, shards.write_shard
+
+    def rendering(*arguments: Any) -> Any:
+        locked.append(("render", shards.RENDERING.locked()))
+        return render(*arguments)
+
+    def writing(*arguments: Any) -> Any:
+        locked.append(("write", shards.RENDERING.locked()))
+        return write(*arguments)
+
+    monkeypatch.setattr(shards, "render", rendering)
+    monkeypatch.setattr(shards, "write_shard", writing)
+    make_shard(order.root, order.recipe, order.plan, next(layout.spans(order.plan)))
+    assert locked == [("render", True), ("write", False)]
