@@ -17,7 +17,7 @@ from schemas.dataset import DatasetRecipe
 from schemas.store import Provenance, StorePlan, plan_store
 from simulate.draw import draw
 from simulate.kernels.noise import GAUSSIAN_ABOVE_ELECTRONS
-from simulate.render import BLOCK, finish, noise_free, render
+from simulate.render import block_rows, finish, noise_free, render
 from storage import commit, layout
 
 BASELINE = "lenstronomy, built once"
@@ -38,7 +38,7 @@ class Outside:
 
 def lenstronomys(case: Case, folder: Path) -> tuple[Contestant, ...]:
     """The baselines of a case; written ones save their images as one array."""
-    baseline = Lenstronomy(case, draw(case.recipe, np.arange(BLOCK)))
+    baseline = Lenstronomy(case, draw(case.recipe, np.arange(block_rows(case.recipe))))
     if case.written:
         file = folder / "baseline.npy"
         return (Contestant(BASELINE, lambda images: np.save(file, baseline.idiomatic(images)), most=2048),)
@@ -71,19 +71,19 @@ def whole(case: Case, engine: str, folder: Path) -> Contestant:
     recipe = _with(case.recipe, engine)
     if case.written:
         most = layout.default_shard_rows(4 * recipe.detector.num_pix**2)
-        return Contestant(engine, _writer(recipe, folder), most=most, least=_least(engine))
-    return Contestant(engine, lambda images: render(recipe, np.arange(images)), least=_least(engine))
+        return Contestant(engine, _writer(recipe, folder), most=most, least=_least(engine, recipe))
+    return Contestant(engine, lambda images: render(recipe, np.arange(images)), least=_least(engine, recipe))
 
 
-def _least(engine: str) -> int:
+def _least(engine: str, recipe: DatasetRecipe) -> int:
     """Whole blocks, as in use; the reference takes its images one by one."""
-    return LEAST_IMAGES if engine == "lenstronomy" else BLOCK
+    return LEAST_IMAGES if engine == "lenstronomy" else block_rows(recipe)
 
 
 def steps(case: Case, engine: str) -> tuple[Contestant, ...]:
     """The parts of `render` on their own, block by block as there."""
     recipe = _with(case.recipe, engine)
-    block = np.arange(BLOCK)
+    block = np.arange(block_rows(recipe))
     drawn = draw(recipe, block)
     images = noise_free(recipe, drawn)
     parts: tuple[Callable[[], object], ...] = (
@@ -92,7 +92,7 @@ def steps(case: Case, engine: str) -> tuple[Contestant, ...]:
         lambda: finish(recipe, drawn, images),
     )
     return tuple(
-        Contestant(f"{engine}: {name}", _repeated(part), least=BLOCK)
+        Contestant(f"{engine}: {name}", _repeated(part, len(block)), least=len(block))
         for name, part in zip(STEPS, parts, strict=True)
     )
 
@@ -123,9 +123,9 @@ def _with(recipe: DatasetRecipe, engine: str) -> DatasetRecipe:
     return recipe.model_copy(update={"engine": engine})
 
 
-def _repeated(part: Callable[[], object]) -> Callable[[int], None]:
+def _repeated(part: Callable[[], object], block: int) -> Callable[[int], None]:
     def run(images: int) -> None:
-        for _ in range(images // BLOCK):
+        for _ in range(images // block):
             part()
 
     return run

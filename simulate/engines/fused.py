@@ -53,7 +53,7 @@ def render_exactly(systems: LensBatch, detector: Detector) -> NDArray[np.float64
 
 @ENGINES.register("fused_float32")
 def render_in_single_precision(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
-    """Noise-free images; sums over many masses in single precision, to 5e-6 of the peak."""
+    """Noise-free images; sums over point masses in single precision, to 2e-5 of the peak."""
     return _render(systems, detector, Precision(tabulated=True, singly=True))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core import caching
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,7 +31,11 @@ ADVICE = "each process compiles kernels anew, some ten seconds; NUMBA_CACHE_DIR 
 DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, pickle.UnpicklingError)
 
 
-class _ForgivingCache(FunctionCache):  # type: ignore[misc] # numba is not typed
+# numba is typed in parts, and this is none of them
+_Cache: Any = caching.FunctionCache
+
+
+class _ForgivingCache(_Cache):  # type: ignore[misc]
     """Rendering goes on when machine code cannot be kept (a full disk) or read back (a damaged file)."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:

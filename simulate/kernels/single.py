@@ -12,7 +12,7 @@ import numpy as np
 from simulate.kernels.compiled import inlined
 
 ONE = np.float32(1.0)
-# four of these multiplied are still a normal number
+# of squared distances: four of these multiplied are still a normal number
 FLOOR_ARCSEC2 = np.float32(1e-9)
 
 
@@ -55,8 +55,9 @@ def subtract_points(
         ta, tb, tc, td = prepared[2, p], prepared[2, p + 1], prepared[2, p + 2], prepared[2, p + 3]
         ya, yb = np.float32(y - points[2, k]), np.float32(y - points[2, k + 1])
         yc, yd = np.float32(y - points[2, k + 2]), np.float32(y - points[2, k + 3])
-        ya2, yb2 = max(ya * ya, FLOOR_ARCSEC2), max(yb * yb, FLOOR_ARCSEC2)
-        yc2, yd2 = max(yc * yc, FLOOR_ARCSEC2), max(yd * yd, FLOOR_ARCSEC2)
+        # no column is nearer to a mass than its fraction of a pixel
+        ya2, yb2 = max(ya * ya, FLOOR_ARCSEC2 - fa * fa), max(yb * yb, FLOOR_ARCSEC2 - fb * fb)
+        yc2, yd2 = max(yc * yc, FLOOR_ARCSEC2 - fc * fc), max(yd * yd, FLOOR_ARCSEC2 - fd * fd)
         for i in range(x.size):
             column = columns[i]
             dxa, dxb = (column - na) * step - fa, (column - nb) * step - fb
@@ -76,7 +77,7 @@ def subtract_points(
             prepared[2, k - first],
         )
         dy = np.float32(y - points[2, k])
-        dy2 = max(dy * dy, FLOOR_ARCSEC2)
+        dy2 = max(dy * dy, FLOOR_ARCSEC2 - fraction * fraction)
         for i in range(x.size):
             dx = (columns[i] - nearest) * step - fraction
             pull = strength / (dx * dx + dy2)

@@ -53,10 +53,11 @@ def test_the_reference_image_is_reproduced(
         )
     scale = deflection_scale(recipe.deflection_convention, np.array([0.5]), np.array([1.0]))
     deflectors = tuple(group.scaled(scale) for group in deflectors_of(case, arrays))
-    systems = LensBatch(1, deflectors, Light("SERSIC_ELLIPSE", source))
+    systems = LensBatch(1, deflectors, (Light("SERSIC_ELLIPSE", np.array([0]), source),))
     image = ENGINES[engine](systems, recipe.detector)[0]
     reference = arrays[f"{case['key']}_image"]
-    assert np.abs(image - reference).max() < 1e-10 * reference.max()
+    tolerance = 5e-6 if engine == "fused_float32" else 1e-10
+    assert np.abs(image - reference).max() < tolerance * reference.max()
 
 
 def test_all_27_cases_are_there() -> None:
