@@ -1,5 +1,6 @@
 """The recipes that come with lensmill, and how a name or a path becomes a recipe."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -11,6 +12,7 @@ from schemas.experiment import ExperimentRecipe
 from schemas.instrument import Detector, KernelFilePSF, KernelPSF, check_kernel
 from schemas.reading import read_recipe
 from schemas.registry import unknown_name
+from simulate.feasibility import check_feasible
 from simulate.instruments import resolve
 
 
@@ -36,7 +38,10 @@ def recipes() -> list[RecipeCard]:
     """The shipped data-set recipes, with what they make."""
     cards = []
     for name in shipped():
-        recipe = load_recipe(name)
+        with warnings.catch_warnings():
+            # what is odd about a recipe is said when it is used
+            warnings.simplefilter("ignore")
+            recipe = load_recipe(name)
         cards.append(RecipeCard(name, recipe.family, recipe.sample_count, recipe.description.strip()))
     return cards
 
@@ -51,6 +56,7 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> DatasetRecipe:
     """The recipe of a shipped name or a YAML file, with its instrument and its PSF kernel by numbers."""
     path = _path(recipe, "recipe")
     found = resolve(read_recipe(path, DatasetRecipe, overrides))
+    check_feasible(found)
     if isinstance(found.instrument, Detector) and isinstance(found.instrument.psf, KernelFilePSF):
         kernel = _kernel(found.instrument.psf, _kernel_folder(path, overrides))
         instrument = found.instrument.model_copy(update={"psf": kernel})

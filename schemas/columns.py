@@ -8,36 +8,53 @@ vectorised checks that every shard passes before it is committed (`column_faults
 import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from schemas.dataset import DatasetRecipe
+from schemas.detectability import DetectabilityColumns
 from schemas.frozen import Frozen
 from schemas.priors import AnyPrior
 from schemas.quantity import Quantity, quantities_of
 
 
 class ColumnSpec(Frozen):
-    """One column of `params`: NaN for the classes it does not apply to, finite and in bounds elsewhere."""
+    """One column of `params`: finite and in bounds where it applies, NaN for other classes and splits."""
 
     name: str = Field(description="name of the column")
     unit: str = Field(description="unit of its values; 1 for none")
     description: str = Field(description="meaning, for people")
     labels: tuple[int, ...] = Field(description="labels of the classes that it applies to")
+    splits: tuple[str, ...] | None = Field(
+        default=None, description="splits that it is filled in, if not all"
+    )
     gt: float | None = None
     ge: float | None = None
     lt: float | None = None
     le: float | None = None
     headline: bool = Field(default=False, description="shown beside an image in galleries")
     turns: bool = Field(default=False, description="changes when the image is turned or mirrored")
+    derived: bool = Field(
+        default=False, description="follows from other columns and would betray the class of an image"
+    )
 
     @property
     def quantity(self) -> Quantity:
         """Unit and bounds, as the recipe's field had them."""
-        return Quantity(self.unit, self.gt, self.ge, self.lt, self.le, self.headline, self.turns)
+        return Quantity(
+            self.unit, self.gt, self.ge, self.lt, self.le, self.headline, self.turns, self.derived
+        )
+
+
+class CompensationColumns(Frozen):
+    """What is kept where the main lens makes room for the mass of its substructure."""
+
+    theta_E_smooth: Annotated[float, Quantity("arcsec", gt=0, le=20, derived=True)] = Field(
+        description="Einstein radius of the main lens without the mass that the substructure takes over"
+    )
 
 
 def macro_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, AnyPrior, Quantity, str]]:
@@ -73,44 +90,69 @@ def columns_of(recipe: DatasetRecipe) -> tuple[ColumnSpec, ...]:
     """The columns of a recipe's data set, shared ones first."""
     everyone = tuple(one.label for one in recipe.classes)
     columns = [_column(name, q, text, everyone) for name, _, q, text in macro_priors(recipe)]
+    if recipe.compensate_mass:
+        added = quantities_of(CompensationColumns)
+        columns += [_column(name, q, field.description or "", everyone) for name, (q, field) in added.items()]
     own: dict[str, ColumnSpec] = {}
     for one in recipe.classes:
         for name, (quantity, field) in quantities_of(one.substructure.Columns).items():
             labels = (*(own[name].labels if name in own else ()), one.label)
             own[name] = _column(name, quantity, field.description or "", labels)
-    return (*columns, *own.values())
+    return (*columns, *own.values(), *_measured(recipe, everyone))
 
 
-def _column(name: str, quantity: Quantity, description: str, labels: tuple[int, ...]) -> ColumnSpec:
+def _measured(recipe: DatasetRecipe, labels: tuple[int, ...]) -> Iterator[ColumnSpec]:
+    if recipe.detectability:
+        for name, (quantity, field) in quantities_of(DetectabilityColumns).items():
+            yield _column(name, quantity, field.description or "", labels, recipe.detectability)
+
+
+def _column(
+    name: str,
+    quantity: Quantity,
+    description: str,
+    labels: tuple[int, ...],
+    splits: tuple[str, ...] | None = None,
+) -> ColumnSpec:
     q = quantity
     return ColumnSpec(
         name=name,
         unit=q.unit,
         description=description,
         labels=labels,
+        splits=splits,
         gt=q.gt,
         ge=q.ge,
         lt=q.lt,
         le=q.le,
         headline=q.headline,
         turns=q.turns,
+        derived=q.derived,
     )
 
 
 def column_faults(
-    columns: tuple[ColumnSpec, ...], params: NDArray[np.float64], label: NDArray[np.int32]
+    columns: tuple[ColumnSpec, ...],
+    params: NDArray[np.float64],
+    label: NDArray[np.int32],
+    split: str | None = None,
 ) -> list[str]:
-    """Everything wrong with a block of rows, one line per column and fault; empty when all is well."""
+    """Everything wrong with a block of rows, one line per column and fault; empty when all is well.
+
+    When the rows' split is not told, a column of some splits may be filled in or not.
+    """
     if params.shape != (len(label), len(columns)):
         return [f"params has shape {params.shape}, expected {(len(label), len(columns))}"]
     faults = []
     for position, column in enumerate(columns):
         values = params[:, position]
         applies = np.isin(label, column.labels)
+        if column.splits is not None:
+            applies &= ~np.isnan(values) if split is None else split in column.splits
         wrong = {
             "not finite": applies & ~np.isfinite(values),
             f"not {column.quantity.bounds}": applies & np.isfinite(values) & ~_inside(column, values),
-            "set although the column does not apply to its class": ~applies & ~np.isnan(values),
+            f"set although the column does not apply to its {_whom(column)}": ~applies & ~np.isnan(values),
         }
         for what, rows in wrong.items():
             if rows.any():
@@ -120,6 +162,10 @@ def column_faults(
                     f" (row {first}: {values[first]:g}, label {label[first]})"
                 )
     return faults
+
+
+def _whom(column: ColumnSpec) -> str:
+    return "class" if column.splits is None else "class and split"
 
 
 def _inside(column: ColumnSpec, values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -154,6 +200,8 @@ def row_model(columns: tuple[ColumnSpec, ...], labels: tuple[int, ...]) -> type[
             if self.label not in column.labels:
                 if not math.isnan(value):
                     raise ValueError(f"{column.name} does not apply to label {self.label}")
+            elif column.splits is not None and math.isnan(value):
+                continue
             elif not math.isfinite(value):
                 raise ValueError(f"{column.name} is {value}")
             else:

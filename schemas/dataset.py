@@ -2,23 +2,24 @@
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from schemas.cosmology import Cosmology, DeflectionConvention, MassConversion
 from schemas.frozen import Frozen, canonical_json, sha256_of
 from schemas.instrument import Detector, Instrument, KernelFilePSF, Noise, NoNoise
-from schemas.substructure import Subhalos, Substructure, TruncatedNFW
+from schemas.substructure import Substructure, TruncatedNFW, Vortices
 from schemas.system import LensLight, MainLens, Multipole, Redshifts, Shear, Source
 
 # The same everywhere, so that a model trained on one data set names what it sees in another.
 CLASS_LABELS = {"no_sub": 0, "cdm": 1, "vortex": 2, "wdm": 3, "sidm": 4}
 SPLITS = ("train", "val", "test")
 # left out of the digest when a recipe has none, so that recipes from before they existed keep theirs
-OPTIONAL = ("multipole", "lens_light")
+OPTIONAL = ("multipole", "lens_light", "detectability")
 
 
 def _exact_fraction(value: Any) -> Any:
@@ -36,6 +37,16 @@ Share = Annotated[
     Fraction,
     BeforeValidator(_exact_fraction, json_schema_input_type=float | str),
     PlainSerializer(str, return_type=str),
+]
+
+
+def _in_order(splits: tuple[str, ...]) -> tuple[str, ...]:
+    """Each once, in the usual order: spelling is no part of a digest."""
+    return tuple(name for name in SPLITS if name in splits)
+
+
+Measured = Annotated[
+    tuple[Literal["train", "val", "test"], ...], Field(min_length=1), AfterValidator(_in_order)
 ]
 
 
@@ -80,6 +91,22 @@ class Splits(Frozen):
         return int(np.lcm.reduce([getattr(self, name).denominator for name in SPLITS]))
 
 
+@lru_cache(maxsize=64)
+def split_pattern(shares: Splits) -> NDArray[np.int8]:
+    """Which split each block of a period goes to: always the one that is furthest behind its share."""
+    wanted = [getattr(shares, name) for name in SPLITS]
+    period = shares.denominator
+    weights = np.array([int(share * period) for share in wanted], dtype=np.int64)
+    given = np.zeros(len(SPLITS), dtype=np.int64)
+    pattern = np.empty(period, dtype=np.int8)
+    for block in range(period):
+        behind = weights * (block + 1) - given * period
+        chosen = int(np.argmax(np.where(weights > 0, behind, np.iinfo(np.int64).min)))
+        pattern[block] = chosen
+        given[chosen] += 1
+    return pattern
+
+
 class StorageOptions(Frozen):
     """How a data set is written. Not part of its identity: the arrays are the same."""
 
@@ -118,6 +145,12 @@ class DatasetRecipe(Frozen):
     main_lens: MainLens
     shear: Shear = Shear()
     source: Source
+    # pydantic gives a factory the fields above; a recipe that was read states what it means
+    compensate_mass: bool = Field(
+        default_factory=lambda above: above.get("family") == "survey",
+        description="take the mass of the substructure off the main lens, so that the mass inside theta_E has"
+        " the same law in every class; by default true for family survey, false for replica",
+    )
     multipole: Multipole | None = Field(default=None, description="deformation of the main lens")
     lens_light: LensLight | None = Field(
         default=None, description="light of the lens; its centre is on the sky, not relative to the main lens"
@@ -126,6 +159,11 @@ class DatasetRecipe(Frozen):
     noise: Noise = NoNoise()
     image_factor: float = Field(
         default=1.0, gt=0, le=1000, description="what the finished image is multiplied by before it is stored"
+    )
+    detectability: Measured | None = Field(
+        default=None,
+        description="splits whose samples say how visible their substructure is, such as [test]; takes longer"
+        " than the images themselves",
     )
     engine: Literal["fused", "fused_exact", "fused_float32", "lenstronomy"] = Field(
         default="fused",
@@ -146,16 +184,42 @@ class DatasetRecipe(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _halos_at_right_distances(self) -> Self:
+    def _sizes_at_right_distances(self) -> Self:
         if self.mass_conversion.kind == "luminosity_shortcut":
             for one in self.classes:
-                kind = one.substructure
-                if isinstance(kind, Subhalos) and isinstance(kind.profile, TruncatedNFW):
+                if isinstance(getattr(one.substructure, "profile", None), TruncatedNFW):
                     raise ValueError(
                         f"class {one.name!r} has TNFW subhalos, whose size needs the right distances, but"
                         " mass_conversion is luminosity_shortcut, which is for point masses: use"
                         " angular_diameter"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _wavelengths_of_this_source(self) -> Self:
+        shortcuts = {
+            "mass_conversion is luminosity_shortcut": self.mass_conversion.kind == "luminosity_shortcut",
+            "deflection_convention is set": self.deflection_convention is not None,
+        }
+        for one in self.classes:
+            for shortcut in (said for said, taken in shortcuts.items() if taken):
+                if isinstance(one.substructure, Vortices):
+                    raise ValueError(
+                        f"class {one.name!r} has vortices, whose length follows from theta_E and the right"
+                        f" distances, but {shortcut}: leave it out, or use kind vortex"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _visible_in_noise(self) -> Self:
+        asked = self.detectability or ()
+        if asked and self.noise.kind == "none":
+            raise ValueError(
+                "detectability is measured against the noise, but noise is none: set noise, or leave it out"
+            )
+        empty = [name for name in asked if not getattr(self.splits, name)]
+        if empty:
+            raise ValueError(f"detectability names {' and '.join(empty)}, but that share of the splits is 0")
         return self
 
     @model_validator(mode="after")
@@ -181,6 +245,8 @@ class DatasetRecipe(Frozen):
         """Canonical JSON of what determines the images, and nothing else."""
         beside = {"name", "family", "description", "engine", "storage", "instrument"}
         beside |= {name for name in OPTIONAL if getattr(self, name) is None}
+        # recipes from before there was compensation keep their digest
+        beside |= set() if self.compensate_mass else {"compensate_mass"}
         content = self.model_dump(mode="json", exclude=beside)
         return canonical_json(content | {"instrument": self.detector.model_dump(mode="json")})
 
@@ -197,3 +263,7 @@ class DatasetRecipe(Frozen):
     def class_positions(self, sample_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which entry of `classes` each sample is: they take turns."""
         return sample_ids % len(self.classes)
+
+    def split_positions(self, sample_ids: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Which entry of `SPLITS` each sample is in, as its block is: one sample of each class."""
+        return split_pattern(self.splits)[sample_ids // len(self.classes) % self.splits.denominator]

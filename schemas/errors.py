@@ -14,6 +14,7 @@
     │   └── StoreBusyError                  another process is writing it
     ├── RunError (RuntimeError)             a run folder cannot be used as asked
     ├── DataError (ValueError)              data do not fit the experiment, the model or the run
+    ├── LeakError (RuntimeError)            a data set gives its labels away by more than the substructure
     ├── ResourceError (MemoryError)         this machine has too little memory for what was asked
     ├── WriteError (OSError)                a path cannot be written, or the disk is too small
     └── FlowError (RuntimeError)            shards or services failed
@@ -26,6 +27,7 @@ __all__ = [
     "ColumnError",
     "DataError",
     "FlowError",
+    "LeakError",
     "LensmillError",
     "RecipeError",
     "ResourceError",
@@ -105,6 +107,10 @@ class RunError(LensmillError, RuntimeError):
 
 class DataError(LensmillError, ValueError):
     """Data do not fit the experiment, the model or the run."""
+
+
+class LeakError(LensmillError, RuntimeError):
+    """A data set gives its labels away by more than the substructure."""
 
 
 class ResourceError(LensmillError, MemoryError):

@@ -54,6 +54,10 @@ class Regression(Frozen):
 
     kind: Literal["regression"] = "regression"
     targets: tuple[Target, ...] = Field(min_length=1, max_length=64)
+    allow_derived: bool = Field(
+        default=False,
+        description="accept columns marked as derived, such as theta_E_smooth; they betray the class",
+    )
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -137,4 +141,7 @@ class ExperimentRecipe(Frozen):
     def digest(self) -> str:
         """SHA-256 of what determines the outcome: not of the name, the description or the store's path."""
         content = self.model_dump(mode="json", exclude={"name": True, "description": True, "data": {"store"}})
+        # experiments from before this could be said keep their digest
+        if not content["objective"].get("allow_derived"):
+            content["objective"].pop("allow_derived", None)
         return sha256_of(canonical_json(content))

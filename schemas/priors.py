@@ -114,10 +114,11 @@ AnyPrior = Fixed | Uniform | LogUniform | PowerLaw | Normal | Choice
 _Tagged = Annotated[AnyPrior, Field(discriminator="kind")]
 
 
-def _number_to_fixed(value: Any) -> Any:
+def number_to_fixed(value: Any) -> Any:
+    """A bare number as the prior it stands for."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # adding zero makes -0.0 the 0.0 that it means
     return {"kind": "fixed", "value": float(value) + 0.0} if is_number else value
 
 
-Prior = Annotated[_Tagged, BeforeValidator(_number_to_fixed, json_schema_input_type=float | _Tagged)]
+Prior = Annotated[_Tagged, BeforeValidator(number_to_fixed, json_schema_input_type=float | _Tagged)]

@@ -16,7 +16,7 @@ class Quantity:
 
     `gt`, `ge`, `lt` and `le` bound a number itself and the support of a prior.
     `headline` marks what a gallery shows beside an image, `turns` what changes when the image is turned
-    or mirrored.
+    or mirrored, `derived` what follows from other columns and would betray the class.
     """
 
     unit: str
@@ -26,6 +26,7 @@ class Quantity:
     le: float | None = None
     headline: bool = False
     turns: bool = False
+    derived: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
@@ -44,6 +45,9 @@ class Quantity:
 
     def check(self, value: Any) -> Any:
         """The value itself, or a ValueError that names the bounds."""
+        if not isinstance(value, AnyPrior | float | int):
+            # a relation to other parameters has no support of its own
+            return value
         low, high = value.support if isinstance(value, AnyPrior) else (value, value)
         inside = (
             (self.gt is None or low > self.gt)

@@ -4,15 +4,16 @@ A kind is a recipe model here, a `Columns` model that documents what a store kee
 `simulate/substructure/` under the same name.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_serializer
+from pydantic import BeforeValidator, Field, model_serializer, model_validator
 
 from schemas.frozen import Frozen
-from schemas.priors import Prior
+from schemas.priors import AnyPrior, LogUniform, PowerLaw, Prior, number_to_fixed
 from schemas.quantity import Quantity
 
 Mass = Quantity("Msun", gt=0, le=1e15)
+Points = Annotated[int, Field(ge=2, le=100_000)] | Literal["continuous"]
 
 
 class NoColumns(Frozen):
@@ -31,6 +32,36 @@ class SubhaloColumns(Frozen):
     )
 
 
+class PopulationColumns(SubhaloColumns):
+    """What is kept of a population with a mass fraction of its own."""
+
+    subhalo_bound_mass_msun: Annotated[float, Quantity("Msun", ge=0)] = Field(
+        description="total mass of the subhalos after their truncation"
+    )
+    f_sub: Annotated[float, Quantity("1", ge=0, lt=1, headline=True)] = Field(
+        description="expected mass of cold subhalos over that of the main lens, both within r_max"
+    )
+    f_sub_realised: Annotated[float, Quantity("1", ge=0)] = Field(
+        description="mass of the subhalos that are there over that of the main lens within r_max"
+    )
+
+
+class WarmColumns(PopulationColumns):
+    """What is kept of a population in warm dark matter."""
+
+    half_mode_mass_msun: Annotated[float, Quantity("Msun", gt=0, headline=True)] = Field(
+        description="half-mode mass of the dark matter"
+    )
+
+
+class SelfInteractingColumns(PopulationColumns):
+    """What is kept of a population in self-interacting dark matter."""
+
+    cross_section_cm2_g: Annotated[float, Quantity("cm2/g", gt=0, headline=True)] = Field(
+        description="cross section of the dark matter with itself, per mass"
+    )
+
+
 class VortexColumns(Frozen):
     """What is kept of a vortex."""
 
@@ -43,6 +74,24 @@ class VortexColumns(Frozen):
     )
     vortex_angle_rad: Annotated[float, Quantity("rad", ge=0, lt=6.283185307179587, turns=True)] = Field(
         description="direction of the vortex, anticlockwise from the x axis"
+    )
+
+
+class VorticesColumns(VortexColumns):
+    """What is kept of one or several vortices; place and direction are those of the first."""
+
+    vortex_count: Annotated[float, Quantity("1", ge=1)] = Field(description="number of vortices")
+    vortex_density_msun_kpc: Annotated[float, Quantity("Msun/kpc", ge=0)] = Field(
+        description="mass of a vortex over its length"
+    )
+    vortex_half_length_theta_E: Annotated[float, Quantity("1", gt=0)] = Field(
+        description="half the length of a vortex over the Einstein radius of the lens"
+    )
+    vortex_center_x: Annotated[float, Quantity("arcsec", turns=True)] = Field(
+        description="middle of the first vortex, to the right"
+    )
+    vortex_center_y: Annotated[float, Quantity("arcsec", turns=True)] = Field(
+        description="middle of the first vortex, upwards"
     )
 
 
@@ -63,6 +112,22 @@ class PointMass(Frozen):
         return self.kind
 
 
+class MassConcentration(Frozen):
+    """Concentration by mass and redshift (Dutton & Maccio 2014, c200), with scatter of its logarithm."""
+
+    kind: Literal["dutton_maccio"] = "dutton_maccio"
+    scatter_dex: float = Field(
+        default=0.13, ge=0, le=1, description="standard deviation of log10 of the concentration"
+    )
+
+
+_TaggedConcentration = Annotated[AnyPrior | MassConcentration, Field(discriminator="kind")]
+Concentration = Annotated[
+    _TaggedConcentration,
+    BeforeValidator(number_to_fixed, json_schema_input_type=float | _TaggedConcentration),
+]
+
+
 class TruncatedNFW(Frozen):
     """A truncated NFW halo (Baltz, Marshall & Oguri 2009).
 
@@ -70,11 +135,12 @@ class TruncatedNFW(Frozen):
     """
 
     kind: Literal["TNFW"] = "TNFW"
-    concentration: Annotated[Prior, Quantity("1", gt=0, le=1000)] = Field(
-        description="c200, the radius of m200 over the scale radius"
+    concentration: Annotated[Concentration, Quantity("1", gt=0, le=1000)] = Field(
+        default=MassConcentration(),
+        description="c200, the radius of m200 over the scale radius: a prior, or a relation to the mass",
     )
     truncation: Annotated[Prior, Quantity("1", gt=0, le=1000)] = Field(
-        description="truncation radius over the scale radius"
+        default=LogUniform(low=2.0, high=20.0), description="truncation radius over the scale radius"
     )
 
 
@@ -110,6 +176,54 @@ class Subhalos(Frozen):
     )
 
 
+class _Population(Frozen):
+    kind: str
+    f_sub: Annotated[Prior, Quantity("1", ge=0, lt=1)] = Field(
+        description="expected mass of cold subhalos over the projected mass of the main lens, within r_max"
+    )
+    mass_msun: Annotated[PowerLaw, Mass] = Field(
+        default=PowerLaw(slope=-1.9, low=1e7, high=1e10), description="mass function of cold subhalos"
+    )
+    r_max_theta_E: float = Field(
+        default=1.5, gt=0, le=10, description="radius of the disc of subhalos over theta_E of the lens"
+    )
+
+
+class ColdPopulation(_Population):
+    """Subhalos of cold dark matter: a Poisson number, uniform in area within r_max of the lens centre."""
+
+    Columns: ClassVar[type[Frozen]] = PopulationColumns
+    kind: Literal["cold"] = "cold"
+    profile: Profile = Field(default=TruncatedNFW(), description="mass profile of one subhalo")
+
+
+class WarmPopulation(_Population):
+    """Subhalos of warm dark matter: fewer light ones (Lovell 2020), less concentrated (Bose et al. 2016)."""
+
+    Columns: ClassVar[type[Frozen]] = WarmColumns
+    kind: Literal["warm"] = "warm"
+    profile: Profile = Field(default=TruncatedNFW(), description="mass profile of one subhalo")
+    half_mode_mass_msun: Annotated[Prior, Quantity("Msun", gt=0, le=1e13)] = Field(
+        description="half-mode mass of the dark matter"
+    )
+
+
+class SelfInteractingPopulation(_Population):
+    """Subhalos with cores by the cross section of the dark matter (Kaplinghat, Tulin & Yu 2016)."""
+
+    Columns: ClassVar[type[Frozen]] = SelfInteractingColumns
+    kind: Literal["self_interacting"] = "self_interacting"
+    profile: TruncatedNFW = Field(
+        default=TruncatedNFW(), description="the halo before its core: concentration and truncation"
+    )
+    cross_section_cm2_g: Annotated[Prior, Quantity("cm2/g", gt=0, le=1000)] = Field(
+        description="cross section of the dark matter with itself, per mass"
+    )
+    age_gyr: float = Field(
+        default=5.0, gt=0, le=14, description="how long the subhalos have been scattering, Gyr"
+    )
+
+
 class Vortex(Frozen):
     """A straight line of mass through the lens centre, as `points` equal point masses or continuous.
 
@@ -118,9 +232,7 @@ class Vortex(Frozen):
 
     Columns: ClassVar[type[Frozen]] = VortexColumns
     kind: Literal["vortex"] = "vortex"
-    points: Annotated[int, Field(ge=2, le=100_000)] | Literal["continuous"] = Field(
-        description="point masses along the line, ends included; or continuous"
-    )
+    points: Points = Field(description="point masses along the line, ends included; or continuous")
     mass_msun: Annotated[Prior, Quantity("Msun", ge=0, le=1e15)] = Field(description="mass of the whole line")
     axion_mass_ev: Annotated[Prior, Quantity("eV", gt=0, le=1)] = Field(description="mass of the axion")
     half_length_at_1e22_arcsec: float = Field(
@@ -128,4 +240,42 @@ class Vortex(Frozen):
     )
 
 
-Substructure = Annotated[NoSubstructure | Subhalos | Vortex, Field(discriminator="kind")]
+class Vortices(Frozen):
+    """Straight lines of mass near the lens, as long as the de Broglie wavelength of the axion there.
+
+    Either the axion mass is drawn, and the length follows from it, or the other way round.
+    """
+
+    Columns: ClassVar[type[Frozen]] = VorticesColumns
+    kind: Literal["vortices"] = "vortices"
+    count: int = Field(default=1, ge=1, le=100, description="vortices per lens")
+    points: Points = Field(
+        default="continuous", description="point masses along a line, ends included; or continuous"
+    )
+    mass_msun: Annotated[Prior, Quantity("Msun", ge=0, le=1e15)] = Field(
+        description="mass of all lines of a lens together"
+    )
+    axion_mass_ev: Annotated[Prior, Quantity("eV", gt=0, le=1)] | None = Field(
+        default=None, description="mass of the axion"
+    )
+    half_length_theta_E: Annotated[Prior, Quantity("1", gt=0, le=10)] | None = Field(
+        default=None, description="half the length of a line over theta_E, instead of the axion mass"
+    )
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.axion_mass_ev is None) == (self.half_length_theta_E is None):
+            raise ValueError("give exactly one of axion_mass_ev and half_length_theta_E")
+        return self
+
+
+Substructure = Annotated[
+    NoSubstructure
+    | Subhalos
+    | Vortex
+    | ColdPopulation
+    | WarmPopulation
+    | SelfInteractingPopulation
+    | Vortices,
+    Field(discriminator="kind"),
+]

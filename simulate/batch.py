@@ -1,8 +1,8 @@
 """A batch of lens systems as an engine receives it: flat arrays under lenstronomy's names.
 
-Mass profiles: SIE, EPL, SHEAR, MULTIPOLE, POINT_MASS, TNFW as in lenstronomy, and our own LINE (theta_E of
-the whole line, center_x, center_y, half_length, angle, points): `points` equal masses at even distances, ends
-included, or a continuous line when `points` is 0.
+Mass profiles: SIE, EPL, SHEAR, MULTIPOLE, POINT_MASS, TNFW, TNFWC as in lenstronomy, and our own LINE
+(theta_E of the whole line, center_x, center_y, half_length, angle, points): `points` equal masses at even
+distances, ends included, or a continuous line when `points` is 0.
 """
 
 from dataclasses import dataclass, replace
@@ -24,6 +24,7 @@ STRENGTHS: dict[str, dict[str, float]] = {
     "POINT_MASS": {"theta_E": 0.5},
     "LINE": {"theta_E": 0.5},
     "TNFW": {"alpha_Rs": 1.0},
+    "TNFWC": {"alpha_Rs": 1.0},
 }
 
 

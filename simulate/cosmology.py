@@ -12,7 +12,10 @@ ROUNDED_ARCSEC_PER_RADIAN = 206265.0
 # 4 G Msun / c^2 in Mpc: the Einstein radius squared of one solar mass is this times D_ls / (D_l D_s)
 # (CODATA 2022 and IAU 2015 as astropy has them, which takes seconds to load)
 FOUR_G_MSUN_MPC = 1.9141663366351368e-19
+G_CGS = 6.6743e-8
+KM_PER_MPC = 3.0856775814913673e19
 SPEED_OF_LIGHT_KM_S = 299792.458
+G_MSUN_KM3_S2 = FOUR_G_MSUN_MPC / 4 * SPEED_OF_LIGHT_KM_S**2 * KM_PER_MPC
 OVERDENSITY = 200.0
 # of the comoving distance: good to 1e-14 from Om0 0.1 on; below, the integrand is less smooth
 NODES = 32
@@ -44,21 +47,35 @@ def unit_einstein_radius(
     return np.asarray(arcsec * np.sqrt(FOUR_G_MSUN_MPC * d_between / (d_lens * d_source)))
 
 
+def squared_expansion(cosmology: Cosmology, redshift: Array) -> Array:
+    """(H / H0)^2."""
+    return np.asarray(cosmology.Om0 * (1 + redshift) ** 3 + 1 - cosmology.Om0)
+
+
+def hubble_rate(cosmology: Cosmology, redshift: Array) -> Array:
+    """H, per second."""
+    return np.asarray(cosmology.H0 / KM_PER_MPC * np.sqrt(squared_expansion(cosmology, redshift)))
+
+
 def unit_halo_radius(cosmology: Cosmology, z_lens: Array) -> Array:
     """r200 of a halo of one solar mass, arcsec: 200 times the critical density at the lens.
 
     G M = 100 H^2 r200^3, so it grows with the cube root of the mass.
     """
     hubble_per_mpc = cosmology.H0 / SPEED_OF_LIGHT_KM_S
-    expansion2 = cosmology.Om0 * (1 + z_lens) ** 3 + 1 - cosmology.Om0
+    expansion2 = squared_expansion(cosmology, z_lens)
     r200_mpc = np.cbrt(FOUR_G_MSUN_MPC / (2 * OVERDENSITY * hubble_per_mpc**2 * expansion2))
     return np.asarray(ARCSEC_PER_RADIAN * r200_mpc * (1 + z_lens) / comoving_distance(cosmology, z_lens))
 
 
 def nfw_deflection(theta_E: Array, Rs: Array, concentration: Array) -> Array:
     """Deflection at the scale radius of an NFW halo whose m200 would have this Einstein radius as a point."""
-    enclosed = np.log1p(concentration) - concentration / (1 + concentration)
-    return np.asarray(theta_E**2 * (1 - np.log(2)) / (Rs * enclosed))
+    return np.asarray(theta_E**2 * (1 - np.log(2)) / (Rs * nfw_mass(concentration)))
+
+
+def nfw_mass(x: Array) -> Array:
+    """Mass of an NFW halo within x scale radii, in units of 4 pi rho_s Rs^3."""
+    return np.asarray(np.log1p(x) - x / (1 + x))
 
 
 def deflection_scale(convention: DeflectionConvention | None, z_lens: Array, z_source: Array) -> Array:

@@ -12,6 +12,7 @@ from schemas.dataset import DatasetRecipe
 from schemas.priors import AnyPrior
 from schemas.system import SersicEllipse
 from simulate.batch import Deflectors, LensBatch, Light, merge
+from simulate.compensation import smooth_einstein_radius
 from simulate.cosmology import deflection_scale
 from simulate.photometry import sersic_amplitude
 from simulate.quantiles import quantile
@@ -20,6 +21,7 @@ from simulate.substructure import KINDS, Surroundings
 
 Array = NDArray[np.float64]
 Columns = dict[str, Array]
+ISOTHERMAL = 2.0
 ELLIPSE = ("e1", "e2", "center_x", "center_y")
 
 
@@ -43,7 +45,9 @@ def draw(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Drawn:
     columns = _macro_columns(recipe, streams)
     positions = recipe.class_positions(sample_id)
     substructure, own_columns = _substructure(recipe, columns, positions, streams)
-    deflectors = (*_smooth_lens(recipe, columns), *substructure)
+    if recipe.compensate_mass:
+        own_columns["theta_E_smooth"] = smooth_einstein_radius(recipe, columns, substructure, sample_id)
+    deflectors = (*_smooth_lens(recipe, columns | own_columns), *substructure)
     if recipe.deflection_convention is not None:
         scale = deflection_scale(recipe.deflection_convention, columns["z_lens"], columns["z_source"])
         deflectors = tuple(group.scaled(scale) for group in deflectors)
@@ -78,6 +82,8 @@ def _smooth_lens(recipe: DatasetRecipe, columns: Columns) -> tuple[Deflectors, .
     everyone = np.arange(len(columns["theta_E"]))
     slope = ("gamma",) if recipe.main_lens.kind == "EPL" else ()
     lens = {name: columns[name] for name in ("theta_E", *slope, *ELLIPSE)}
+    # the column theta_E keeps what was drawn, which has the same law in every class
+    lens["theta_E"] = columns.get("theta_E_smooth", columns["theta_E"])
     shear = {name: columns[name] for name in ("gamma1", "gamma2")}
     found = [
         Deflectors(recipe.main_lens.kind, everyone, lens),
@@ -108,6 +114,21 @@ def _light(recipe: DatasetRecipe, light: SersicEllipse, prefix: str, columns: Co
     return Light(light.kind, np.arange(len(amp)), {"amp": amp, **parameters})
 
 
+def surroundings(recipe: DatasetRecipe, columns: Columns) -> Surroundings:
+    """What substructure may know of systems with these columns."""
+    return Surroundings(
+        z_lens=columns["z_lens"],
+        z_source=columns["z_source"],
+        center_x=columns["center_x"],
+        center_y=columns["center_y"],
+        theta_E=columns["theta_E"],
+        slope=columns.get("gamma", np.full(len(columns["theta_E"]), ISOTHERMAL)),
+        ellipticity=np.hypot(columns["e1"], columns["e2"]),
+        cosmology=recipe.cosmology,
+        mass_conversion=recipe.mass_conversion,
+    )
+
+
 def _substructure(
     recipe: DatasetRecipe, columns: Columns, positions: NDArray[np.int64], streams: Streams
 ) -> tuple[tuple[Deflectors, ...], Columns]:
@@ -117,15 +138,8 @@ def _substructure(
         rows = np.flatnonzero(positions == position)
         if not len(rows):
             continue
-        around = Surroundings(
-            columns["z_lens"][rows],
-            columns["z_source"][rows],
-            columns["center_x"][rows],
-            columns["center_y"][rows],
-            recipe.cosmology,
-            recipe.mass_conversion,
-        )
         kind = one.substructure
+        around = surroundings(recipe, {name: values[rows] for name, values in columns.items()})
         added = KINDS[kind.kind](kind, around, streams.subset(rows))
         parts += [(rows, group) for group in added.deflectors]
         for name, values in added.columns.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, pdtr, pdtrik
 
 from schemas.priors import AnyPrior, Choice, Fixed, LogUniform, Normal, PowerLaw, Uniform
 from schemas.registry import Registry
@@ -25,6 +25,24 @@ QUANTILES: Registry[Callable[[Any, Array], Array]] = Registry("prior")
 def quantile(prior: AnyPrior, uniform: Array) -> Array:
     """The values of a prior at uniform numbers in [0, 1)."""
     return QUANTILES[prior.kind](prior, np.maximum(uniform, SMALLEST))
+
+
+def poisson_quantile(mean: Array, uniform: Array) -> NDArray[np.int64]:
+    """The smallest number whose cumulative Poisson probability reaches `uniform`."""
+    uniform = np.maximum(uniform, SMALLEST)
+    # no division by zero inside; where the mean is zero, so is the number
+    positive = np.maximum(mean, np.finfo(float).tiny)
+    above = np.ceil(pdtrik(uniform, positive))
+    below = np.maximum(above - 1, 0)
+    number = np.where(pdtr(below, positive) >= uniform, below, above)
+    return np.where(mean > 0, number, 0).astype(np.int64)
+
+
+def power_law_mean(prior: PowerLaw) -> float:
+    """The mean of a power law."""
+    span = float(np.log(prior.high / prior.low))
+    moments = [np.expm1(k * span) / k if k else span for k in (prior.slope + 1, prior.slope + 2)]
+    return float(prior.low * moments[1] / moments[0])
 
 
 @QUANTILES.register("fixed")

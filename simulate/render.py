@@ -8,13 +8,18 @@ from numpy.typing import NDArray
 
 from schemas.columns import columns_of
 from schemas.dataset import DatasetRecipe
+from simulate.detectability import with_detectability
 from simulate.draw import Drawn, draw
 from simulate.engines import ENGINES
 from simulate.engines.fused import without_kernel
 from simulate.noise import NOISES
 
-# Systems drawn at a time: enough to make array operations cheap, little enough to stay in cache.
-BLOCK = 256
+# Systems of each class that are drawn to see what a recipe makes.
+TRIED = 64
+# Bytes of noise-free images made at a time, and their number: enough to make a draw cheap, little enough that
+# memory is used again while it is warm.
+BLOCK_BYTES = 1 << 22
+FEWEST, MOST = 16, 256
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,22 @@ def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Rendered:
     image = np.empty((len(sample_id), 1, side, side), dtype=np.float32)
     label = np.empty(len(sample_id), dtype=np.int32)
     params = np.empty((len(sample_id), len(columns)))
-    for start in range(0, len(sample_id), BLOCK):
-        rows = slice(start, start + BLOCK)
+    block = block_rows(recipe)
+    for start in range(0, len(sample_id), block):
+        rows = slice(start, start + block)
         drawn = draw(recipe, sample_id[rows])
-        image[rows, 0] = finish(recipe, drawn, noise_free(recipe, drawn))
+        sharp = noise_free(recipe, drawn)
+        if recipe.detectability:
+            drawn = with_detectability(recipe, drawn, sharp)
+        image[rows, 0] = finish(recipe, drawn, sharp)
         label[rows] = drawn.label
         params[rows] = drawn.params(columns)
     return Rendered(image, label, sample_id, params)
+
+
+def block_rows(recipe: DatasetRecipe) -> int:
+    """How many samples are made at a time."""
+    return min(max(BLOCK_BYTES // (8 * recipe.detector.num_pix**2), FEWEST), MOST)
 
 
 def noise_free(recipe: DatasetRecipe, drawn: Drawn) -> NDArray[np.float64]:
@@ -72,8 +86,7 @@ def warm_up(recipe: DatasetRecipe) -> None:
 
 
 def through_lenstronomy(recipe: DatasetRecipe) -> tuple[str, ...]:
-    """The profiles of a recipe that its engine leaves to lenstronomy; one sample of each class tells."""
-    if recipe.engine == "lenstronomy":
-        return ()
-    systems = draw(recipe, np.arange(len(recipe.classes))).systems
-    return tuple(sorted(without_kernel(systems)))
+    """The profiles of a recipe that its engine leaves to lenstronomy; the first samples tell."""
+    # also where no engine asks: a recipe that cannot be drawn is refused before anything is written
+    systems = draw(recipe, np.arange(min(TRIED * len(recipe.classes), recipe.sample_count))).systems
+    return () if recipe.engine == "lenstronomy" else tuple(sorted(without_kernel(systems)))

@@ -1,8 +1,8 @@
 """The smooth lens of a batch and the parameters that an observer would have to fit.
 
-Free are all parameters of the main lens, shear and multipole, and of the lensed source its brightness, size,
-ellipticity and position (not its Sersic index); of the lens light its brightness. Components of a source move,
-grow and turn together, so that their number does not matter.
+Free are all parameters of the main lens, shear and multipole. Of the lensed source its brightness, size,
+ellipticity and position are free, but not its Sersic index; of the lens light its brightness. Components of a
+source move, grow and turn together, so that their number does not matter.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.dataset import DatasetRecipe
-from simulate.batch import Deflectors, LensBatch, Light
+from simulate.batch import Deflectors, LensBatch, Light, P
+from simulate.draw import Drawn
 
 Array = NDArray[np.float64]
 # a batch, and by how much one parameter of each of its systems changes
@@ -26,21 +27,28 @@ SOURCE = (*SIZES, "e1", "e2", "phi_G", "center_x", "center_y")
 CENTRES = ("center_x", "center_y")
 
 
-def smooth_part(recipe: DatasetRecipe, systems: LensBatch) -> LensBatch:
-    """The systems without their substructure."""
+def smooth_part(recipe: DatasetRecipe, drawn: Drawn) -> LensBatch:
+    """The systems without their substructure, and the main lens with all the mass that it had for them."""
     components = (recipe.main_lens, recipe.shear, recipe.multipole)
     kinds = {component.kind for component in components if component is not None}
-    smooth = tuple(group for group in systems.deflectors if group.profile in kinds)
+    smooth = [group for group in drawn.systems.deflectors if group.profile in kinds]
     # substructure of a smooth component's profile would be taken for it
     assert sorted(group.profile for group in smooth) == sorted(kinds)
-    return replace(systems, deflectors=smooth)
+    if recipe.compensate_mass:
+        whole = drawn.columns["theta_E"] / drawn.columns["theta_E_smooth"]
+        smooth = [
+            _with_mass(group, whole) if group.profile == recipe.main_lens.kind else group for group in smooth
+        ]
+    return replace(drawn.systems, deflectors=tuple(smooth))
+
+
+def _with_mass(group: Deflectors, factor: Array) -> Deflectors:
+    return _with(group, {"theta_E": group.parameters["theta_E"] * factor[group.owner]})
 
 
 def shape_moves(systems: LensBatch) -> tuple[Move, ...]:
     """One per free parameter that no image is linear in."""
-    moves = [
-        _mass_move(group.profile, name) for group in systems.deflectors for name in MASS[group.profile]
-    ]
+    moves = [_mass_move(group.profile, name) for group in systems.deflectors for name in MASS[group.profile]]
     if any(group.profile == "MULTIPOLE" for group in systems.deflectors):
         moves += [_multipole_move(0), _multipole_move(1)]
     present = {name for group in systems.source for name in group.parameters}
@@ -118,9 +126,7 @@ def _brighter_lens(systems: LensBatch, step: Array) -> LensBatch:
 
 
 def _brighter(groups: tuple[Light, ...], step: Array) -> tuple[Light, ...]:
-    return tuple(
-        _with(group, {"amp": group.parameters["amp"] * (1 + step[group.owner])}) for group in groups
-    )
+    return tuple(_with(group, {"amp": group.parameters["amp"] * (1 + step[group.owner])}) for group in groups)
 
 
 def _with(group: P, values: dict[str, Array]) -> P:

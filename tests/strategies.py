@@ -89,37 +89,53 @@ def _substructures() -> st.SearchStrategy[Document]:
         "axion_mass_ev": priors(1e-24, 1e-22),
         "half_length_at_1e22_arcsec": _numbers(0.001, 10),
     }
-    return st.one_of(
-        st.just({"kind": "none"}), st.fixed_dictionaries(subhalos), st.fixed_dictionaries(vortex)
-    )
+    population = {"f_sub": priors(0, 0.5), "r_max_theta_E": _numbers(0.1, 3)}
+    warm = {"kind": st.just("warm"), **population, "half_mode_mass_msun": priors(1e6, 1e10)}
+    cored = {"kind": st.just("self_interacting"), **population, "cross_section_cm2_g": priors(0.1, 100)}
+    vortices = {"kind": st.just("vortices"), "mass_msun": priors(1e8, 1e11), "count": st.integers(1, 3)}
+    kinds: list[dict[str, st.SearchStrategy[Any]]] = [
+        {"kind": st.just("none")},
+        subhalos,
+        vortex,
+        {"kind": st.just("cold"), **population, "profile": _profiles()},
+        warm,
+        cored,
+        {**vortices, "axion_mass_ev": priors(1e-24, 1e-22)},
+        {**vortices, "half_length_theta_E": priors(0.1, 2)},
+    ]
+    return st.one_of(*(st.fixed_dictionaries(kind) for kind in kinds))
 
 
 @st.composite
-def _kernels(draw: st.DrawFn) -> Document:
-    side = draw(st.sampled_from([1, 3, 5]))
+def _kernels(draw: st.DrawFn, samplings: list[int]) -> Document:
+    side = draw(st.sampled_from([1, 3, 5, 11]))
     weights = draw(st.lists(_numbers(0.01, 1), min_size=side**2, max_size=side**2))
     rows = [[w / sum(weights) for w in weights[j * side : (j + 1) * side]] for j in range(side)]
-    return {"kind": "kernel", "values": rows}
+    return {"kind": "kernel", "values": rows, "sampling": draw(st.sampled_from(samplings))}
 
 
-def _instruments() -> st.SearchStrategy[Document]:
+@st.composite
+def instruments(draw: st.DrawFn, most_pix: int = 64, scales: tuple[float, float] = (0.01, 1)) -> Document:
+    """Any detector: pixels, PSF of every kind, supersampling, a kernel on one of its two grids."""
+    supersampling = draw(st.integers(1, 5))
     psf = (
         st.just({"kind": "none"})
         | st.fixed_dictionaries(
             {"kind": st.just("gaussian"), "fwhm_arcsec": _numbers(0.05, 1), "truncate": _numbers(1, 6)}
         )
-        | _kernels()
+        | _kernels([1, supersampling])
     )
-    return st.fixed_dictionaries(
+    detector = st.fixed_dictionaries(
         {
             "kind": st.just("detector"),
-            "num_pix": st.integers(8, 64),
-            "pixel_scale_arcsec": _numbers(0.01, 1),
+            "num_pix": st.integers(8, most_pix),
+            "pixel_scale_arcsec": _numbers(*scales),
             "psf": psf,
-            "supersampling": st.integers(1, 5),
+            "supersampling": st.just(supersampling),
         },
         optional={"exposure_time_s": _numbers(1, 1e5), "read_noise_e": _numbers(0, 10)},
     )
+    return draw(detector)
 
 
 def _main_lenses() -> st.SearchStrategy[Document]:
@@ -162,7 +178,7 @@ def recipes(draw: st.DrawFn) -> Document:
             "n_sersic": draw(priors(0.5, 4)),
         },
         "lens_light": draw(st.none() | st.just({"amp": 3.0, "R_sersic": 0.5, "n_sersic": 4.0})),
-        "instrument": draw(_instruments()),
+        "instrument": draw(instruments()),
         "image_factor": draw(_numbers(0.1, 10)),
         "classes": [
             {"name": names[label], "label": label, "substructure": draw(_substructures())} for label in labels

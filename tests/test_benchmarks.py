@@ -38,6 +38,22 @@ def test_the_benchmark_can_be_run_by_its_path_and_explains_itself() -> None:
     assert "python -m benchmarks.simulate --only" in done.stdout
 
 
+def test_the_table_of_detectability_is_written_between_its_markers(tmp_path: Path) -> None:
+    page, out = tmp_path / "page.md", tmp_path / "rows.json"
+    page.write_text("a\n<!-- detectability: begin -->\nold\n<!-- detectability: end -->\nb\n")
+    script = str(ROOT / "benchmarks" / "detectability.py")
+    what = ("--systems", "6", "--check", "1", "--only", "1e8", "--docs", str(page), "--out", str(out))
+    command = [sys.executable, script, *what]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert page.read_text().startswith("a\n<!-- detectability: begin -->\n| substructure |")
+    assert "old" not in page.read_text()
+    assert page.read_text().endswith("\n<!-- detectability: end -->\nb\n")
+    one, four = json.loads(out.read_text())["rows"]
+    assert four["median"] == pytest.approx(2 * one["median"])
+    assert one["renders_per_system"] <= 20
+
+
 def test_too_few_rounds_are_refused() -> None:
     done = _benchmark("--rounds", "3")
     assert done.returncode == 2

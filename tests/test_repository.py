@@ -68,7 +68,10 @@ def test_workers_need_no_torch() -> None:
     ("package", "strangers"),
     [
         ("schemas", ("lenstronomy", "astropy", "numba", "zarr", "h5py", "prefect", "dask", "torch")),
-        ("simulate.render", ("lenstronomy", "astropy", "zarr", "h5py", "prefect", "dask", "torch", "storage")),
+        (
+            "simulate.render",
+            ("lenstronomy", "astropy", "zarr", "h5py", "prefect", "dask", "torch", "storage"),
+        ),
         ("storage.verify", ("lenstronomy", "astropy", "prefect", "dask", "torch", "simulate")),
         ("flows.cli", ("lenstronomy", "zarr", "prefect", "dask", "torch")),
     ],

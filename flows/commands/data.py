@@ -1,4 +1,4 @@
-"""Commands about data sets: simulate, info, verify, show, recipes, schema."""
+"""Commands about data sets: simulate, info, verify, audit, show, recipes, schema."""
 
 import json
 import sys
@@ -9,7 +9,21 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands.app import FAILED, AsJson, Overrides, Quiet, ShardSize, StorePath, Workers, app, err, out
+from flows.commands.app import (
+    FAILED,
+    AsJson,
+    Mapped,
+    Overrides,
+    Quiet,
+    ShardSize,
+    StorePath,
+    Workers,
+    app,
+    err,
+    out,
+)
+from schemas.audit import Audit
+from schemas.store import Provenance
 
 
 @app.command("simulate")
@@ -20,6 +34,7 @@ def simulate_command(
     shard_size: ShardSize = None,
     overrides: Overrides = None,
     quiet: Quiet = False,
+    mapped: Mapped = None,
 ) -> None:
     """Simulate a data set; run it again to complete or repair it.
 
@@ -27,7 +42,7 @@ def simulate_command(
     """
     from flows.generate import generate
 
-    made = generate(recipe, store, workers, shard_size, overrides or [], quiet)
+    made = generate(recipe, store, workers, shard_size, overrides or [], quiet, mapped)
     if made.made:
         pace = f"{made.seconds:.1f} s ({made.images_per_s:,.0f} images/s)"
         out.print(f"{made.made} of {made.shards} shards made in {pace}")
@@ -64,15 +79,24 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
             "shards",
             f"{found.shards} of {found.shard_rows} images, {found.bytes / 1e6:,.1f} MB, {found.backend}",
         ),
-        ("made by", f"engine {found.provenance.engine}; {versions}"),
+        ("made by", f"engine {_engine(found.provenance)}; {versions}"),
     ):
         table.add_row(key, escape(value))
+    for one in found.visibility:
+        known = f"median S/N {one.median_detectability:.3g}, ideal AUC {one.ideal_auc:.3f}"
+        table.add_row(f"{one.name} seen", f"{known} ({one.samples:,} samples)")
     out.print(table)
     columns = Table("column", "unit", "bounds", "classes", "meaning", title="params")
     for column in found.columns:
         labels = "all" if len(column.labels) == len(found.classes) else ", ".join(map(str, column.labels))
+        labels += f" in {', '.join(column.splits)}" if column.splits else ""
         columns.add_row(column.name, column.unit, column.quantity.bounds, labels, column.description)
     out.print(columns)
+
+
+def _engine(made_by: Provenance) -> str:
+    slow = ", ".join(made_by.through_lenstronomy)
+    return f"{made_by.engine} ({slow} through lenstronomy, which takes longer)" if slow else made_by.engine
 
 
 @app.command("verify")
@@ -102,6 +126,71 @@ def verify_command(store: StorePath, as_json: AsJson = False) -> None:
         err.print(f"  to do:    {advice}", soft_wrap=True)
     if not found.sound:
         raise typer.Exit(FAILED)
+
+
+@app.command("audit")
+def audit_command(
+    store: StorePath,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for audit.json and audit.png.")] = Path(
+        "audit"
+    ),
+    split: Annotated[str | None, typer.Option(help="train, val or test; all by default.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Let image statistics fail the audit too.")
+    ] = False,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--columns", metavar="NAME", help="Audit this column only; may be repeated."),
+    ] = None,
+    most: Annotated[int, typer.Option(min=2, help="Samples of each class, at most.")] = 20_000,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find out whether anything but the substructure gives the label away.
+
+    Exit code 1, naming what leaks, when it does. Example: `lensmill audit tiny.zarr --out audit`
+    """
+    from flows.auditing import audit
+    from storage.audit import refuse_leaks
+
+    found = audit(store, folder, split, strict, columns or [], most, quiet or as_json)
+    if as_json:
+        out.print_json(found.model_dump_json())
+    else:
+        _print_audit(found)
+        out.print(f"wrote {folder / 'audit.json'} and {folder / 'audit.png'}", soft_wrap=True)
+    refuse_leaks(found)
+
+
+VERDICT_STYLES = {"leak": "bold red", "signal or leak": "yellow", "separable": "blue", "differs": "magenta"}
+
+
+def _print_audit(found: Audit) -> None:
+    from flows.auditing import by_subject, headline
+
+    pairs = len(found.about.classes) * (len(found.about.classes) - 1) // 2
+    table = Table("what", "can fail", "told apart best", "AUC", "95% interval", "allowed", "pairs", "verdict")
+    for row, told in by_subject(found):
+        one, style = row.worst, VERDICT_STYLES.get(row.verdict, "")
+        table.add_row(
+            escape(row.subject),
+            "yes" if row.gates else "",
+            f"{row.first} / {row.second}",
+            f"{one.auc:.3f}{'*' if one.of == 'distance' else ''}",
+            f"{one.low:.3f} to {one.high:.3f}",
+            f".5 ± {max(one.bound, row.tolerance):.3f}",
+            f"{told} of {pairs}",
+            f"[{style}]{row.verdict}[/]" if style else row.verdict,
+        )
+    out.print(table)
+    out.print("AUC of 0.5: alike. * of the distance from the median, which finds a difference in spread.")
+    for what, lines in (("constant", [", ".join(found.constant)]), ("note", found.notes)):
+        for line in filter(None, lines):
+            out.print(f"{what}: {escape(line)}", soft_wrap=True)
+    for line in found.warnings:
+        err.print(f"[yellow]warning:[/] {escape(line)}", soft_wrap=True)
+    power = f"one number is found from AUC {found.smallest_auc:.3f} on, in nine of ten audits"
+    out.print(f"{escape(headline(found))}; {power}", soft_wrap=True)
 
 
 @app.command("show")

@@ -5,16 +5,15 @@ uniform in r, x = r sin(angle), y = r cos(angle).
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.substructure import Subhalos, TruncatedNFW
-from simulate.batch import Array, Deflectors
+from simulate.batch import Deflectors
 from simulate.quantiles import quantile
 from simulate.streams import Streams
+from simulate.substructure.halos import SHAPE, profile_parameters
 from simulate.substructure.kinds import KINDS, Draw, Surroundings
 
 PLACE = 3  # uniforms of mass, radius and angle
-SHAPE = 2  # of concentration and truncation
 
 
 @KINDS.register("subhalos")
@@ -28,7 +27,7 @@ def draw_subhalos(kind: Subhalos, around: Surroundings, streams: Streams) -> Dra
     radius = quantile(kind.radius_arcsec, uniforms[1])
     angle = 2 * np.pi * uniforms[2]
     parameters = {
-        **_strength(kind, around, mass, owner, uniforms[PLACE:]),
+        **profile_parameters(kind.profile, around, mass, owner, uniforms[PLACE:]),
         "center_x": around.center_x[owner] + radius * np.sin(angle),
         "center_y": around.center_y[owner] + radius * np.cos(angle),
     }
@@ -39,13 +38,3 @@ def draw_subhalos(kind: Subhalos, around: Surroundings, streams: Streams) -> Dra
         "subhalo_mass_max_msun": per_system.max(axis=1),
     }
     return Draw((Deflectors(kind.profile.kind, owner, parameters),), columns)
-
-
-def _strength(
-    kind: Subhalos, around: Surroundings, mass: Array, owner: NDArray[np.int64], shape: Array
-) -> dict[str, Array]:
-    """What lenstronomy calls the parameters of the profile, but for its centre."""
-    if not isinstance(kind.profile, TruncatedNFW):
-        return {"theta_E": around.einstein_radius(mass, owner)}
-    Rs, alpha_Rs = around.nfw(mass, quantile(kind.profile.concentration, shape[0]), owner)
-    return {"Rs": Rs, "alpha_Rs": alpha_Rs, "r_trunc": Rs * quantile(kind.profile.truncation, shape[1])}

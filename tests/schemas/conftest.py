@@ -38,6 +38,7 @@ classes:
       count: 3
       mass_msun: {kind: power_law, slope: -1.9, low: 1e8, high: 1e10}
       radius_arcsec: {kind: uniform, low: 0.2, high: 2}
+compensate_mass: false
 """
 
 Read = Callable[..., DatasetRecipe]

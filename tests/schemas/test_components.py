@@ -18,6 +18,13 @@ VORTEX = (
     "classes.cdm.substructure={kind: vortex, points: %s, mass_msun: 1e10, axion_mass_ev: 1e-22,"
     " half_length_at_1e22_arcsec: 0.03}"
 )
+COLD = "classes.cdm.substructure={kind: cold, %s}"
+WARM = (
+    "classes.cdm.substructure={kind: warm, f_sub: 0.01,"
+    " half_mode_mass_msun: {kind: log_uniform, low: 1e7, high: 1e9}}"
+)
+SIDM = "classes.cdm.substructure={kind: self_interacting, f_sub: 0.01, cross_section_cm2_g: 1}"
+VORTICES = "classes.cdm.substructure={kind: vortices, mass_msun: 1e10, %s}"
 
 
 def kernel(values: Any, sampling: int = 1) -> str:
@@ -35,6 +42,14 @@ ACCEPTED = [
     VORTEX % "continuous",
     kernel(POINT),
     kernel([[1]]),
+    COLD % "f_sub: {kind: log_uniform, low: 0.005, high: 0.1}",
+    COLD % "f_sub: 0.01, profile: POINT_MASS, r_max_theta_E: 2",
+    COLD % "f_sub: 0.01, profile: {kind: TNFW, concentration: {kind: dutton_maccio, scatter_dex: 0.1}}",
+    WARM,
+    SIDM,
+    VORTICES % "axion_mass_ev: 1e-23",
+    VORTICES % "half_length_theta_E: 0.5, count: 3, points: 50",
+    "compensate_mass=true",
 ]
 
 
@@ -101,6 +116,45 @@ REFUSED: dict[str, tuple[str, list[str]]] = {
     ),
     "a sampling of nothing": (kernel(POINT, 0), ["psf.sampling", "greater than or equal to 1"]),
     "a path of nothing": ("instrument.psf={kind: kernel_file, path: ''}", ["psf.path"]),
+    "all mass in subhalos": (COLD % "f_sub: 1", ["substructure.f_sub", ">= 0, < 1"]),
+    "negative subhalos": (COLD % "f_sub: -0.1", ["substructure.f_sub", ">= 0, < 1"]),
+    "masses the wrong way round": (
+        COLD % "f_sub: 0.01, mass_msun: {slope: -1.9, low: 1e10, high: 1e7}",
+        ["substructure.mass_msun", "must be below high"],
+    ),
+    "a mass function of another form": (
+        COLD % "f_sub: 0.01, mass_msun: {kind: uniform, low: 1e7, high: 1e10}",
+        ["substructure.mass_msun", "'power_law'"],
+    ),
+    "an f_sub the wrong way round": (
+        COLD % "f_sub: {kind: log_uniform, low: 0.1, high: 0.01}",
+        ["substructure.f_sub", "must be below high"],
+    ),
+    "subhalos nowhere": (COLD % "f_sub: 0.01, r_max_theta_E: 0", ["r_max_theta_E", "greater than 0"]),
+    "an unknown relation": (
+        COLD % "f_sub: 0.01, profile: {kind: TNFW, concentration: {kind: duffy}}",
+        ["profile.concentration", "'duffy'", "'dutton_maccio'"],
+    ),
+    "a source before the lens": ("redshifts={z_lens: 0.5, z_source: 0.5}", ["must lie behind"]),
+    "warm without half-mode mass": (
+        "classes.cdm.substructure={kind: warm, f_sub: 0.01}",
+        ["substructure.half_mode_mass_msun: missing"],
+    ),
+    "no cross section": (
+        "classes.cdm.substructure={kind: self_interacting, f_sub: 0.01, cross_section_cm2_g: 0}",
+        ["cross_section_cm2_g", "> 0"],
+    ),
+    "cores in points": (
+        "classes.cdm.substructure={kind: self_interacting, f_sub: 0.01, cross_section_cm2_g: 1,"
+        " profile: {kind: POINT_MASS}}",
+        ["substructure.profile.kind", "'TNFW'"],
+    ),
+    "vortices of two lengths": (
+        VORTICES % "axion_mass_ev: 1e-23, half_length_theta_E: 1",
+        ["exactly one of axion_mass_ev and half_length_theta_E"],
+    ),
+    "vortices of no length": (VORTICES % "count: 1", ["exactly one of axion_mass_ev"]),
+    "no vortex": (VORTICES % "axion_mass_ev: 1e-23, count: 0", ["count", "greater than or equal to 1"]),
     "an unknown engine": ("engine=fast", ["engine", "'fused'", "'lenstronomy'", "fast"]),
 }
 
@@ -180,3 +234,43 @@ def test_columns_of_recipes_with_new_components_have_bounds(read: Any, small_tex
     bounds = {column.name: column.quantity for column in columns_of(recipe)}
     assert bounds["multipole_phi_m"].le == math.pi
     assert bounds["lens_light_R_sersic"].gt == 0
+
+
+@pytest.mark.parametrize(
+    "shortcut",
+    [
+        "mass_conversion.kind=luminosity_shortcut",
+        "deflection_convention={z_source_convention: 2.5, cosmology: {}}",
+    ],
+)
+def test_vortices_need_the_right_distances(read: Any, small_text: str, shortcut: str) -> None:
+    with pytest.raises(RecipeError, match="has vortices, whose length follows"):
+        read(small_text, [VORTICES % "axion_mass_ev: 1e-23", shortcut])
+
+
+def test_cores_need_the_right_distances(read: Any, small_text: str) -> None:
+    with pytest.raises(RecipeError, match="has TNFW subhalos"):
+        read(small_text, [SIDM, "mass_conversion.kind=luminosity_shortcut"])
+
+
+@pytest.mark.parametrize(("family", "compensates"), [("survey", True), ("replica", False)])
+def test_surveys_compensate_mass_unless_told_otherwise(
+    read: Any, small_text: str, family: str, compensates: bool
+) -> None:
+    silent = small_text.replace("compensate_mass: false\n", "").replace("survey", family)
+    assert read(silent).compensate_mass == compensates
+    assert read(silent, ["compensate_mass=false"]).digest == read(small_text).digest
+    assert (read(silent).digest == read(small_text).digest) == (not compensates)
+    assert ("compensate_mass" in read(silent).physics_json) == compensates
+
+
+def test_only_compensation_makes_a_derived_column(read: Any, small_text: str) -> None:
+    names = [
+        [
+            column.name
+            for column in columns_of(read(small_text, [f"compensate_mass={said}"]))
+            if column.derived
+        ]
+        for said in ("true", "false")
+    ]
+    assert names == [["theta_E_smooth"], []]

@@ -75,6 +75,7 @@ CHANGES = {
     "data.max_per_class": "data.max_per_class=7",
     "objective": "objective={kind: classification}",
     "objective.targets": "objective.targets.0.transform=log10",
+    "objective.allow_derived": "objective.allow_derived=true",
     "model.name": "model.name=resnet18",
     "stretch.softening": "stretch.softening=0.5",
     "augmentation.quarter_turns": "augmentation.quarter_turns=true",

@@ -63,6 +63,14 @@ STRONG: dict[str, dict[str, float]] = {
     "MULTIPOLE": {"m": 4, "a_m": 0.02, "phi_m": 0.3, "center_x": 0.1, "center_y": 0.0, "r_E": 1.0},
     "POINT_MASS": {"theta_E": 0.3, "center_x": 0.1, "center_y": 0.0},
     "TNFW": {"Rs": 0.3, "alpha_Rs": 0.02, "r_trunc": 1.0, "center_x": 0.1, "center_y": 0.0},
+    "TNFWC": {
+        "Rs": 0.3,
+        "alpha_Rs": 0.02,
+        "r_trunc": 1.0,
+        "r_core": 0.05,
+        "center_x": 0.1,
+        "center_y": 0.0,
+    },
     "LINE": {
         "theta_E": 0.3,
         "center_x": 0.1,

@@ -28,7 +28,15 @@ CDM = np.arange(600) * 3 + 1
 def around(z_lens: float, z_source: float, cosmology: Cosmology) -> Surroundings:
     one = np.ones(1)
     return Surroundings(
-        z_lens * one, z_source * one, 0 * one, 0 * one, cosmology, MassConversion(kind="angular_diameter")
+        z_lens=z_lens * one,
+        z_source=z_source * one,
+        center_x=0 * one,
+        center_y=0 * one,
+        theta_E=one,
+        slope=2 * one,
+        ellipticity=0 * one,
+        cosmology=cosmology,
+        mass_conversion=MassConversion(kind="angular_diameter"),
     )
 
 

@@ -45,7 +45,8 @@ def test_a_multipole_deforms_the_lens_and_nothing_without_strength(bare_image: A
     lens = f"main_lens={{kind: SIE, {LENS}}}"
     plain = bare_image(lens)
     assert np.abs(bare_image(lens, MULTIPOLE) - plain).max() > 0.02 * plain.max()
-    assert (bare_image(lens, "multipole={m: 4, a_m: 0}") == plain).all()
+    # the one is rendered by kernels, the other not
+    np.testing.assert_allclose(bare_image(lens, "multipole={m: 4, a_m: 0}"), plain, atol=1e-12 * plain.max())
 
 
 @pytest.mark.parametrize("m", [3, 4])

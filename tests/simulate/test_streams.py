@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.catalogue import load_recipe
-from simulate.render import BLOCK, Rendered, render
+from simulate.render import Rendered, block_rows, render
 from simulate.streams import NOISE, PARAMETERS, Streams, stream
 
 SMALL = ["instrument.num_pix=12"]
@@ -31,8 +31,9 @@ def test_a_sample_is_the_same_in_any_batch_and_order(recipe, sample_ids: list[in
 
 
 def test_a_sample_is_the_same_on_both_sides_of_a_block() -> None:
-    whole = render(TINY, np.arange(BLOCK + 3))
-    ids = [0, BLOCK - 1, BLOCK, BLOCK + 2]
+    block = block_rows(TINY)
+    whole = render(TINY, np.arange(block + 3))
+    ids = [0, block - 1, block, block + 2]
     assert_same_bytes(render(TINY, np.array(ids)), whole, ids)
 
 

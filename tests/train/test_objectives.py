@@ -266,6 +266,11 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         RecipeError,
         ["not the target e1"],
     ),
+    "a target that betrays the class": (
+        {"objective": _targets("theta_E_smooth")},
+        DataError,
+        ["the target theta_E_smooth", "betrays the class", "objective.allow_derived"],
+    ),
     "an unknown class": (
         {"objective": AXION, "data": {"classes": ["vertex"]}},
         UnknownNameError,
@@ -279,8 +284,26 @@ def test_targets_that_cannot_be_learned_are_refused(
     experiment: MakeExperiment, another_store: Callable[..., Path], fault: str
 ) -> None:
     changes, error, says = REFUSED[fault]
-    store = open_store(another_store("classes.cdm.substructure.count=10"))
+    store = open_store(another_store("classes.cdm.substructure.count=10", "compensate_mass=true"))
     with pytest.raises(error) as caught:
         fit_head(experiment("regression", **changes), store)
     for words in says:
         assert words in str(caught.value)
+
+
+def test_a_target_that_only_some_splits_have_is_refused(
+    experiment: MakeExperiment, another_store: Callable[..., Path]
+) -> None:
+    objective = {**_targets("detectability"), "allow_derived": True}
+    store = open_store(another_store("detectability=[test]"))
+    with pytest.raises(DataError, match=r"detectability is not filled in in train"):
+        fit_head(experiment("regression", objective=objective), store)
+
+
+def test_a_derived_target_is_learned_when_asked_for(
+    experiment: MakeExperiment, another_store: Callable[..., Path]
+) -> None:
+    objective = {**_targets("theta_E_smooth"), "allow_derived": True}
+    store = open_store(another_store("compensate_mass=true"))
+    head = fit_head(experiment("regression", objective=objective), store)
+    assert [one.target.column for one in head.targets] == ["theta_E_smooth"]

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from schemas.columns import ColumnSpec
 from schemas.errors import DataError
 from schemas.experiment import ExperimentRecipe, Regression, Target
 from schemas.registry import unknown_name
@@ -35,6 +36,8 @@ class RegressionObjective:
                 raise unknown_name("column", target.column, known)
         columns = [known[target.column] for target in experiment.objective.targets]
         check_targets(experiment.augmentation, columns)
+        _check_derived(experiment.objective, columns)
+        _check_filled(store, columns)
         chosen = labels_of(store, experiment.data.classes)
         labels = tuple(label for label in chosen if all(label in column.labels for column in columns))
         if not labels:
@@ -122,6 +125,29 @@ def transformed(target: Target, value: Array) -> Array:
 def physical(target: Target, learned: Array) -> Array:
     """A learned value in its physical unit."""
     return np.asarray(10.0**learned) if target.transform == "log10" else learned
+
+
+def _check_derived(objective: Regression, columns: list[ColumnSpec]) -> None:
+    derived = [column.name for column in columns if column.derived]
+    if derived and not objective.allow_derived:
+        raise DataError(
+            f"the target {derived[0]} follows from other columns and betrays the class of an image",
+            expected="targets that are drawn alike in every class, such as theta_E",
+            where="objective.targets",
+            advice="choose another column; if you mean it, set objective.allow_derived to true",
+        )
+
+
+def _check_filled(store: Store, columns: list[ColumnSpec]) -> None:
+    for column in columns:
+        empty = [one.name for one in store.plan.splits if one.name not in (column.splits or (one.name,))]
+        if empty:
+            raise DataError(
+                f"the target {column.name} is not filled in in {' and '.join(empty)}",
+                expected="targets that every split has",
+                where="objective.targets",
+                advice=f"choose another column, or simulate with it in {' and '.join(empty)} too",
+            )
 
 
 def _fitted(target: Target, unit: str, value: Array) -> FittedTarget:
