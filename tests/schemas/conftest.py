@@ -11,7 +11,7 @@ from schemas.reading import read_recipe
 SMALL = """\
 name: small
 family: survey
-description: for tests
+compensate_mass: false
 seed: 7
 samples_per_class: 10
 splits: {train: 0.8, test: 0.2}
@@ -38,7 +38,6 @@ classes:
       count: 3
       mass_msun: {kind: power_law, slope: -1.9, low: 1e8, high: 1e10}
       radius_arcsec: {kind: uniform, low: 0.2, high: 2}
-compensate_mass: false
 """
 
 Read = Callable[..., DatasetRecipe]

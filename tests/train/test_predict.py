@@ -52,7 +52,9 @@ def test_arrays_of_all_shapes(classifier: Path, tmp_path: Path, shape: tuple[int
     ]
     assert table["image"].to_pylist() == list(range(table.num_rows))
     assert set(table["file"].to_pylist()) == {str(tmp_path / "images.npy")}
-    assert len(set(table["probability_cdm"].to_pylist())) == 1
+    found = table["probability_cdm"].to_pylist()
+    # a matrix product may round the rows of a batch differently
+    assert max(found) - min(found) < 1e-6
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int16", "uint8", ">f4"])
