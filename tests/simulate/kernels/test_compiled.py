@@ -70,9 +70,10 @@ def test_the_users_settings_are_honoured_in_their_order(
 
 
 def test_other_sources_have_another_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    versions = ({"a.py": "1", "b.py": "2"}, {"a.py": "1", "b.py": "3"}, {"a.py": "12"}, {"c.py": "12"})
     names = set()
-    for sources in ({"a.py": "1", "b.py": "2"}, {"a.py": "1", "b.py": "3"}, {"a.py": "12"}, {"c.py": "12"}):
-        folder = tmp_path / str(len(names))
+    for number, sources in enumerate(versions):
+        folder = tmp_path / str(number)
         folder.mkdir()
         for name, text in sources.items():
             (folder / name).write_text(text)
@@ -172,7 +173,7 @@ def test_a_process_with_a_warm_cache_makes_the_bytes_of_a_cold_one(tmp_path: Pat
     cold, _ = run(RENDER, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
     warm, _ = run(RENDER, tmp_path)
-    assert len(before) > 3
+    assert len(before) >= 3
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")} == before
     assert warm == cold
     (tmp_path / "file").touch()
