@@ -125,7 +125,7 @@ def measure(recipe_name: str, per_class: int, rounds: int) -> dict[str, object]:
     return {
         "recipe": recipe_name,
         "images": per_class * len(load_recipe(recipe_name).classes),
-        "shards": shards,
+        "shards_rendered": min(shards, 40),
         "rounds": rounds,
         "images_per_s": {name: round(rate) for name, rate in rates.items()},
         "all_rates": {"flow": flow, "pure": pure},
