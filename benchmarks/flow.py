@@ -1,4 +1,4 @@
-"""How fast the whole flow is beside pure rendering, on one worker and on two, and what a worker's memory does.
+"""The flow beside pure rendering, on one worker and on two, and what the memory of a worker does.
 
     python -m benchmarks.flow [RECIPE] [--images N] [--rounds N] [--out flow.json]
 
