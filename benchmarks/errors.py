@@ -42,7 +42,7 @@ STEEP_INDEX = 4.0
 LIMITS = {
     "fused": {"usual": 1e-12, "steep": 1e-10, "halos": 1e-6},
     "fused_exact": {"usual": 1e-12, "steep": 1e-10, "halos": 1e-10},
-    "fused_float32": {"usual": 2e-5, "steep": 1e-4, "halos": 2e-5},
+    "fused_float32": {"usual": 5e-6, "steep": 5e-5, "halos": 5e-6},
 }
 
 _HALOS = (

@@ -5,7 +5,6 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from distributed import Client, as_completed, wait
@@ -20,9 +19,12 @@ from storage.layout import Span
 
 # A Prefect task costs about a tenth of a second, so a batch of shards should be worth a hundred of those.
 BATCH_SECONDS = 10.0
-# More tasks than people can follow; from there on one task maps single shards, at two milliseconds each.
+# More tasks than people can follow; from there on one task maps shards, a few at a time where they are small:
+# Dask takes some milliseconds for each time.
 MOST_BATCHES = 50
-# Shards given to each thread of a worker: the next is there when one is done, and the scheduler stays small.
+MAPPED_SECONDS = 1.0
+MOST_TOGETHER = 64
+# Work given to each thread of a worker: the next is there when one is done, and the scheduler stays small.
 SHARDS_AHEAD = 3
 POLL_SECONDS = 0.25
 
@@ -115,31 +117,44 @@ def _pause(batches: Sequence[Batch], tally: Tally) -> None:
 
 
 def _map(client: Client, ticket: Ticket, spans: Sequence[Span], tally: Tally) -> None:
-    """One Prefect task, in the flow's own process, gives single shards to the workers as these get ready."""
+    """One Prefect task, in the flow's own process, gives each thread that is ready a few shards."""
 
     # without parameters, since Prefect would look into every one of 100,000 shards
     @task(name="map shards", cache_policy=NO_CACHE)
     def map_shards() -> None:
-        for span in completed(client, ticket, spans):
-            tally.arrived([span])
+        for made in completed(client, ticket, spans):
+            tally.arrived(made)
 
     map_shards()
 
 
-def completed(client: Client, ticket: Ticket, spans: Sequence[Span]) -> Iterator[Span]:
+def completed(client: Client, ticket: Ticket, spans: Sequence[Span]) -> Iterator[Sequence[Span]]:
     """Shards as they are made, a bounded number of them on their way."""
-    waiting, running = iter(spans), as_completed(loop=client.loop)
-    underway: dict[Any, Span] = {}
+    running, threads = as_completed(loop=client.loop), thread_count(client)
+    underway: dict[Any, Sequence[Span]] = {}
+    started, together = 0, 1
 
-    def start(count: int) -> None:
-        for span in islice(waiting, count):
-            future = client.submit(make_shards, ticket, [span], pure=False)
-            underway[future] = span
+    def start() -> None:
+        nonlocal started
+        # the last ones one by one, so that all threads end together
+        count = max(1, min(together, (len(spans) - started) // (SHARDS_AHEAD * threads)))
+        some = spans[started : started + count]
+        started += len(some)
+        if some:
+            future = client.submit(make_shards, ticket, some, pure=False)
+            underway[future] = some
             running.add(future)
 
-    start(SHARDS_AHEAD * thread_count(client))
+    for _ in range(SHARDS_AHEAD * threads):
+        start()
     for future in running:
-        span = underway.pop(future)
-        start(1)
-        result_of(future, str(span))
-        yield span
+        made = underway.pop(future)
+        seconds = result_of(future, told(made))
+        together = min(MOST_TOGETHER, max(1, round(MAPPED_SECONDS / max(seconds, 1e-3))))
+        start()
+        yield made
+
+
+def told(spans: Sequence[Span]) -> str:
+    """Shards by the first of them."""
+    return str(spans[0]) if len(spans) == 1 else f"{spans[0]} and {len(spans) - 1} more"

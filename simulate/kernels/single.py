@@ -14,6 +14,8 @@ from simulate.kernels.compiled import inlined
 ONE = np.float32(1.0)
 # of squared distances: four of these multiplied are still a normal number
 FLOOR_ARCSEC2 = np.float32(1e-9)
+# masses whose pulls are summed as singles, before the sum goes on as a double
+TOGETHER = 32
 
 
 @inlined
@@ -44,11 +46,34 @@ def subtract_points(
     """`deflections.subtract_points` of prepared masses; the last three are buffers of singles."""
     step = np.float32(x[1] - x[0])
     for i in range(x.size):
-        pull_x[i] = np.float32(0.0)
-        pull_y[i] = np.float32(0.0)
         columns[i] = np.float32(i)
-    fours = last - (last - first) % 4
-    for k in range(first, fours, 4):
+    for start in range(first, last, TOGETHER):
+        stop = min(start + TOGETHER, last)
+        for i in range(x.size):
+            pull_x[i] = np.float32(0.0)
+            pull_y[i] = np.float32(0.0)
+        _add_pulls(step, y, points, first, start, stop, prepared, pull_x, pull_y, columns)
+        for i in range(x.size):
+            beta_x[i] -= np.float64(pull_x[i])
+            beta_y[i] -= np.float64(pull_y[i])
+
+
+@inlined
+def _add_pulls(
+    step: Any,
+    y: Any,
+    points: Any,
+    first: Any,
+    start: Any,
+    stop: Any,
+    prepared: Any,
+    pull_x: Any,
+    pull_y: Any,
+    columns: Any,
+) -> None:
+    """Masses `start` to `stop` on a row of singles; four share a division."""
+    fours = stop - (stop - start) % 4
+    for k in range(start, fours, 4):
         p = k - first
         na, nb, nc, nd = prepared[0, p], prepared[0, p + 1], prepared[0, p + 2], prepared[0, p + 3]
         fa, fb, fc, fd = prepared[1, p], prepared[1, p + 1], prepared[1, p + 2], prepared[1, p + 3]
@@ -58,7 +83,7 @@ def subtract_points(
         # no column is nearer to a mass than its fraction of a pixel
         ya2, yb2 = max(ya * ya, FLOOR_ARCSEC2 - fa * fa), max(yb * yb, FLOOR_ARCSEC2 - fb * fb)
         yc2, yd2 = max(yc * yc, FLOOR_ARCSEC2 - fc * fc), max(yd * yd, FLOOR_ARCSEC2 - fd * fd)
-        for i in range(x.size):
+        for i in range(columns.size):
             column = columns[i]
             dxa, dxb = (column - na) * step - fa, (column - nb) * step - fb
             dxc, dxd = (column - nc) * step - fc, (column - nd) * step - fd
@@ -70,7 +95,7 @@ def subtract_points(
             pull_c, pull_d = tc * (over_cd * rd), td * (over_cd * rc)
             pull_x[i] += (pull_a * dxa + pull_b * dxb) + (pull_c * dxc + pull_d * dxd)
             pull_y[i] += (pull_a * ya + pull_b * yb) + (pull_c * yc + pull_d * yd)
-    for k in range(fours, last):
+    for k in range(fours, stop):
         nearest, fraction, strength = (
             prepared[0, k - first],
             prepared[1, k - first],
@@ -78,11 +103,8 @@ def subtract_points(
         )
         dy = np.float32(y - points[2, k])
         dy2 = max(dy * dy, FLOOR_ARCSEC2 - fraction * fraction)
-        for i in range(x.size):
+        for i in range(columns.size):
             dx = (columns[i] - nearest) * step - fraction
             pull = strength / (dx * dx + dy2)
             pull_x[i] += pull * dx
             pull_y[i] += pull * dy
-    for i in range(x.size):
-        beta_x[i] -= np.float64(pull_x[i])
-        beta_y[i] -= np.float64(pull_y[i])
