@@ -50,6 +50,11 @@ _HALOS = (
     " high: 1e10}, radius_arcsec: {kind: uniform, low: 0.2, high: 2}, profile: {kind: TNFW, concentration:"
     " {kind: log_uniform, low: 5, high: 30}, truncation: {kind: log_uniform, low: 1, high: 30}}}"
 )
+_CORES = (
+    "classes.cdm.substructure={kind: self_interacting, f_sub: 0.02, cross_section_cm2_g: {kind: log_uniform,"
+    " low: 0.1, high: 30}, profile: {kind: TNFW, truncation: {kind: log_uniform, low: 0.5, high: 30}}}"
+)
+_MASSIVE = "main_lens.theta_E={kind: uniform, low: 0.9, high: 1.2}"
 _EPL = (
     "main_lens={kind: EPL, theta_E: {kind: uniform, low: 0.7, high: 1.05}, gamma: {kind: uniform, low: 1.5,"
     " high: 2.5}, e1: {kind: uniform, low: -0.3, high: 0.3}, e2: {kind: uniform, low: -0.3, high: 0.3}}"
@@ -92,6 +97,7 @@ RICH: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("300 point masses", "cdm", ("classes.cdm.substructure.count=300",)),
     ("10 truncated halos", "cdm", (_HALOS % 10,)),
     ("100 truncated halos", "cdm", (_HALOS % 100,)),
+    ("100 truncated halos with cores", "cdm", (_CORES, _MASSIVE)),
     ("continuous line", "vortex", ("classes.vortex.substructure.points=continuous",)),
     ("line of 500 points", "vortex", ("classes.vortex.substructure.points=500",)),
     ("supersampling 3", "cdm", (_THREE,)),
@@ -152,7 +158,7 @@ def measure(title: str, recipe: DatasetRecipe, position: int, systems: int) -> R
 
 
 def _kind(systems: LensBatch) -> str:
-    if any(group.profile == "TNFW" for group in systems.deflectors):
+    if any(group.profile in ("TNFW", "TNFWC") for group in systems.deflectors):
         return "halos"
     light = [group.parameters["n_sersic"].max() for group in (*systems.source, *systems.lens_light)]
     return "steep" if max(light) > STEEP_INDEX else "usual"

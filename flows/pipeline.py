@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.api import prefect_api
 from flows.assess import evaluate_flow
+from flows.auditing import audit_task
 from flows.catalogue import load_experiment, load_recipe
 from flows.clusters import Workers
 from flows.fitting import need_training, train_flow
@@ -34,10 +35,12 @@ def run(
     shard_size: int | None = None,
     overrides: list[str] | None = None,
     quiet: bool = False,
+    audit: bool = False,
 ) -> PipelineSummary:
     """Simulate a data set, train each experiment on it and measure it on the test split.
 
-    Everything goes below `out`; what is there and whole is kept, so the same command resumes.
+    Everything goes below `out`; what is there and whole is kept, so the same command resumes. With `audit`
+    nothing is trained on data that give the labels away.
     """
     need_training()
     folder = Path(out)
@@ -46,7 +49,9 @@ def run(
     if len(set(names)) < len(names):
         raise RecipeError(f"two experiments have the same name: {', '.join(names)}", advice="rename one")
     with prefect_api():
-        return pipeline_flow(recipe, list(experiments), str(out), workers, shard_size, overrides, quiet)
+        return pipeline_flow(
+            recipe, list(experiments), str(out), workers, shard_size, overrides, quiet, audit
+        )
 
 
 def data_path(folder: Path, recipe: str) -> Path:
@@ -63,12 +68,15 @@ def pipeline_flow(
     shard_size: int | None = None,
     overrides: list[str] | None = None,
     quiet: bool = True,
+    audit: bool = False,
 ) -> PipelineSummary:
-    """Simulate, train, evaluate; the parts are flows of their own."""
+    """Simulate, audit if asked, train, evaluate; the parts are flows of their own."""
     from train.evaluate import report_folder
 
     store = str(data_path(Path(out), recipe))
     data = simulate_flow(recipe, store, workers, shard_size, overrides, quiet)
+    if audit:
+        audit_task(store, out=str(Path(out) / "audit"))
     reports, pages = [], []
     for experiment in experiments:
         folder = Path(out) / "runs" / load_experiment(experiment).name

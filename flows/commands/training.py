@@ -117,6 +117,9 @@ def run_command(
     shard_size: ShardSize = None,
     overrides: Overrides = None,
     quiet: Quiet = False,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Stop before training if the data give the labels away.")
+    ] = False,
 ) -> None:
     """Do all of it: simulate, train, evaluate, report. Run it again to resume.
 
@@ -126,7 +129,14 @@ def run_command(
     from flows.pipeline import DEFAULT_EXPERIMENTS, run
 
     made = run(
-        recipe, experiments or list(DEFAULT_EXPERIMENTS), folder, workers, shard_size, overrides, quiet
+        recipe,
+        experiments or list(DEFAULT_EXPERIMENTS),
+        folder,
+        workers,
+        shard_size,
+        overrides,
+        quiet,
+        audit,
     )
     rate = f", {made.data.images_per_s:,.0f} images/s" if made.data.made else ", all there before"
     out.print(

@@ -21,8 +21,9 @@ from simulate.kernels import tnfw
 from simulate.kernels.deflections import SIE_CORE_ARCSEC
 from simulate.kernels.images import Camera, Group, Scene
 from simulate.kernels.light import SMOOTHING_ARCSEC
+from simulate.masses import cored_mass, cored_mass_in_projection
 
-MASSES = ("SHEAR", "SIE", "EPL", "POINT_MASS", "LINE", "TNFW")
+MASSES = ("SHEAR", "SIE", "EPL", "POINT_MASS", "LINE", "TNFW", "TNFWC")
 LIGHTS = ("SERSIC_ELLIPSE",)
 # images whose fine grids wait for a kernel together
 CONVOLVED_TOGETHER = 8
@@ -41,7 +42,7 @@ class Precision(NamedTuple):
 
 @ENGINES.register("fused")
 def render_fused(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
-    """Noise-free images; truncated NFW halos from a table, to 1e-6 of their largest deflection."""
+    """Noise-free images; truncated NFW halos by cubics, to 1e-6 of their largest deflection."""
     return _render(systems, detector, Precision(tabulated=True, singly=False))
 
 
@@ -53,7 +54,7 @@ def render_exactly(systems: LensBatch, detector: Detector) -> NDArray[np.float64
 
 @ENGINES.register("fused_float32")
 def render_in_single_precision(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
-    """Noise-free images; sums over point masses in single precision, to 2e-5 of the peak."""
+    """Noise-free images; sums over point masses in single precision, to 5e-6 of the peak."""
     return _render(systems, detector, Precision(tabulated=True, singly=True))
 
 
@@ -83,8 +84,8 @@ def _render(systems: LensBatch, detector: Detector, precision: Precision) -> NDA
 
 def _render_known(systems: LensBatch, detector: Detector, precision: Precision) -> NDArray[np.float64]:
     scene = _scene(systems)
-    tabulated = precision.tabulated and len(scene.halos.rows) > 0
-    halo_table = tnfw.table() if tabulated else np.empty((0, 4, 0))
+    tabulated = precision.tabulated
+    halo_table = tnfw.table() if tabulated and len(scene.halos.rows) else np.empty((0, 4, 0))
     images = np.empty((systems.rows, detector.num_pix, detector.num_pix))
     if not isinstance(detector.psf, KernelPSF):
         kernels.render(scene, _camera(detector), halo_table, tabulated, precision.singly, 0, images)
@@ -163,6 +164,7 @@ def _scene(systems: LensBatch) -> Scene:
         points=_by_column(_group([masses.get("POINT_MASS")], systems.rows, _point)),
         lines=_group([masses.get("LINE")], systems.rows, _line),
         halos=_group([masses.get("TNFW")], systems.rows, _halo),
+        cored_halos=_group([masses.get("TNFWC")], systems.rows, _cored_halo),
         sources=_group(systems.source, systems.rows, _sersic),
         lens_lights=_group(systems.lens_light, systems.rows, _sersic),
     )
@@ -291,6 +293,23 @@ def _halo(p: dict[str, Array]) -> tuple[Array, ...]:
         tau,
         (tau / (tau**2 + 1)) ** 2,
         np.log(tau),
+        p["center_x"],
+        p["center_y"],
+    )
+
+
+def _cored_halo(p: dict[str, Array]) -> tuple[Array, ...]:
+    core, tau = p["r_core"] / p["Rs"], p["r_trunc"] / p["Rs"]
+    # alpha_Rs is the deflection of the halo itself at Rs
+    scale = p["alpha_Rs"] / p["Rs"] / cored_mass_in_projection(1.0, core, tau)
+    factor = tau**2 / (tau**2 - 1)
+    return (
+        scale,
+        p["Rs"] ** -2.0,
+        core**2,
+        tau**2,
+        factor,
+        cored_mass(core, tau) / factor,
         p["center_x"],
         p["center_y"],
     )

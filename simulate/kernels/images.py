@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulate.kernels import deflections, single, tnfw
+from simulate.kernels import cored, deflections, single, tnfw
 from simulate.kernels.blur import blur
 from simulate.kernels.compiled import inlined, kernel
 from simulate.kernels.deflections import CHAIN_NEAR
@@ -36,6 +36,7 @@ class Scene(NamedTuple):
     points: Group
     lines: Group
     halos: Group
+    cored_halos: Group
     sources: Group
     lens_lights: Group
 
@@ -56,7 +57,8 @@ def render(
 ) -> None:
     """Images of the systems from `first` on, as many as `images` (rows, n, n) has room for.
 
-    `tabulated` halos come from `halo_table`; `singly` sums point masses in single precision.
+    `tabulated` halos come from `halo_table`, those with cores from cubics of their own; `singly` sums point
+    masses in single precision.
     """
     x, weights = camera.fine_positions, camera.weights
     size = x.size
@@ -64,6 +66,8 @@ def render(
     fine, padded = np.empty((size, size)), np.empty(size + weights.size)
     room = min(_most(scene.halos.offsets), tnfw.MOST_TABULATED) if tabulated else 0
     cubics, held = np.empty((room, 4, tnfw.INTERVALS)), np.zeros(room, np.bool_)
+    cored_room = min(_most(scene.cored_halos.offsets), tnfw.MOST_TABULATED) if tabulated else 0
+    cored_cubics, cored_held = np.empty((cored_room, 4, tnfw.INTERVALS)), np.zeros(cored_room, np.bool_)
     chain = np.empty((3, _most_chained(scene.lines.rows, scene.lines.offsets)))
     prepared = np.empty((3, _most(scene.points.offsets) if singly else 0), np.float32)
     pull_x, pull_y = np.empty(size, np.float32), np.empty(size, np.float32)
@@ -76,12 +80,14 @@ def render(
     points, points_at = scene.points.rows, scene.points.offsets
     lines, lines_at = scene.lines.rows, scene.lines.offsets
     halos, halos_at = scene.halos.rows, scene.halos.offsets
+    cored_halos, cored_at = scene.cored_halos.rows, scene.cored_halos.offsets
     sources, sources_at = scene.sources.rows, scene.sources.offsets
     lens_lights, lens_lights_at = scene.lens_lights.rows, scene.lens_lights.offsets
     for place in range(images.shape[0]):
         row = first + place
         if tabulated:
             _look_up_halos(halos, halos_at[row], halos_at[row + 1], x, halo_table, cubics, held)
+            _tabulate_cored(cored_halos, cored_at[row], cored_at[row + 1], x, cored_cubics, cored_held)
         _spell_out(lines, lines_at[row], lines_at[row + 1], chain)
         some, more = points_at[row], points_at[row + 1]
         if singly:
@@ -122,6 +128,14 @@ def render(
                     tnfw.subtract_tabulated(x, y, beta_x, beta_y, halos, k, cubics, place_in_table)
                 else:
                     tnfw.subtract_tnfw(x, y, beta_x, beta_y, halos, k)
+            for k in range(cored_at[row], cored_at[row + 1]):
+                place_in_table = k - cored_at[row]
+                if place_in_table < cored_room and cored_held[place_in_table]:
+                    cored.subtract_tabulated(
+                        x, y, beta_x, beta_y, cored_halos, k, cored_cubics, place_in_table
+                    )
+                else:
+                    cored.subtract_formula(x, y, beta_x, beta_y, cored_halos, k)
             for k in range(sources_at[row], sources_at[row + 1]):
                 add_sersic(beta_x, beta_y, fine, j, sources, k)
             if lens_lights_at[row] < lens_lights_at[row + 1]:
@@ -135,16 +149,30 @@ def render(
 @inlined
 def _look_up_halos(halos: Any, start: Any, end: Any, x: Any, table: Any, cubics: Any, held: Any) -> None:
     """Cubics of the halos that the table holds; which those are depends on nothing but halo and field."""
-    edge = x[-1]
     for k in range(start, min(end, start + held.size)):
-        center_x, center_y = abs(halos[k, 5]), abs(halos[k, 6])
-        near_x, near_y = max(center_x - edge, 0.0), max(center_y - edge, 0.0)
-        far_x, far_y = center_x + edge, center_y + edge
-        nearest = (near_x * near_x + near_y * near_y) * halos[k, 1]
-        farthest = (far_x * far_x + far_y * far_y) * halos[k, 1]
+        nearest, farthest = _reach(x[-1], halos[k, 5], halos[k, 6], halos[k, 1])
         held[k - start] = tnfw.in_table(halos[k, 2], farthest)
         if held[k - start]:
             tnfw.interpolate(table, halos[k, 4], nearest, farthest, cubics, k - start)
+
+
+@inlined
+def _tabulate_cored(halos: Any, start: Any, end: Any, x: Any, cubics: Any, held: Any) -> None:
+    """Cubics of the halos with cores, made for the part of each that the field sees."""
+    for k in range(start, min(end, start + held.size)):
+        nearest, farthest = _reach(x[-1], halos[k, 6], halos[k, 7], halos[k, 1])
+        held[k - start] = farthest < tnfw.HIGHEST_X2
+        if held[k - start]:
+            cored.tabulate(halos, k, nearest, farthest, cubics, k - start)
+
+
+@inlined
+def _reach(edge: Any, center_x: Any, center_y: Any, inverse2: Any) -> Any:
+    """Between which x^2 a field of this half-side sees a halo."""
+    center_x, center_y = abs(center_x), abs(center_y)
+    near_x, near_y = max(center_x - edge, 0.0), max(center_y - edge, 0.0)
+    far_x, far_y = center_x + edge, center_y + edge
+    return (near_x * near_x + near_y * near_y) * inverse2, (far_x * far_x + far_y * far_y) * inverse2
 
 
 @inlined

@@ -21,9 +21,10 @@ from simulate.kernels.elementary import (
 
 PI = 2 * PI_2
 FLOOR2 = 1e-6
-# the table: cubics in x^2 on 2^SPLIT intervals per power of two, from 2^-20 to 2^24
+# the table: cubics in x^2 on 2^SPLIT intervals per power of two, from 2^-28 to 2^24; halos with cores, which
+# share the intervals, have no floor at 0.001
 SPLIT = 4
-LOWEST_EXPONENT = -20
+LOWEST_EXPONENT = -28
 HIGHEST_EXPONENT = 24
 SHIFT = 52 - SPLIT
 FIRST_INTERVAL = (1023 + LOWEST_EXPONENT) << SPLIT

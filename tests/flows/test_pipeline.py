@@ -70,6 +70,17 @@ def test_one_command_does_it_all_and_resumes(
     assert "all there before" in said.out
     assert {name: content for name, content in _files(out).items() if "/reports/" not in name} == kept
 
+    # `tiny` does not compensate mass
+    pages = set(out.rglob("report.html"))
+    gated = start(*arguments, "--audit")
+    said = gated.wait()
+    assert said.code == 1, said
+    gated.wait_until_alone()
+    assert "labels leak: total mass" in said.err
+    assert "Traceback" not in said.err
+    assert {path.name for path in (out / "audit").iterdir()} == {"audit.json", "audit.png"}
+    assert set(out.rglob("report.html")) == pages
+
 
 # -- refused before anything is started or written
 
