@@ -26,6 +26,8 @@ KeyPath = tuple[str | int, ...]
 MOST_NODES = 100_000
 MOST_BYTES = 4_000_000
 _TAG = "tag:yaml.org,2002:"
+# a default that rests on other keys, one of which is at fault; that one is told
+FOLLOWS_FROM_ANOTHER = "default_factory_not_called"
 
 
 @dataclass
@@ -208,7 +210,11 @@ def validate(document: Document, model: type[Model]) -> Model:
         return model.model_validate_json(_as_json(document.value, document))
     except ValidationError as error:
         known = _all_keys(model)
-        faults = [_fault(dict(one), document, known) for one in error.errors(include_url=False)]
+        faults = [
+            _fault(dict(one), document, known)
+            for one in error.errors(include_url=False)
+            if one["type"] != FOLLOWS_FROM_ANOTHER
+        ]
         noun = "fault" if len(faults) == 1 else "faults"
         raise RecipeError(
             f"{len(faults)} {noun} in the recipe {document.source}\n" + "\n".join(faults),

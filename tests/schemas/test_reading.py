@@ -194,6 +194,13 @@ def test_a_value_that_makes_no_sense_is_named_with_its_line(
     assert message.startswith("1 fault ")
 
 
+def test_what_follows_from_a_fault_is_no_second_fault(read: Any, small_text: str) -> None:
+    without = "\n".join(line for line in small_text.splitlines() if "compensate_mass" not in line)
+    message = fault_of(read, without.replace("seed: 7", "seed: -7"))
+    assert message.startswith("1 fault ")
+    assert "factory" not in message
+
+
 def test_a_missing_key_is_named(read: Any, small_text: str) -> None:
     assert "- seed: missing" in fault_of(read, small_text.replace("seed: 7\n", ""))
 
