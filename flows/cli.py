@@ -1,14 +1,18 @@
 """The command: subcommands live in `flows.commands`; here errors become messages and exit codes."""
 
+import contextlib
 import signal
 import sys
+import warnings
+from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 from rich.markup import escape
 
 from flows.commands import data, service, training
 from flows.commands.app import FAILED, app, err
-from schemas.errors import ColumnError, DataError, LensmillError, RecipeError, UnknownNameError
+from schemas.errors import ColumnError, DataError, LensmillError, RecipeError, RecipeWarning, UnknownNameError
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -17,7 +21,8 @@ def main() -> None:
     """Run the command; errors raised on purpose become one message and an exit code."""
     ctrl_c = _CtrlC()
     try:
-        app()
+        with told_once():
+            app()
     except LensmillError as error:
         err.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
         bad_input = isinstance(error, RecipeError | UnknownNameError | ColumnError | DataError)
@@ -31,6 +36,25 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     finally:
         ctrl_c.forget()
+
+
+@contextlib.contextmanager
+def told_once() -> Iterator[None]:
+    """Warnings about recipes as one line each, however often a recipe is read."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+        warnings.simplefilter("always", RecipeWarning)
+
+        def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, RecipeWarning):
+                show(message, category, *where, **more)
+            elif str(message) not in told:
+                told.add(str(message))
+                err.print("[bold yellow]warning:[/]", escape(str(message)), soft_wrap=True, highlight=False)
+
+        warnings.showwarning = tell
+        yield
 
 
 class _CtrlC:

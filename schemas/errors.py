@@ -20,6 +20,7 @@
     └── FlowError (RuntimeError)            shards or services failed
 
 Each message answers four questions: what was found, what was expected, where, and what to do.
+What is odd but allowed is a `RecipeWarning` (UserWarning); the command tells it once.
 Workers send errors home through pickle, so each class can be rebuilt from its four fields.
 """
 
@@ -30,6 +31,7 @@ __all__ = [
     "LeakError",
     "LensmillError",
     "RecipeError",
+    "RecipeWarning",
     "ResourceError",
     "RunError",
     "StoreBusyError",
@@ -63,6 +65,10 @@ class LensmillError(Exception):
     def __reduce__(self) -> tuple[type["LensmillError"], tuple[str, str, str, str]]:
         # OSError keeps only what looks like errno and strerror, so the default would lose fields
         return type(self), (self.found, self.expected, self.where, self.advice)
+
+
+class RecipeWarning(UserWarning):
+    """A recipe says something odd that published data sets do as well."""
 
 
 class RecipeError(LensmillError, ValueError):

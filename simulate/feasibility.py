@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from schemas.dataset import DatasetClass, DatasetRecipe
-from schemas.errors import RecipeError
+from schemas.errors import RecipeError, RecipeWarning
 from schemas.instrument import Detector
 from schemas.substructure import (
     ColdPopulation,
@@ -29,7 +29,7 @@ MOST_SUBHALOS = 50_000
 def check_feasible(recipe: DatasetRecipe) -> None:
     """Refuse vortices longer than the field, more substructure than lens, and more subhalos than fit memory.
 
-    Of long vortices, replicas and the kind `vortex` of replicas are warned: the published data have them.
+    Of long vortices replicas are only warned: the published data have them.
     """
     for one in recipe.classes:
         _check_length(recipe, one)
@@ -49,14 +49,15 @@ def _check_length(recipe: DatasetRecipe, one: DatasetClass) -> None:
         f"class {one.name!r}: vortices of up to {2 * longest:.3g} arcsec are longer than the field of"
         f" {2 * half_field:.3g} arcsec"
     )
-    if recipe.family == "replica" or isinstance(one.substructure, Vortex):
-        warnings.warn(f"recipe {recipe.name!r}, {found}: what is outside is not seen", stacklevel=4)
+    if recipe.family == "replica":
+        text = f"recipe {recipe.name!r}, {found}: what is outside is not seen"
+        warnings.warn(text, RecipeWarning, stacklevel=4)
         return
     raise RecipeError(
         found,
         expected=f"half-lengths of at most {half_field:.3g} arcsec, half the side of an image",
         where=f"classes.{one.name}.substructure, instrument of the recipe {recipe.name!r}",
-        advice="raise the smallest axion_mass_ev (or lower half_length_theta_E), or take a larger num_pix",
+        advice="raise the smallest axion_mass_ev (or lower the half-length), or take a larger num_pix",
     )
 
 

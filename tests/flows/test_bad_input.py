@@ -11,7 +11,8 @@ import pytest
 
 from flows import generate
 from flows.api import prefect_api
-from flows.catalogue import shipped
+from flows.catalogue import load_recipe, shipped
+from flows.cli import told_once
 from flows.generate import Order
 from schemas.errors import LensmillError
 from storage import commit, layout
@@ -187,6 +188,24 @@ def test_a_foreign_folder(lensmill: Lensmill, tmp_path: Path) -> None:
     message = one_message(lensmill("simulate", "tiny", "--out", tmp_path), FAILED)
     assert "thesis.tex" in message
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_is_odd_about_a_recipe_is_one_line(lensmill: Lensmill, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    said = lensmill("simulate", "model_iii", "--out", tmp_path / "file")
+    first = said.err.splitlines()[0]
+    assert first.startswith(
+        "warning: recipe 'model_iii', class 'vortex': vortices of up to 6 arcsec are longer"
+    )
+    assert said.err.count("longer than the field") == 1
+    assert ".py" not in said.err
+
+
+def test_it_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with told_once():
+        for _ in range(3):
+            load_recipe("model_iii")
+    assert capsys.readouterr().err.count("warning:") == 1
 
 
 def test_a_path_that_is_a_file(lensmill: Lensmill, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from simulate.engines.line import line_deflection
 from tests.strategies import RICH
 
 ROWS = 12
-RECIPE = load_recipe("tiny", [*RICH, "instrument.num_pix=10"])
+RECIPE = load_recipe(
+    "tiny", [*RICH, "instrument.num_pix=10", "classes.vortex.substructure.half_length_at_1e22_arcsec=0.005"]
+)
 SYSTEMS = draw(RECIPE, np.arange(ROWS)).systems
 WHOLE = ENGINES["lenstronomy"](SYSTEMS, RECIPE.detector)
 

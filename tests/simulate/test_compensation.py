@@ -155,8 +155,8 @@ def test_typical_substructure_heavier_than_the_lens_is_refused_when_the_recipe_i
 @pytest.mark.parametrize(("engine", "allowed"), [("fused", 1e-6), ("fused_exact", 1e-12)])
 def test_cored_halos_are_as_lenstronomy_has_them(engine: str, allowed: float) -> None:
     assert through_lenstronomy(recipe("cores")) == ()
-    one = recipe("cores", "instrument.num_pix=12", "samples_per_class=10", f"engine={engine}")
+    one = recipe("cores", "samples_per_class=10", f"engine={engine}")
     fused = noise_free(one, draw(one, CDM[:6]))
-    reference = recipe("cores", "instrument.num_pix=12", "engine=lenstronomy")
+    reference = recipe("cores", "engine=lenstronomy")
     expected = noise_free(reference, draw(reference, CDM[:6]))
     assert (np.abs(fused - expected).max(axis=(1, 2)) <= allowed * expected.max(axis=(1, 2))).all()

@@ -56,7 +56,14 @@ def black_holes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def recipe(black_holes: Any) -> DatasetRecipe:
-    tiny = load_recipe("tiny", ["compensate_mass=true", "instrument.num_pix=16"])
+    tiny = load_recipe(
+        "tiny",
+        [
+            "compensate_mass=true",
+            "instrument.num_pix=16",
+            "classes.vortex.substructure.half_length_at_1e22_arcsec=0.01",
+        ],
+    )
     return tiny.model_copy(
         update={"classes": (tiny.classes[0], tiny.classes[1].model_copy(update=black_holes))}
     )

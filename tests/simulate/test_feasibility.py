@@ -27,6 +27,11 @@ def test_vortices_that_fit_are_not(said: str) -> None:
     assert load_recipe("tiny", [VORTICES % said]).classes[2].substructure.kind == "vortices"
 
 
+def test_of_a_survey_each_kind_of_long_vortex_is_refused() -> None:
+    with pytest.raises(RecipeError, match="vortices of up to 300 arcsec are longer than the field"):
+        load_recipe("tiny", ["classes.vortex.substructure.half_length_at_1e22_arcsec=3"])
+
+
 def test_of_a_replica_with_long_vortices_there_is_one_warning() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")

@@ -86,7 +86,9 @@ def test_lens_light_has_the_flux_of_its_magnitude(bare_image: Any) -> None:
 
 
 def test_several_sources_add_up() -> None:
-    recipe = load_recipe("tiny", ["instrument.num_pix=20"])
+    recipe = load_recipe(
+        "tiny", ["instrument.num_pix=20", "classes.vortex.substructure.half_length_at_1e22_arcsec=0.005"]
+    )
     systems = draw(recipe, np.arange(3)).systems
     (source,) = systems.source
     shifted = {**source.parameters, "center_x": source.parameters["center_x"] + 0.3}
@@ -99,13 +101,23 @@ def test_several_sources_add_up() -> None:
 
 
 def test_no_source_leaves_a_dark_sky() -> None:
-    recipe = load_recipe("tiny", ["instrument.num_pix=10"])
+    recipe = load_recipe(
+        "tiny", ["instrument.num_pix=10", "classes.vortex.substructure.half_length_at_1e22_arcsec=0.005"]
+    )
     systems = draw(recipe, np.arange(3)).systems
     assert not ENGINES["lenstronomy"](LensBatch(3, systems.deflectors, ()), recipe.detector).any()
 
 
 def test_every_new_prior_is_a_column() -> None:
-    recipe = load_recipe("tiny", [*RICH, "instrument.num_pix=10", "engine=lenstronomy"])
+    recipe = load_recipe(
+        "tiny",
+        [
+            *RICH,
+            "instrument.num_pix=10",
+            "classes.vortex.substructure.half_length_at_1e22_arcsec=0.005",
+            "engine=lenstronomy",
+        ],
+    )
     columns = {column.name: column for column in columns_of(recipe)}
     turning = {name for name, column in columns.items() if column.turns}
     light = {f"lens_light_{name}" for name in ("magnitude", "R_sersic", "n_sersic")}

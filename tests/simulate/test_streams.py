@@ -9,7 +9,7 @@ from flows.catalogue import load_recipe
 from simulate.render import Rendered, block_rows, render
 from simulate.streams import NOISE, PARAMETERS, Streams, stream
 
-SMALL = ["instrument.num_pix=12"]
+SMALL = ["instrument.num_pix=12", "classes.vortex.substructure.half_length_at_1e22_arcsec=0.005"]
 TINY = load_recipe("tiny", SMALL)
 MODEL_I = load_recipe(
     "model_i", [*SMALL, "classes.cdm.substructure.count=3", "classes.vortex.substructure.points=5"]

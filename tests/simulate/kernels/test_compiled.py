@@ -18,7 +18,8 @@ import hashlib
 import numpy as np
 from flows.catalogue import load_recipe
 from simulate.render import render
-done = render(load_recipe("tiny", ["instrument.num_pix=8"]), np.arange(6))
+short = "classes.vortex.substructure.half_length_at_1e22_arcsec=0.005"
+done = render(load_recipe("tiny", ["instrument.num_pix=8", short]), np.arange(6))
 print(hashlib.sha256(done.image.tobytes() + done.params.tobytes()).hexdigest())
 """
 
