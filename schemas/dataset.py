@@ -12,8 +12,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 from schemas.cosmology import Cosmology, DeflectionConvention, MassConversion
 from schemas.frozen import Frozen, canonical_json, sha256_of
 from schemas.instrument import Detector, Instrument, KernelFilePSF, Noise, NoNoise
+from schemas.planes import AroundLens
 from schemas.substructure import Substructure, TruncatedNFW, Vortices
-from schemas.system import LensLight, MainLens, Multipole, Redshifts, Shear, Source
+from schemas.system import ANGLE, LensLight, MainLens, Multipole, Redshifts, Shear, Source
 
 # The same everywhere, so that a model trained on one data set names what it sees in another.
 CLASS_LABELS = {"no_sub": 0, "cdm": 1, "vortex": 2, "wdm": 3, "sidm": 4}
@@ -181,6 +182,22 @@ class DatasetRecipe(Frozen):
                 f"z_source_convention ({convention.z_source_convention:g}) must lie behind the farthest lens"
                 f" (z {farthest:g})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _light_on_the_sky(self) -> Self:
+        """What lies around the lens is within bounds wherever the lens is."""
+        lens = self.main_lens
+        place = [max(abs(end) for end in prior.support) for prior in (lens.center_x, lens.center_y)]
+        farthest = max(place) if lens.center is None else lens.center.reach
+        for name, light in (("source", self.source), ("lens_light", self.lens_light)):
+            if light is not None and isinstance(light.center, AroundLens):
+                reach = farthest + light.center.radius_theta_E * lens.theta_E.support[1]
+                if ANGLE.le is not None and reach > ANGLE.le:
+                    raise ValueError(
+                        f"{name}.center can be {reach:.3g} arcsec off, but must be {ANGLE.bounds}: lower its"
+                        " radius_theta_E, or cut the priors of the main lens"
+                    )
         return self
 
     @model_validator(mode="after")

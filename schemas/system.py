@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from schemas.frozen import Frozen
+from schemas.planes import EllipticityPlane, LensCenterPlane, LightCenterPlane, ShearPlane, WithPairs
 from schemas.priors import AnyPrior, Fixed, Prior
 from schemas.quantity import Quantity
 
@@ -44,7 +45,7 @@ class Redshifts(Frozen):
         return self
 
 
-class _Ellipsoid(Frozen):
+class _Ellipsoid(WithPairs):
     kind: str
     theta_E: Annotated[Prior, Quantity("arcsec", gt=0, le=20, headline=True)] = Field(
         description="Einstein radius of the lens"
@@ -53,6 +54,8 @@ class _Ellipsoid(Frozen):
     e2: Annotated[Prior, ELLIPTICITY] = Field(default=ZERO, description="ellipticity along the diagonals")
     center_x: Annotated[Prior, ANGLE] = Field(default=ZERO, description="lens centre, to the right")
     center_y: Annotated[Prior, ANGLE] = Field(default=ZERO, description="lens centre, upwards")
+    ellipticity: EllipticityPlane | None = Field(default=None, description="e1 and e2 drawn together")
+    center: LensCenterPlane | None = Field(default=None, description="center_x and center_y drawn together")
 
     @model_validator(mode="after")
     def _not_too_flat(self) -> Self:
@@ -91,7 +94,7 @@ class Multipole(Frozen):
     )
 
 
-class Shear(Frozen):
+class Shear(WithPairs):
     """External shear."""
 
     kind: Literal["SHEAR"] = "SHEAR"
@@ -101,9 +104,10 @@ class Shear(Frozen):
     gamma2: Annotated[Prior, Quantity("1", ge=-0.5, le=0.5, turns=True)] = Field(
         default=ZERO, description="shear along the diagonals"
     )
+    gamma: ShearPlane | None = Field(default=None, description="gamma1 and gamma2 drawn together")
 
 
-class SersicEllipse(Frozen):
+class SersicEllipse(WithPairs):
     """Sersic light of elliptical shape; its brightness is given as a magnitude or as lenstronomy's amp."""
 
     kind: Literal["SERSIC_ELLIPSE"] = "SERSIC_ELLIPSE"
@@ -119,6 +123,8 @@ class SersicEllipse(Frozen):
     e2: Annotated[Prior, ELLIPTICITY] = Field(default=ZERO, description="ellipticity along the diagonals")
     center_x: Annotated[Prior, ANGLE] = Field(default=ZERO, description="centre, to the right")
     center_y: Annotated[Prior, ANGLE] = Field(default=ZERO, description="centre, upwards")
+    ellipticity: EllipticityPlane | None = Field(default=None, description="e1 and e2 drawn together")
+    center: LightCenterPlane | None = Field(default=None, description="center_x and center_y drawn together")
 
     @model_validator(mode="after")
     def _one_brightness_and_not_too_flat(self) -> "SersicEllipse":
