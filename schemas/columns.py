@@ -20,6 +20,7 @@ from schemas.frozen import Frozen
 from schemas.planes import AnyPlane, Pair, pairs_of
 from schemas.priors import AnyPrior
 from schemas.quantity import Quantity, quantities_of
+from schemas.shares import SourceColumns
 
 
 class ColumnSpec(Frozen):
@@ -105,6 +106,9 @@ def columns_of(recipe: DatasetRecipe) -> tuple[ColumnSpec, ...]:
     columns = [_column(name, q, text, everyone) for name, _, q, text in macro_priors(recipe)]
     if recipe.compensate_mass:
         added = quantities_of(CompensationColumns)
+        columns += [_column(name, q, field.description or "", everyone) for name, (q, field) in added.items()]
+    if any(one.source.lensed != 1 for one in recipe.classes):
+        added = quantities_of(SourceColumns)
         columns += [_column(name, q, field.description or "", everyone) for name, (q, field) in added.items()]
     own: dict[str, ColumnSpec] = {}
     for one in recipe.classes:

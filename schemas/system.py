@@ -20,9 +20,13 @@ ANGLE = Quantity("arcsec", ge=-10, le=10, turns=True)
 ELLIPTICITY = Quantity("1", ge=-0.9, le=0.9, turns=True)
 
 
+def _largest(e1: AnyPrior, e2: AnyPrior) -> float:
+    return math.hypot(*(max(abs(end) for end in prior.support) for prior in (e1, e2)))
+
+
 def _check_ellipticity(e1: AnyPrior, e2: AnyPrior) -> None:
     """lenstronomy silently rounds off what is flatter, and the columns would not be what was rendered."""
-    longest = math.hypot(*(max(abs(end) for end in prior.support) for prior in (e1, e2)))
+    longest = _largest(e1, e2)
     if longest > MOST_ELLIPTIC:
         raise ValueError(
             f"sqrt(e1^2 + e2^2) can reach {longest:.3g}, but must stay below {MOST_ELLIPTIC}: cut the priors"
@@ -61,6 +65,11 @@ class _Ellipsoid(WithPairs):
     def _not_too_flat(self) -> Self:
         _check_ellipticity(self.e1, self.e2)
         return self
+
+    @property
+    def largest_ellipticity(self) -> float:
+        """The largest modulus that is drawn."""
+        return _largest(self.e1, self.e2) if self.ellipticity is None else self.ellipticity.reach
 
 
 class SIE(_Ellipsoid):

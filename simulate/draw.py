@@ -18,6 +18,7 @@ from simulate.cosmology import deflection_scale
 from simulate.photometry import sersic_amplitude
 from simulate.planes import PLANES
 from simulate.quantiles import quantile
+from simulate.sources import in_state, source_states
 from simulate.streams import PARAMETERS, Streams
 from simulate.substructure import KINDS, Surroundings
 
@@ -44,8 +45,9 @@ class Drawn:
 def draw(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Drawn:
     """The systems of these samples. Each depends on the recipe, its seed and its own number alone."""
     streams = Streams(recipe.seed, PARAMETERS, sample_id)
-    columns = _macro_columns(recipe, streams)
     positions = recipe.class_positions(sample_id)
+    columns = _macro_columns(recipe, streams)
+    columns |= source_states(recipe, positions, streams)
     substructure, own_columns = _substructure(recipe, columns, positions, streams)
     if recipe.compensate_mass:
         own_columns["theta_E_smooth"] = smooth_einstein_radius(recipe, columns, substructure, sample_id)
@@ -56,13 +58,17 @@ def draw(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Drawn:
     lens_light = (
         () if recipe.lens_light is None else (_light(recipe, recipe.lens_light, "lens_light_", columns),)
     )
+    source = _light(recipe, recipe.source, "source_", columns)
     labels = np.array([one.label for one in recipe.classes], dtype=np.int32)
     return Drawn(
         sample_id=sample_id,
         label=labels[positions],
         columns=columns | own_columns,
         systems=LensBatch(
-            len(sample_id), deflectors, (_light(recipe, recipe.source, "source_", columns),), lens_light
+            len(sample_id),
+            deflectors,
+            in_state(source, columns, "lensed"),
+            (*lens_light, *in_state(source, columns, "unlensed")),
         ),
     )
 

@@ -207,6 +207,12 @@ def recipes(draw: st.DrawFn) -> Document:
         "instrument": draw(instruments()),
         "image_factor": draw(_numbers(0.1, 10)),
         "classes": [
-            {"name": names[label], "label": label, "substructure": draw(_substructures())} for label in labels
+            {
+                "name": names[label],
+                "label": label,
+                "substructure": draw(_substructures()),
+                "source": draw(st.sampled_from(["lensed", "absent", {"absent": "1/3", "unlensed": "2/3"}])),
+            }
+            for label in labels
         ],
     }
