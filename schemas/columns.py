@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from schemas.dataset import DatasetRecipe
 from schemas.detectability import DetectabilityColumns
 from schemas.frozen import Frozen
+from schemas.planes import AnyPlane, Pair, pairs_of
 from schemas.priors import AnyPrior
 from schemas.quantity import Quantity, quantities_of
+from schemas.shares import SourceColumns
 
 
 class ColumnSpec(Frozen):
@@ -62,6 +64,22 @@ def macro_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, AnyPrior, Quantit
 
     The main lens has plain names, other components a prefix. What a recipe may leave out comes last.
     """
+    for prefix, component in _components(recipe):
+        whose = f"{prefix.replace('_', ' ').strip()}: " if prefix else ""
+        for name, prior, quantity, meaning in _priors_of(component):
+            yield prefix + name, prior, quantity, whose + meaning
+
+
+def plane_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, str, AnyPlane, Pair]]:
+    """Both column names, prior and pair of the parameters that are drawn together, the lens's first."""
+    for prefix, component in _components(recipe):
+        for name, pair in pairs_of(type(component)).items():
+            plane = getattr(component, name)
+            if plane is not None:
+                yield prefix + pair.first, prefix + pair.second, plane, pair
+
+
+def _components(recipe: DatasetRecipe) -> Iterator[tuple[str, Frozen]]:
     components: list[tuple[str, Frozen | None]] = [
         ("", recipe.redshifts),
         ("", recipe.main_lens),
@@ -71,11 +89,7 @@ def macro_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, AnyPrior, Quantit
         ("multipole_", recipe.multipole),
         ("lens_light_", recipe.lens_light),
     ]
-    for prefix, component in components:
-        if component is not None:
-            whose = f"{prefix.replace('_', ' ').strip()}: " if prefix else ""
-            for name, prior, quantity, meaning in _priors_of(component):
-                yield prefix + name, prior, quantity, whose + meaning
+    return ((prefix, component) for prefix, component in components if component is not None)
 
 
 def _priors_of(component: Frozen) -> Iterator[tuple[str, AnyPrior, Quantity, str]]:
@@ -92,6 +106,9 @@ def columns_of(recipe: DatasetRecipe) -> tuple[ColumnSpec, ...]:
     columns = [_column(name, q, text, everyone) for name, _, q, text in macro_priors(recipe)]
     if recipe.compensate_mass:
         added = quantities_of(CompensationColumns)
+        columns += [_column(name, q, field.description or "", everyone) for name, (q, field) in added.items()]
+    if any(one.source.lensed != 1 for one in recipe.classes):
+        added = quantities_of(SourceColumns)
         columns += [_column(name, q, field.description or "", everyone) for name, (q, field) in added.items()]
     own: dict[str, ColumnSpec] = {}
     for one in recipe.classes:

@@ -1,43 +1,26 @@
 """A data-set recipe: what to simulate, how many, in which splits, from which seed."""
 
-import re
 from fractions import Fraction
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from schemas.cosmology import Cosmology, DeflectionConvention, MassConversion
-from schemas.frozen import Frozen, canonical_json, sha256_of
+from schemas.frozen import Extended, Frozen, canonical_json, sha256_of
 from schemas.instrument import Detector, Instrument, KernelFilePSF, Noise, NoNoise
+from schemas.planes import AroundLens
+from schemas.shares import Share, SourceShares, SourceShown
 from schemas.substructure import Substructure, TruncatedNFW, Vortices
-from schemas.system import LensLight, MainLens, Multipole, Redshifts, Shear, Source
+from schemas.system import ANGLE, LensLight, MainLens, Multipole, Redshifts, Shear, Source
 
 # The same everywhere, so that a model trained on one data set names what it sees in another.
 CLASS_LABELS = {"no_sub": 0, "cdm": 1, "vortex": 2, "wdm": 3, "sidm": 4}
 SPLITS = ("train", "val", "test")
 # left out of the digest when a recipe has none, so that recipes from before they existed keep theirs
 OPTIONAL = ("multipole", "lens_light", "detectability")
-
-
-def _exact_fraction(value: Any) -> Any:
-    """Fractions as people write them: 0.8, "27/35". Through text, since 0.8 is no exact float."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = f"{value:.9f}" if isinstance(value, float) else str(value)
-    if not isinstance(value, str):
-        return value
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,9}|/0*[1-9]\d{0,8})?", value):
-        raise ValueError(f"{value!r} is no share; write 0.8 or 4/5")
-    return Fraction(value)
-
-
-Share = Annotated[
-    Fraction,
-    BeforeValidator(_exact_fraction, json_schema_input_type=float | str),
-    PlainSerializer(str, return_type=str),
-]
 
 
 def _in_order(splits: tuple[str, ...]) -> tuple[str, ...]:
@@ -50,12 +33,17 @@ Measured = Annotated[
 ]
 
 
-class DatasetClass(Frozen):
+class DatasetClass(Extended):
     """One class of the data set: a name, the label stored with its images, and its substructure."""
 
+    LATER: ClassVar[tuple[str, ...]] = ("source",)
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="name of the class")
     label: int = Field(ge=0, le=999, description="what `label` holds for this class")
     substructure: Substructure
+    source: SourceShown = Field(
+        default=SourceShares(lensed=Fraction(1)),
+        description="what becomes of the source: lensed, unlensed, absent, or a share of each",
+    )
 
     @model_validator(mode="after")
     def _known_names_keep_their_label(self) -> Self:
@@ -184,6 +172,22 @@ class DatasetRecipe(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _light_on_the_sky(self) -> Self:
+        """What lies around the lens is within bounds wherever the lens is."""
+        lens = self.main_lens
+        place = [max(abs(end) for end in prior.support) for prior in (lens.center_x, lens.center_y)]
+        farthest = max(place) if lens.center is None else lens.center.reach
+        for name, light in (("source", self.source), ("lens_light", self.lens_light)):
+            if light is not None and isinstance(light.center, AroundLens):
+                reach = farthest + light.center.radius_theta_E * lens.theta_E.support[1]
+                if ANGLE.le is not None and reach > ANGLE.le:
+                    raise ValueError(
+                        f"{name}.center can be {reach:.3g} arcsec off, but must be {ANGLE.bounds}: lower its"
+                        " radius_theta_E, or cut the priors of the main lens"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _sizes_at_right_distances(self) -> Self:
         if self.mass_conversion.kind == "luminosity_shortcut":
             for one in self.classes:
@@ -217,6 +221,12 @@ class DatasetRecipe(Frozen):
             raise ValueError(
                 "detectability is measured against the noise, but noise is none: set noise, or leave it out"
             )
+        for one in self.classes:
+            if asked and one.source.lensed != 1:
+                raise ValueError(
+                    f"detectability is of lensed images, but the source of class {one.name!r} is not always"
+                    " lensed: leave detectability out"
+                )
         empty = [name for name in asked if not getattr(self.splits, name)]
         if empty:
             raise ValueError(f"detectability names {' and '.join(empty)}, but that share of the splits is 0")

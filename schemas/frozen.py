@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 
 class Frozen(BaseModel):
@@ -21,6 +21,23 @@ class Frozen(BaseModel):
     def to_json(self) -> str:
         """Readable JSON for files that people open."""
         return json.dumps(self.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+
+
+class Extended(Frozen):
+    """A model that was given fields later: dumps leave them out while they hold their default.
+
+    So recipes from before such a field existed keep their digest.
+    """
+
+    LATER: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        unused = {
+            name for name in self.LATER if name in fields and getattr(self, name) == fields[name].default
+        }
+        return {name: value for name, value in handler(self).items() if name not in unused}
 
 
 def canonical_json(value: Any) -> str:

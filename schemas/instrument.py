@@ -145,7 +145,9 @@ class Preset(Frozen):
     """An instrument by its name (`lensmill schema dataset` lists them)."""
 
     kind: Literal["preset"] = "preset"
-    name: Literal["euclid_vis", "hst_wfc3_f160w"] = Field(description="name of the instrument and band")
+    name: Literal[
+        "euclid_vis", "hst_wfc3_f160w", "hst_acs_f814w", "jwst_nircam_f115w", "rubin_i", "roman_f129"
+    ] = Field(description="name of the instrument and band")
     num_pix: Pixels = 64
     supersampling: int = Field(default=1, ge=1, le=5, description="sub-pixels per pixel and axis")
 

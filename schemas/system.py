@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from schemas.frozen import Frozen
+from schemas.planes import EllipticityPlane, LensCenterPlane, LightCenterPlane, ShearPlane, WithPairs
 from schemas.priors import AnyPrior, Fixed, Prior
 from schemas.quantity import Quantity
 
@@ -19,9 +20,13 @@ ANGLE = Quantity("arcsec", ge=-10, le=10, turns=True)
 ELLIPTICITY = Quantity("1", ge=-0.9, le=0.9, turns=True)
 
 
+def _largest(e1: AnyPrior, e2: AnyPrior) -> float:
+    return math.hypot(*(max(abs(end) for end in prior.support) for prior in (e1, e2)))
+
+
 def _check_ellipticity(e1: AnyPrior, e2: AnyPrior) -> None:
     """lenstronomy silently rounds off what is flatter, and the columns would not be what was rendered."""
-    longest = math.hypot(*(max(abs(end) for end in prior.support) for prior in (e1, e2)))
+    longest = _largest(e1, e2)
     if longest > MOST_ELLIPTIC:
         raise ValueError(
             f"sqrt(e1^2 + e2^2) can reach {longest:.3g}, but must stay below {MOST_ELLIPTIC}: cut the priors"
@@ -44,7 +49,7 @@ class Redshifts(Frozen):
         return self
 
 
-class _Ellipsoid(Frozen):
+class _Ellipsoid(WithPairs):
     kind: str
     theta_E: Annotated[Prior, Quantity("arcsec", gt=0, le=20, headline=True)] = Field(
         description="Einstein radius of the lens"
@@ -53,11 +58,18 @@ class _Ellipsoid(Frozen):
     e2: Annotated[Prior, ELLIPTICITY] = Field(default=ZERO, description="ellipticity along the diagonals")
     center_x: Annotated[Prior, ANGLE] = Field(default=ZERO, description="lens centre, to the right")
     center_y: Annotated[Prior, ANGLE] = Field(default=ZERO, description="lens centre, upwards")
+    ellipticity: EllipticityPlane | None = Field(default=None, description="e1 and e2 drawn together")
+    center: LensCenterPlane | None = Field(default=None, description="center_x and center_y drawn together")
 
     @model_validator(mode="after")
     def _not_too_flat(self) -> Self:
         _check_ellipticity(self.e1, self.e2)
         return self
+
+    @property
+    def largest_ellipticity(self) -> float:
+        """The largest modulus that is drawn."""
+        return _largest(self.e1, self.e2) if self.ellipticity is None else self.ellipticity.reach
 
 
 class SIE(_Ellipsoid):
@@ -91,7 +103,7 @@ class Multipole(Frozen):
     )
 
 
-class Shear(Frozen):
+class Shear(WithPairs):
     """External shear."""
 
     kind: Literal["SHEAR"] = "SHEAR"
@@ -101,9 +113,10 @@ class Shear(Frozen):
     gamma2: Annotated[Prior, Quantity("1", ge=-0.5, le=0.5, turns=True)] = Field(
         default=ZERO, description="shear along the diagonals"
     )
+    gamma: ShearPlane | None = Field(default=None, description="gamma1 and gamma2 drawn together")
 
 
-class SersicEllipse(Frozen):
+class SersicEllipse(WithPairs):
     """Sersic light of elliptical shape; its brightness is given as a magnitude or as lenstronomy's amp."""
 
     kind: Literal["SERSIC_ELLIPSE"] = "SERSIC_ELLIPSE"
@@ -119,6 +132,8 @@ class SersicEllipse(Frozen):
     e2: Annotated[Prior, ELLIPTICITY] = Field(default=ZERO, description="ellipticity along the diagonals")
     center_x: Annotated[Prior, ANGLE] = Field(default=ZERO, description="centre, to the right")
     center_y: Annotated[Prior, ANGLE] = Field(default=ZERO, description="centre, upwards")
+    ellipticity: EllipticityPlane | None = Field(default=None, description="e1 and e2 drawn together")
+    center: LightCenterPlane | None = Field(default=None, description="center_x and center_y drawn together")
 
     @model_validator(mode="after")
     def _one_brightness_and_not_too_flat(self) -> "SersicEllipse":

@@ -7,15 +7,18 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.columns import columns_of, macro_priors
+from schemas.columns import columns_of, macro_priors, plane_priors
 from schemas.dataset import DatasetRecipe
+from schemas.planes import AnyPlane, Pair
 from schemas.priors import AnyPrior
 from schemas.system import SersicEllipse
 from simulate.batch import Deflectors, LensBatch, Light, merge
 from simulate.compensation import smooth_einstein_radius
 from simulate.cosmology import deflection_scale
 from simulate.photometry import sersic_amplitude
+from simulate.planes import PLANES
 from simulate.quantiles import quantile
+from simulate.sources import in_state, source_states
 from simulate.streams import PARAMETERS, Streams
 from simulate.substructure import KINDS, Surroundings
 
@@ -42,8 +45,9 @@ class Drawn:
 def draw(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Drawn:
     """The systems of these samples. Each depends on the recipe, its seed and its own number alone."""
     streams = Streams(recipe.seed, PARAMETERS, sample_id)
-    columns = _macro_columns(recipe, streams)
     positions = recipe.class_positions(sample_id)
+    columns = _macro_columns(recipe, streams)
+    columns |= source_states(recipe, positions, streams)
     substructure, own_columns = _substructure(recipe, columns, positions, streams)
     if recipe.compensate_mass:
         own_columns["theta_E_smooth"] = smooth_einstein_radius(recipe, columns, substructure, sample_id)
@@ -54,13 +58,17 @@ def draw(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Drawn:
     lens_light = (
         () if recipe.lens_light is None else (_light(recipe, recipe.lens_light, "lens_light_", columns),)
     )
+    source = _light(recipe, recipe.source, "source_", columns)
     labels = np.array([one.label for one in recipe.classes], dtype=np.int32)
     return Drawn(
         sample_id=sample_id,
         label=labels[positions],
         columns=columns | own_columns,
         systems=LensBatch(
-            len(sample_id), deflectors, (_light(recipe, recipe.source, "source_", columns),), lens_light
+            len(sample_id),
+            deflectors,
+            in_state(source, columns, "lensed"),
+            (*lens_light, *in_state(source, columns, "unlensed")),
         ),
     )
 
@@ -71,11 +79,23 @@ def _priors(recipe: DatasetRecipe) -> tuple[tuple[str, AnyPrior], ...]:
     return tuple((name, prior) for name, prior, _, _ in macro_priors(recipe))
 
 
+@lru_cache(maxsize=16)
+def _planes(recipe: DatasetRecipe) -> tuple[tuple[str, str, AnyPlane, Pair], ...]:
+    """Of the parameters that are drawn together."""
+    return tuple(plane_priors(recipe))
+
+
 def _macro_columns(recipe: DatasetRecipe, streams: Streams) -> Columns:
     priors = _priors(recipe)
     # one parameter's numbers side by side
-    uniforms = np.ascontiguousarray(streams.random(len(priors)).T)
-    return {name: quantile(prior, uniforms[k]) for k, (name, prior) in enumerate(priors)}
+    numbers = np.ascontiguousarray(streams.random(len(priors)).T)
+    uniforms = {name: numbers[k] for k, (name, _) in enumerate(priors)}
+    columns = {name: quantile(prior, uniforms[name]) for name, prior in priors}
+    for first, second, plane, pair in _planes(recipe):
+        # the main lens comes first, so that what lies around it finds it
+        draw_plane = PLANES[plane.kind]
+        columns[first], columns[second] = draw_plane(plane, uniforms[first], uniforms[second], pair, columns)
+    return columns
 
 
 def _smooth_lens(recipe: DatasetRecipe, columns: Columns) -> tuple[Deflectors, ...]:

@@ -107,7 +107,10 @@ def _check_number(recipe: DatasetRecipe, one: DatasetClass) -> None:
 
 
 def _check_mass(recipe: DatasetRecipe, one: DatasetClass) -> None:
-    """Populations with f_sub < 1 are lighter than their lens on average."""
+    """Of vortices the heaviest must be lighter than the lightest lens, of point masses the typical.
+
+    Populations with f_sub < 1 are lighter than their lens on average, and by far.
+    """
     kind = one.substructure
     if not isinstance(kind, Subhalos | Vortex | Vortices):
         return
@@ -123,3 +126,31 @@ def _check_mass(recipe: DatasetRecipe, one: DatasetClass) -> None:
             where=f"compensate_mass, classes.{one.name}.substructure of the recipe {recipe.name!r}",
             advice="lower mass_msun, raise main_lens.theta_E, or set compensate_mass to false",
         )
+    if isinstance(kind, Vortices):
+        _check_heaviest(recipe, one, kind.mass_msun.support[1])
+
+
+def _check_heaviest(recipe: DatasetRecipe, one: DatasetClass, mass: float) -> None:
+    """One sample in ten thousand that leaves nothing of its lens would end a run in the middle."""
+    lens = _lightest_lens(recipe)
+    if mass >= lens:
+        raise RecipeError(
+            f"class {one.name!r}: the heaviest vortex of {mass:.3g} solar masses outweighs the lightest main"
+            f" lens inside theta_E, {lens:.3g}, and nothing is left of the lens",
+            expected=f"mass_msun below {lens:.3g}, where compensate_mass is true",
+            where=f"compensate_mass, classes.{one.name}.substructure of the recipe {recipe.name!r}",
+            advice="lower mass_msun, raise main_lens.theta_E or redshifts.z_lens, or set compensate_mass to"
+            " false",
+        )
+
+
+def _lightest_lens(recipe: DatasetRecipe) -> float:
+    """The smallest mass inside theta_E within all bounds, solar masses."""
+    lens, z = recipe.main_lens, recipe.redshifts
+    slopes = lens.gamma.support if lens.kind == "EPL" else (2.0,)
+    ends = np.meshgrid(slopes, z.z_lens.support, z.z_source.support)
+    slope, z_lens, z_source = (end.ravel() for end in ends)
+    theta_E = np.full(slope.shape, lens.theta_E.support[0])
+    flattest = np.full(slope.shape, lens.largest_ellipticity)
+    unit = unit_einstein_radius(recipe.cosmology, recipe.mass_conversion, z_lens, z_source)
+    return float((power_law_inside(theta_E, slope, flattest, theta_E) / unit**2).min())

@@ -138,11 +138,32 @@ def instruments(draw: st.DrawFn, most_pix: int = 64, scales: tuple[float, float]
     return draw(detector)
 
 
+def planes(most: float) -> st.SearchStrategy[Document]:
+    """A prior of two parameters together whose modulus is at most so much."""
+    normal = {"sigma": _numbers(1e-3, 1e3), "max_modulus": _numbers(1e-3, most)}
+    polar = {"kind": st.just("polar"), "modulus": priors(0, most)}
+    return st.one_of(
+        st.fixed_dictionaries({"kind": st.just("isotropic_normal"), **normal}),
+        st.fixed_dictionaries(polar),
+        st.fixed_dictionaries({**polar, "angle": priors(-4, 4)}),
+    )
+
+
+def places() -> st.SearchStrategy[Document]:
+    """A prior of the place of a source."""
+    disc = st.fixed_dictionaries({"kind": st.just("disc"), "radius": _numbers(0.01, 1)})
+    around = st.fixed_dictionaries({"kind": st.just("around_lens"), "radius_theta_E": _numbers(0, 1)})
+    return planes(1.0) | disc | around
+
+
 def _main_lenses() -> st.SearchStrategy[Document]:
     ellipse = {"theta_E": priors(0.1, 3), "e1": priors(-0.3, 0.3)}
     return (
         st.fixed_dictionaries(ellipse)
         | st.fixed_dictionaries({"kind": st.just("SIE"), **ellipse})
+        | st.fixed_dictionaries(
+            {"theta_E": priors(0.1, 3), "ellipticity": planes(0.5), "center": planes(0.2)}
+        )
         | st.fixed_dictionaries({"kind": st.just("EPL"), "gamma": priors(1.5, 2.5), **ellipse})
     )
 
@@ -171,16 +192,27 @@ def recipes(draw: st.DrawFn) -> Document:
         "redshifts": {"z_lens": draw(priors(0.1, 0.9)), "z_source": draw(priors(1.0, 3.0))},
         "main_lens": draw(_main_lenses()),
         "multipole": draw(_multipoles()),
-        "shear": {"gamma1": draw(priors(-0.1, 0.1))},
+        "shear": draw(
+            st.fixed_dictionaries({"gamma1": priors(-0.1, 0.1)})
+            | st.fixed_dictionaries({"gamma": planes(0.2)})
+        ),
         "source": {
             **draw(brightness),
             "R_sersic": draw(priors(0.05, 1)),
             "n_sersic": draw(priors(0.5, 4)),
+            "ellipticity": draw(st.none() | planes(0.5)),
+            "center": draw(st.none() | places()),
         },
         "lens_light": draw(st.none() | st.just({"amp": 3.0, "R_sersic": 0.5, "n_sersic": 4.0})),
         "instrument": draw(instruments()),
         "image_factor": draw(_numbers(0.1, 10)),
         "classes": [
-            {"name": names[label], "label": label, "substructure": draw(_substructures())} for label in labels
+            {
+                "name": names[label],
+                "label": label,
+                "substructure": draw(_substructures()),
+                "source": draw(st.sampled_from(["lensed", "absent", {"absent": "1/3", "unlensed": "2/3"}])),
+            }
+            for label in labels
         ],
     }

@@ -133,7 +133,8 @@ def test_columns_are_finite_and_in_bounds(kind: str) -> None:
 
 def test_a_sample_that_leaves_nothing_of_the_lens_is_refused_by_its_number() -> None:
     heavy = recipe(
-        "{kind: vortices, mass_msun: {kind: log_uniform, low: 1e9, high: 1e13}, half_length_theta_E: 0.1}"
+        "{kind: vortex, points: continuous, mass_msun: {kind: log_uniform, low: 1e9, high: 1e13},"
+        " axion_mass_ev: 3e-23, half_length_at_1e22_arcsec: 0.03}"
     )
     with pytest.raises(RecipeError) as caught:
         draw(heavy, np.arange(600))

@@ -2,7 +2,10 @@
 
 import warnings
 
+import numpy as np
 import pytest
+from astropy import constants, units
+from astropy.cosmology import FlatLambdaCDM
 
 from flows.catalogue import load_recipe, recipes
 from schemas.errors import RecipeError
@@ -59,3 +62,36 @@ def test_more_subhalos_than_memory_are_refused() -> None:
     with pytest.raises(RecipeError, match="a typical lens has") as caught:
         load_recipe("tiny", [f"classes.cdm.substructure={said}"])
     assert "raise the lowest mass" in str(caught.value)
+
+
+HEAVY = (
+    "classes.vortex.substructure={kind: vortices, half_length_theta_E: 0.1,"
+    " mass_msun: {kind: log_uniform, low: 3e9, high: %r}}"
+)
+COMPENSATED = ("compensate_mass=true",)
+
+
+def lightest_lens() -> float:
+    """Of `tiny`, solar masses, by scipy and the definition of the critical density."""
+    cosmology = FlatLambdaCDM(70, 0.3, Tcmb0=0)
+    lens, source, between = (
+        cosmology.angular_diameter_distance(0.3),
+        cosmology.angular_diameter_distance(2.0),
+        cosmology.angular_diameter_distance(0.3, 2.0),
+    )
+    radius = (0.7 * units.arcsec).to(units.rad).value * lens
+    critical = constants.c**2 / (4 * np.pi * constants.G) * source / (lens * between)
+    ellipticity = np.hypot(0.3, 0.3)
+    return float((critical * np.pi * radius**2 * (1 - ellipticity**2 / 4)).to(units.Msun).value)
+
+
+def test_a_vortex_that_may_outweigh_its_lens_is_refused_though_it_rarely_would() -> None:
+    limit = lightest_lens()
+    load_recipe("tiny", [*COMPENSATED, HEAVY % (0.99 * limit)])
+    with pytest.raises(RecipeError, match="outweighs the lightest main lens") as caught:
+        load_recipe("tiny", [*COMPENSATED, HEAVY % (1.01 * limit)])
+    assert "mass_msun" in str(caught.value)
+
+
+def test_a_vortex_on_top_of_its_lens_may_weigh_anything() -> None:
+    load_recipe("tiny", ["compensate_mass=false", HEAVY % 1e12])
