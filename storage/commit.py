@@ -40,6 +40,8 @@ MANIFEST = BOOKS / "manifest.json"
 MARKER = BOOKS / "COMMIT.json"
 LOCK = BOOKS / "lock"
 RECEIPTS = BOOKS / "receipts"
+# stands for an array that is not there
+NOTHING = np.empty(0)
 
 
 @contextlib.contextmanager
@@ -134,7 +136,7 @@ def shard_faults(recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arr
     """Everything that is wrong with the arrays of a shard; empty when all is well."""
     faults = []
     for spec in plan.arrays:
-        array = arrays[spec.name]
+        array = arrays.get(spec.name, NOTHING)
         if array.shape != (span.rows, *spec.tail) or array.dtype != np.dtype(spec.dtype):
             faults.append(
                 f"{spec.name} is {array.dtype}{array.shape}, expected {spec.dtype}{(span.rows, *spec.tail)}"
@@ -150,12 +152,13 @@ def shard_faults(recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arr
                 f"{name}: {len(wrong)} of {span.rows} rows wrong (row {row}:"
                 f" {arrays[name][row]} instead of {wanted[row]})"
             )
-    # NaN and infinity show in an image's extremes, which need no temporary array
-    with np.errstate(invalid="ignore"):
-        lowest, highest = (find(arrays["image"], axis=(1, 2, 3)) for find in (np.min, np.max))
-    broken = np.flatnonzero(~(np.isfinite(lowest) & np.isfinite(highest)))
-    if len(broken):
-        faults.append(f"image: {len(broken)} of {span.rows} images not finite (row {broken[0]})")
+    for spec in plan.maps:
+        # NaN and infinity show in an image's extremes, which need no temporary array
+        with np.errstate(invalid="ignore"):
+            lowest, highest = (find(arrays[spec.name], axis=(1, 2, 3)) for find in (np.min, np.max))
+        broken = np.flatnonzero(~(np.isfinite(lowest) & np.isfinite(highest)))
+        if len(broken):
+            faults.append(f"{spec.name}: {len(broken)} of {span.rows} images not finite (row {broken[0]})")
     return faults + column_faults(plan.columns, arrays["params"], arrays["label"], span.split)
 
 

@@ -114,11 +114,13 @@ def _row_bytes(spec: ArraySpec) -> int:
 
 
 def store_bytes(plan: StorePlan) -> int:
-    """Bytes of the whole store, a hundredth added for indices, checksums and receipts."""
-    image_bytes = _row_bytes(plan.array("image"))
-    chunk = chunk_rows(image_bytes, plan.shard_rows)
-    # a chunk is written whole: images come in inner chunks, the small arrays in whole shards
-    image_rows = sum(-(-split.rows // chunk) * chunk for split in plan.splits)
-    small = sum(_row_bytes(spec) for spec in plan.arrays if spec.name != "image")
-    arrays = image_rows * image_bytes + shard_count(plan) * plan.shard_rows * small
+    """Bytes of the whole store, a hundredth added for indices and books; without a catalogue."""
+    small = sum(_row_bytes(spec) for spec in plan.arrays if spec not in plan.maps)
+    # a chunk is written whole: maps come in inner chunks, the small arrays in whole shards
+    arrays = sum(_map_bytes(plan, spec) for spec in plan.maps) + shard_count(plan) * plan.shard_rows * small
     return int(arrays * 1.01) + 16_384 * (shard_count(plan) + 1)
+
+
+def _map_bytes(plan: StorePlan, spec: ArraySpec) -> int:
+    chunk = chunk_rows(_row_bytes(spec), plan.shard_rows)
+    return sum(-(-split.rows // chunk) * chunk for split in plan.splits) * _row_bytes(spec)
