@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from schemas.columns import columns_of
 from schemas.dataset import DatasetRecipe
+from simulate.catalogue import Table, catalogue, joined
 from simulate.detectability import with_detectability
 from simulate.draw import Drawn, draw
 from simulate.engines import ENGINES
@@ -32,6 +33,7 @@ class Rendered:
     sample_id: NDArray[np.int64]
     params: NDArray[np.float64]
     maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    subhalos: Table | None = None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """By the names of the store's arrays."""
@@ -52,6 +54,7 @@ def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Rendered:
     label = np.empty(len(sample_id), dtype=np.int32)
     params = np.empty((len(sample_id), len(columns)))
     maps = empty_maps(recipe, image)
+    tables: list[Table] = []
     block = block_rows(recipe)
     for start in range(0, len(sample_id), block):
         rows = slice(start, start + block)
@@ -64,7 +67,10 @@ def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Rendered:
         params[rows] = drawn.params(columns)
         for name, values in maps.items():
             values[rows] = MAP_MAKERS[name](recipe, drawn, sharp)
-    return Rendered(image, label, sample_id, params, maps)
+        if "subhalos" in recipe.products:
+            tables.append(catalogue(recipe, drawn))
+    subhalos = joined(tables) if "subhalos" in recipe.products else None
+    return Rendered(image, label, sample_id, params, maps, subhalos)
 
 
 def block_rows(recipe: DatasetRecipe) -> int:
@@ -94,6 +100,12 @@ def finish(recipe: DatasetRecipe, drawn: Drawn, images: NDArray[np.float64]) -> 
 def warm_up(recipe: DatasetRecipe) -> None:
     """Compile what the recipe needs, or load it: one sample of each class."""
     render(recipe, np.arange(len(recipe.classes)))
+
+
+def subhalos_per_sample(recipe: DatasetRecipe) -> float:
+    """How many rows of a catalogue a sample has; the first samples tell."""
+    ids = np.arange(min(TRIED * len(recipe.classes), recipe.sample_count))
+    return sum(len(group.owner) for group in draw(recipe, ids).substructure) / len(ids)
 
 
 def through_lenstronomy(recipe: DatasetRecipe) -> tuple[str, ...]:

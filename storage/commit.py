@@ -26,8 +26,9 @@ from schemas.errors import (
 )
 from schemas.frozen import sha256_of
 from schemas.store import FORMAT_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
-from storage import layout
+from storage import catalogue, layout
 from storage.backend import BACKENDS, Arrays, ShardFiles
+from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, write_whole
 from storage.layout import Span
 
@@ -100,9 +101,16 @@ def stored_recipe(recipe: DatasetRecipe) -> StoredRecipe:
     return StoredRecipe(digest=recipe.digest, physics=recipe.physics_json, recipe=recipe)
 
 
-def write_shard(root: Path, recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arrays) -> Receipt:
+def write_shard(
+    root: Path,
+    recipe: DatasetRecipe,
+    plan: StorePlan,
+    span: Span,
+    arrays: Arrays,
+    subhalos: Table | None = None,
+) -> Receipt:
     """Check a shard against the specification, write its files, then its receipt."""
-    faults = shard_faults(recipe, plan, span, arrays)
+    faults = shard_faults(recipe, plan, span, arrays, subhalos)
     if faults:
         raise ColumnError(
             f"{span} breaks the specification and was not written\n"
@@ -110,7 +118,10 @@ def write_shard(root: Path, recipe: DatasetRecipe, plan: StorePlan, span: Span, 
             where=str(root),
             advice="a prior reaches beyond what a column allows, or the simulator is wrong",
         )
-    files = BACKENDS[plan.backend].shard_files(plan, span, arrays)
+    files = {
+        **BACKENDS[plan.backend].shard_files(plan, span, arrays),
+        **catalogue.shard_files(plan, span, subhalos),
+    }
     receipt = Receipt(
         recipe_digest=plan.recipe_digest,
         plan_digest=plan_digest(root),
@@ -132,8 +143,10 @@ def _write_files(root: Path, files: ShardFiles) -> tuple[FileRecord, ...]:
     return tuple(records)
 
 
-def shard_faults(recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arrays) -> list[str]:
-    """Everything that is wrong with the arrays of a shard; empty when all is well."""
+def shard_faults(
+    recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arrays, subhalos: Table | None = None
+) -> list[str]:
+    """Everything that is wrong with arrays and catalogue of a shard; empty when all is well."""
     faults = []
     for spec in plan.arrays:
         array = arrays.get(spec.name, NOTHING)
@@ -159,7 +172,8 @@ def shard_faults(recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arr
         broken = np.flatnonzero(~(np.isfinite(lowest) & np.isfinite(highest)))
         if len(broken):
             faults.append(f"{spec.name}: {len(broken)} of {span.rows} images not finite (row {broken[0]})")
-    return faults + column_faults(plan.columns, arrays["params"], arrays["label"], span.split)
+    faults += column_faults(plan.columns, arrays["params"], arrays["label"], span.split)
+    return faults + catalogue.faults(plan, arrays, subhalos)
 
 
 def receipt_path(span: Span) -> Path:
@@ -181,7 +195,7 @@ def valid_receipt(root: Path, plan: StorePlan, span: Span, thorough: bool = True
     except StoreDamagedError:
         return None
     paths = [one.path for one in receipt.files]
-    if paths != BACKENDS[plan.backend].shard_paths(plan, span):
+    if paths != [*BACKENDS[plan.backend].shard_paths(plan, span), *catalogue.shard_paths(plan, span)]:
         return None
     mine = (plan.recipe_digest, plan_digest(root), span.split, span.shard, span.first_row, span.rows)
     theirs = (

@@ -73,6 +73,7 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         ("purpose", found.description.split("\n")[0]),
         ("digest", found.digest),
         ("images", f"{shape}, {found.profile}, {found.pixel_scale_arcsec:g} arcsec a pixel"),
+        ("products", ", ".join(found.products) or "none"),
         ("splits", ", ".join(f"{split.name} {split.rows:,}" for split in found.splits)),
         ("classes", ", ".join(f"{one.label} {one.name}" for one in found.classes)),
         (
