@@ -57,7 +57,8 @@ def _encode(columns: tuple[CatalogueColumn, ...], table: Table) -> bytes:
         pa.Table.from_arrays(arrays, schema=pa.schema(fields)),
         into,
         row_group_size=ROWS_TOGETHER,
-        # drawn numbers do not compress, but a column of NaN does
+        # drawn numbers repeat as little as they compress, but a column of NaN does
+        use_dictionary=["profile"],
         compression="zstd",
         write_page_checksum=True,
     )
