@@ -73,9 +73,8 @@ def read(root: Path, plan: StorePlan, span: Span, sample_id: int | None = None) 
     (path,) = (root / one for one in shard_paths(plan, span))
     chosen = None if sample_id is None else [("sample_id", "=", sample_id)]
     try:
-        found = parquet.read_table(
-            BytesIO(path.read_bytes()), filters=chosen, page_checksum_verification=True
-        )
+        # partitioning: else folders named like key=value become columns
+        found = parquet.read_table(path, filters=chosen, partitioning=None, page_checksum_verification=True)
         names = [column.name for column in plan.catalogue]
         if found.column_names != names:
             raise StoreDamagedError(f"{path} has the columns {found.column_names}", expected=f"{names}")

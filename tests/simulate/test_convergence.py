@@ -126,6 +126,17 @@ def test_a_line_along_an_edge_counts_once(angle: float) -> None:
     assert mass_of(convergence((line,), 1, DETECTOR)) == pytest.approx(total(line)[0], rel=1e-12)
 
 
+@pytest.mark.parametrize("angle", [0.0, np.pi / 2, np.pi, 0.4])
+@pytest.mark.parametrize("points", [0, 1001])
+def test_the_part_of_a_line_that_is_in_the_field_counts(angle: float, points: int) -> None:
+    """From the edge at 2 arcsec, or the corner's side that a slanted line leaves by."""
+    x, y = 1.7 * np.cos(angle), 1.7 * np.sin(angle)
+    line = members("LINE", 1, angle=angle, center_x=x, center_y=y, half_length=1.0, points=points)
+    inside = (2.0 / max(abs(np.cos(angle)), abs(np.sin(angle))) - 0.7) / 2
+    found = mass_of(convergence((line,), 1, DETECTOR))
+    assert found == pytest.approx(inside * total(line)[0], rel=1e-9 if points == 0 else 3e-3)
+
+
 def test_a_line_without_length_is_a_point() -> None:
     line = members("LINE", 1, half_length=0.0)
     point = Deflectors(
