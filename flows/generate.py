@@ -19,7 +19,7 @@ from flows.tally import Tally
 from schemas.dataset import DatasetRecipe
 from schemas.frozen import Frozen
 from schemas.store import Provenance, Receipt, plan_store
-from simulate.render import through_lenstronomy, warm_up
+from simulate.render import subhalos_per_sample, through_lenstronomy, warm_up
 from storage import commit, layout, target
 from storage.layout import Span
 from storage.reader import open_store
@@ -106,13 +106,16 @@ def prepare(recipe: str, out: str | Path, shard_size: int | None, overrides: Seq
     plan = plan_store(loaded, layout.split_rows(loaded), shard_rows, provenance(loaded))
     order = Order(Path(out), loaded, plan)
     target.check_target(order.root, loaded, plan)
-    target.check_space(order.root, layout.store_bytes(plan) - target.bytes_present(order.root))
+    subhalos = subhalos_per_sample(loaded) if plan.catalogue else 0.0
+    target.check_space(order.root, layout.store_bytes(plan, subhalos) - target.bytes_present(order.root))
     return order
 
 
 def provenance(recipe: DatasetRecipe) -> Provenance:
     """Engine and the versions that decide about bytes."""
-    packages = ("lensmill", "lenstronomy", "numba", "numpy")
+    packages = ["lensmill", "lenstronomy", "numba", "numpy"]
+    if "subhalos" in recipe.products:
+        packages.append("pyarrow")
     return Provenance(
         engine=recipe.engine,
         through_lenstronomy=through_lenstronomy(recipe),

@@ -74,7 +74,7 @@ def make_shard(root: Path, recipe: DatasetRecipe, plan: StorePlan, span: Span) -
     """One shard: rendered, checked, written, its receipt last."""
     with RENDERING:
         samples = render(recipe, layout.sample_ids(recipe, span))
-    return write_shard(root, recipe, plan, span, samples.arrays())
+    return write_shard(root, recipe, plan, span, samples.arrays(), samples.subhalos)
 
 
 def make_shards(ticket: Ticket, spans: Sequence[Span]) -> float:

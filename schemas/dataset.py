@@ -12,6 +12,7 @@ from schemas.cosmology import Cosmology, DeflectionConvention, MassConversion
 from schemas.frozen import Extended, Frozen, canonical_json, sha256_of
 from schemas.instrument import Detector, Instrument, KernelFilePSF, Noise, NoNoise
 from schemas.planes import AroundLens
+from schemas.products import Products
 from schemas.shares import Share, SourceShares, SourceShown
 from schemas.substructure import Substructure, TruncatedNFW, Vortices
 from schemas.system import ANGLE, LensLight, MainLens, Multipole, Redshifts, Shear, Source
@@ -153,6 +154,11 @@ class DatasetRecipe(Frozen):
         description="splits whose samples say how visible their substructure is, such as [test]; takes longer"
         " than the images themselves",
     )
+    products: Products = Field(
+        default=(),
+        description="what is stored of each sample beside its image: noise_free, convergence, deflection,"
+        " subhalos; not part of the digest, because no image depends on it",
+    )
     engine: Literal["fused", "fused_exact", "fused_float32", "lenstronomy"] = Field(
         default="fused",
         description="what renders, recorded with the data, not part of the digest. fused: compiled, as"
@@ -253,7 +259,7 @@ class DatasetRecipe(Frozen):
     @property
     def physics_json(self) -> str:
         """Canonical JSON of what determines the images, and nothing else."""
-        beside = {"name", "family", "description", "engine", "storage", "instrument"}
+        beside = {"name", "family", "description", "products", "engine", "storage", "instrument"}
         beside |= {name for name in OPTIONAL if getattr(self, name) is None}
         # recipes from before there was compensation keep their digest
         beside |= set() if self.compensate_mass else {"compensate_mass"}

@@ -11,10 +11,12 @@ from pydantic import Field, model_validator
 from schemas.columns import ColumnSpec, columns_of
 from schemas.dataset import SPLITS, DatasetRecipe
 from schemas.frozen import Frozen, sha256_of
+from schemas.products import CATALOGUE, MAPS, CatalogueColumn, map_shape
 
 FORMAT_VERSION = 1
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["train", "val", "test"]
+PIXELS = ("y", "x")
 
 
 class ArraySpec(Frozen):
@@ -23,7 +25,7 @@ class ArraySpec(Frozen):
     Fill values cannot pass for data, so that a missing chunk never reads as a black image of class 0.
     """
 
-    name: Literal["image", "label", "sample_id", "params"]
+    name: Literal["image", "label", "sample_id", "params", "noise_free", "convergence", "deflection"]
     dtype: Literal["float32", "int32", "int64", "float64"]
     tail: tuple[int, ...]
     dimensions: tuple[str, ...]
@@ -65,6 +67,9 @@ class StorePlan(Frozen):
     classes: tuple[ClassSpec, ...]
     columns: tuple[ColumnSpec, ...]
     arrays: tuple[ArraySpec, ...]
+    catalogue: tuple[CatalogueColumn, ...] = Field(
+        default=(), description="columns of the table of subhalos beside each shard; none: there is no table"
+    )
     splits: tuple[SplitSpec, ...]
     shard_rows: int = Field(ge=1)
     provenance: Provenance
@@ -72,6 +77,11 @@ class StorePlan(Frozen):
     def array(self, name: str) -> ArraySpec:
         """The specification of one array."""
         return next(spec for spec in self.arrays if spec.name == name)
+
+    @property
+    def maps(self) -> tuple[ArraySpec, ...]:
+        """The arrays that have pixels: the images and what is beside them."""
+        return tuple(spec for spec in self.arrays if spec.dimensions[-2:] == PIXELS)
 
     def rows_of(self, split: str) -> int:
         """The length of a split; 0 for one that the store does not have."""
@@ -139,7 +149,8 @@ def plan_store(
     """The plan of a recipe's store with `rows` per split."""
     detector = recipe.detector
     columns = columns_of(recipe)
-    side = detector.num_pix
+    image = (1, detector.num_pix, detector.num_pix)
+    products = tuple(_map(name, image) for name in recipe.products if name in MAPS)
     return StorePlan(
         recipe_name=recipe.name,
         recipe_digest=recipe.digest,
@@ -147,20 +158,31 @@ def plan_store(
         profile=recipe.storage.profile,
         classes=tuple(ClassSpec(name=one.name, label=one.label) for one in recipe.classes),
         columns=columns,
-        arrays=_arrays(side, len(columns)),
+        arrays=(*_arrays(image, len(columns)), *products),
+        catalogue=CATALOGUE if "subhalos" in recipe.products else (),
         splits=tuple(SplitSpec(name=name, rows=rows[name]) for name in SPLITS if rows[name]),  # type: ignore[arg-type]
         shard_rows=shard_rows,
         provenance=provenance,
     )
 
 
-def _arrays(side: int, column_count: int) -> tuple[ArraySpec, ...]:
+def _map(product: str, image: tuple[int, ...]) -> ArraySpec:
+    return ArraySpec(
+        name=product,  # type: ignore[arg-type]
+        dtype="float32",
+        tail=map_shape(product, image),
+        dimensions=("sample", MAPS[product].dimension, *PIXELS),
+        fill="NaN",
+    )
+
+
+def _arrays(image: tuple[int, ...], column_count: int) -> tuple[ArraySpec, ...]:
     return (
         ArraySpec(
             name="image",
             dtype="float32",
-            tail=(1, side, side),
-            dimensions=("sample", "channel", "y", "x"),
+            tail=image,
+            dimensions=("sample", "channel", *PIXELS),
             fill="NaN",
         ),
         ArraySpec(name="label", dtype="int32", tail=(), dimensions=("sample",), fill="-1"),

@@ -55,12 +55,19 @@ class Profiles:
 
 @dataclass(frozen=True)
 class Deflectors(Profiles):
-    """Mass profiles."""
+    """Mass profiles. `mass_msun` is what the recipe calls the mass of each; catalogues tell it, no ray."""
+
+    mass_msun: Array | None = None
+
+    def taken(self, owner: Rows, members: Rows) -> Self:
+        """Some members, with new owners."""
+        mass = None if self.mass_msun is None else self.mass_msun[members]
+        return replace(super().taken(owner, members), mass_msun=mass)
 
     def scaled(self, factor: Array) -> "Deflectors":
         """The same with every deflection multiplied by `factor`, given per row of the batch."""
         stronger = {name: self.parameters[name] * growth for name, growth in self._growths(factor).items()}
-        return Deflectors(self.profile, self.owner, {**self.parameters, **stronger})
+        return replace(self, parameters={**self.parameters, **stronger})
 
     def _growths(self, factor: Array) -> dict[str, Array]:
         if self.profile == "EPL":
@@ -101,9 +108,7 @@ def merge(parts: list[tuple[Rows, Deflectors]]) -> tuple[Deflectors, ...]:
     """Deflectors of subsets of a batch (with the rows of each subset), as one group per profile."""
     groups: dict[str, list[Deflectors]] = {}
     for rows, part in parts:
-        groups.setdefault(part.profile, []).append(
-            Deflectors(part.profile, rows[part.owner], part.parameters)
-        )
+        groups.setdefault(part.profile, []).append(replace(part, owner=rows[part.owner]))
     return tuple(_merged(members) for members in groups.values())
 
 
@@ -114,4 +119,6 @@ def _merged(members: list[Deflectors]) -> Deflectors:
     order = np.argsort(owner, kind="stable")
     names = members[0].parameters
     parameters = {name: np.concatenate([m.parameters[name] for m in members])[order] for name in names}
-    return Deflectors(members[0].profile, owner[order], parameters)
+    masses = [member.mass_msun for member in members if member.mass_msun is not None]
+    mass = np.concatenate(masses)[order] if len(masses) == len(members) else None
+    return Deflectors(members[0].profile, owner[order], parameters, mass)

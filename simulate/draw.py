@@ -36,6 +36,8 @@ class Drawn:
     label: NDArray[np.int32]
     columns: Columns
     systems: LensBatch
+    # those of the systems' deflectors that are no part of the smooth lens
+    substructure: tuple[Deflectors, ...]
 
     def params(self, names: Sequence[str]) -> Array:
         """The columns as a table."""
@@ -51,10 +53,12 @@ def draw(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Drawn:
     substructure, own_columns = _substructure(recipe, columns, positions, streams)
     if recipe.compensate_mass:
         own_columns["theta_E_smooth"] = smooth_einstein_radius(recipe, columns, substructure, sample_id)
-    deflectors = (*_smooth_lens(recipe, columns | own_columns), *substructure)
+    smooth = _smooth_lens(recipe, columns | own_columns)
     if recipe.deflection_convention is not None:
         scale = deflection_scale(recipe.deflection_convention, columns["z_lens"], columns["z_source"])
-        deflectors = tuple(group.scaled(scale) for group in deflectors)
+        smooth, substructure = (
+            tuple(group.scaled(scale) for group in groups) for groups in (smooth, substructure)
+        )
     lens_light = (
         () if recipe.lens_light is None else (_light(recipe, recipe.lens_light, "lens_light_", columns),)
     )
@@ -66,10 +70,11 @@ def draw(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Drawn:
         columns=columns | own_columns,
         systems=LensBatch(
             len(sample_id),
-            deflectors,
+            (*smooth, *substructure),
             in_state(source, columns, "lensed"),
             (*lens_light, *in_state(source, columns, "unlensed")),
         ),
+        substructure=substructure,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.instrument import Detector, DetectorNoise, ModelINoise, NoNoise
+from schemas.instrument import Detector, DetectorNoise, ModelINoise, Noise, NoNoise
 from schemas.registry import Registry
 from simulate.kernels import noise as kernels
 from simulate.photometry import magnitude_to_flux
@@ -31,6 +31,18 @@ def background_rms(detector: Detector) -> float:
     sky = magnitude_to_flux(np.asarray(detector.sky_brightness_mag_arcsec2), detector.magnitude_zero_point)
     read = detector.num_exposures * detector.read_noise_e**2 / time**2
     return float(np.sqrt(read + sky * detector.pixel_scale_arcsec**2 / time))
+
+
+def without_noise(
+    images: Array, noise: Noise, detector: Detector, columns: dict[str, Array], factor: float
+) -> Images:
+    """Noise-free images in the unit that the noise leaves them in, times the factor.
+
+    That is electrons per second; counts, which is seconds times that, with the noise of Model I.
+    """
+    if isinstance(noise, ModelINoise):
+        images = images * columns["exposure_time_s"][:, None, None]
+    return _none(images, NoNoise(), detector, columns, 0, np.empty(0, np.int64), factor)
 
 
 @NOISES.register("none")

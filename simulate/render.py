@@ -1,6 +1,6 @@
 """From a recipe and sample numbers to finished images and their columns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from schemas.columns import columns_of
 from schemas.dataset import DatasetRecipe
+from simulate.catalogue import Table, catalogue, joined
 from simulate.detectability import with_detectability
 from simulate.draw import Drawn, draw
 from simulate.engines import ENGINES
 from simulate.engines.fused import without_kernel
 from simulate.noise import NOISES
+from simulate.products import MAP_MAKERS, empty_maps
 
 # Systems of each class that are drawn to see what a recipe makes.
 TRIED = 64
@@ -30,10 +32,18 @@ class Rendered:
     label: NDArray[np.int32]
     sample_id: NDArray[np.int64]
     params: NDArray[np.float64]
+    maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    subhalos: Table | None = None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """By the names of the store's arrays."""
-        return {"image": self.image, "label": self.label, "sample_id": self.sample_id, "params": self.params}
+        rows: dict[str, NDArray[Any]] = {
+            "image": self.image,
+            "label": self.label,
+            "sample_id": self.sample_id,
+            "params": self.params,
+        }
+        return rows | self.maps
 
 
 def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Rendered:
@@ -43,6 +53,8 @@ def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Rendered:
     image = np.empty((len(sample_id), 1, side, side), dtype=np.float32)
     label = np.empty(len(sample_id), dtype=np.int32)
     params = np.empty((len(sample_id), len(columns)))
+    maps = empty_maps(recipe, image)
+    tables: list[Table] = []
     block = block_rows(recipe)
     for start in range(0, len(sample_id), block):
         rows = slice(start, start + block)
@@ -53,7 +65,12 @@ def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Rendered:
         image[rows, 0] = finish(recipe, drawn, sharp)
         label[rows] = drawn.label
         params[rows] = drawn.params(columns)
-    return Rendered(image, label, sample_id, params)
+        for name, values in maps.items():
+            values[rows] = MAP_MAKERS[name](recipe, drawn, sharp)
+        if "subhalos" in recipe.products:
+            tables.append(catalogue(recipe, drawn))
+    subhalos = joined(tables) if "subhalos" in recipe.products else None
+    return Rendered(image, label, sample_id, params, maps, subhalos)
 
 
 def block_rows(recipe: DatasetRecipe) -> int:
@@ -83,6 +100,12 @@ def finish(recipe: DatasetRecipe, drawn: Drawn, images: NDArray[np.float64]) -> 
 def warm_up(recipe: DatasetRecipe) -> None:
     """Compile what the recipe needs, or load it: one sample of each class."""
     render(recipe, np.arange(len(recipe.classes)))
+
+
+def subhalos_per_sample(recipe: DatasetRecipe) -> float:
+    """How many rows of a catalogue a sample has; the first samples tell."""
+    ids = np.arange(min(TRIED * len(recipe.classes), recipe.sample_count))
+    return sum(len(group.owner) for group in draw(recipe, ids).substructure) / len(ids)
 
 
 def through_lenstronomy(recipe: DatasetRecipe) -> tuple[str, ...]:

@@ -26,8 +26,9 @@ from schemas.errors import (
 )
 from schemas.frozen import sha256_of
 from schemas.store import FORMAT_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
-from storage import layout
+from storage import catalogue, layout
 from storage.backend import BACKENDS, Arrays, ShardFiles
+from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, write_whole
 from storage.layout import Span
 
@@ -40,6 +41,8 @@ MANIFEST = BOOKS / "manifest.json"
 MARKER = BOOKS / "COMMIT.json"
 LOCK = BOOKS / "lock"
 RECEIPTS = BOOKS / "receipts"
+# stands for an array that is not there
+NOTHING = np.empty(0)
 
 
 @contextlib.contextmanager
@@ -98,9 +101,16 @@ def stored_recipe(recipe: DatasetRecipe) -> StoredRecipe:
     return StoredRecipe(digest=recipe.digest, physics=recipe.physics_json, recipe=recipe)
 
 
-def write_shard(root: Path, recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arrays) -> Receipt:
+def write_shard(
+    root: Path,
+    recipe: DatasetRecipe,
+    plan: StorePlan,
+    span: Span,
+    arrays: Arrays,
+    subhalos: Table | None = None,
+) -> Receipt:
     """Check a shard against the specification, write its files, then its receipt."""
-    faults = shard_faults(recipe, plan, span, arrays)
+    faults = shard_faults(recipe, plan, span, arrays, subhalos)
     if faults:
         raise ColumnError(
             f"{span} breaks the specification and was not written\n"
@@ -108,7 +118,10 @@ def write_shard(root: Path, recipe: DatasetRecipe, plan: StorePlan, span: Span, 
             where=str(root),
             advice="a prior reaches beyond what a column allows, or the simulator is wrong",
         )
-    files = BACKENDS[plan.backend].shard_files(plan, span, arrays)
+    files = {
+        **BACKENDS[plan.backend].shard_files(plan, span, arrays),
+        **catalogue.shard_files(plan, span, subhalos),
+    }
     receipt = Receipt(
         recipe_digest=plan.recipe_digest,
         plan_digest=plan_digest(root),
@@ -130,11 +143,13 @@ def _write_files(root: Path, files: ShardFiles) -> tuple[FileRecord, ...]:
     return tuple(records)
 
 
-def shard_faults(recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arrays) -> list[str]:
-    """Everything that is wrong with the arrays of a shard; empty when all is well."""
+def shard_faults(
+    recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arrays, subhalos: Table | None = None
+) -> list[str]:
+    """Everything that is wrong with arrays and catalogue of a shard; empty when all is well."""
     faults = []
     for spec in plan.arrays:
-        array = arrays[spec.name]
+        array = arrays.get(spec.name, NOTHING)
         if array.shape != (span.rows, *spec.tail) or array.dtype != np.dtype(spec.dtype):
             faults.append(
                 f"{spec.name} is {array.dtype}{array.shape}, expected {spec.dtype}{(span.rows, *spec.tail)}"
@@ -150,13 +165,15 @@ def shard_faults(recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arr
                 f"{name}: {len(wrong)} of {span.rows} rows wrong (row {row}:"
                 f" {arrays[name][row]} instead of {wanted[row]})"
             )
-    # NaN and infinity show in an image's extremes, which need no temporary array
-    with np.errstate(invalid="ignore"):
-        lowest, highest = (find(arrays["image"], axis=(1, 2, 3)) for find in (np.min, np.max))
-    broken = np.flatnonzero(~(np.isfinite(lowest) & np.isfinite(highest)))
-    if len(broken):
-        faults.append(f"image: {len(broken)} of {span.rows} images not finite (row {broken[0]})")
-    return faults + column_faults(plan.columns, arrays["params"], arrays["label"], span.split)
+    for spec in plan.maps:
+        # NaN and infinity show in an image's extremes, which need no temporary array
+        with np.errstate(invalid="ignore"):
+            lowest, highest = (find(arrays[spec.name], axis=(1, 2, 3)) for find in (np.min, np.max))
+        broken = np.flatnonzero(~(np.isfinite(lowest) & np.isfinite(highest)))
+        if len(broken):
+            faults.append(f"{spec.name}: {len(broken)} of {span.rows} images not finite (row {broken[0]})")
+    faults += column_faults(plan.columns, arrays["params"], arrays["label"], span.split)
+    return faults + catalogue.faults(plan, arrays, subhalos)
 
 
 def receipt_path(span: Span) -> Path:
@@ -178,7 +195,7 @@ def valid_receipt(root: Path, plan: StorePlan, span: Span, thorough: bool = True
     except StoreDamagedError:
         return None
     paths = [one.path for one in receipt.files]
-    if paths != BACKENDS[plan.backend].shard_paths(plan, span):
+    if paths != [*BACKENDS[plan.backend].shard_paths(plan, span), *catalogue.shard_paths(plan, span)]:
         return None
     mine = (plan.recipe_digest, plan_digest(root), span.split, span.shard, span.first_row, span.rows)
     theirs = (

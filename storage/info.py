@@ -38,6 +38,7 @@ class StoreInfo(Frozen):
     profile: str
     image_shape: tuple[int, ...] = Field(description="channels, y, x")
     pixel_scale_arcsec: float
+    products: tuple[str, ...] = Field(description="what is stored of each sample beside its image")
     classes: tuple[ClassSpec, ...]
     splits: tuple[SplitSpec, ...]
     columns: tuple[ColumnSpec, ...]
@@ -63,6 +64,7 @@ def info(root: Path) -> StoreInfo:
         profile=plan.profile,
         image_shape=plan.array("image").tail,
         pixel_scale_arcsec=recipe.detector.pixel_scale_arcsec,
+        products=recipe.products,
         classes=plan.classes,
         splits=plan.splits,
         columns=plan.columns,

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.dataset import SPLITS, DatasetRecipe, split_pattern
-from schemas.errors import RecipeError
+from schemas.errors import DataError, RecipeError
 from schemas.store import ArraySpec, StorePlan
 
 Ids = NDArray[np.int64]
 SHARD_BYTES = 64 << 20
 CHUNK_BYTES = 512 << 10
+# Of a catalogue: a row of a dozen numbers, and what a file has beside its rows.
+CATALOGUE_ROW_BYTES, CATALOGUE_BYTES = 128, 16_384
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,16 @@ def locate(recipe: DatasetRecipe, sample_id: int) -> tuple[str, int]:
     return split, (period * len(slots) + rank) * len(recipe.classes) + position
 
 
+def locate_known(recipe: DatasetRecipe, sample_id: int) -> tuple[str, int]:
+    """The same, of a number that a person gave."""
+    if not 0 <= sample_id < recipe.sample_count:
+        raise DataError(
+            f"there is no sample {sample_id}",
+            expected=f"0 to {recipe.sample_count - 1}: {recipe.name!r} has {recipe.sample_count:,} samples",
+        )
+    return locate(recipe, sample_id)
+
+
 def labels_of(recipe: DatasetRecipe, sample_id: Ids) -> NDArray[np.int32]:
     """The label of each sample."""
     labels = np.array([one.label for one in recipe.classes], dtype=np.int32)
@@ -104,6 +116,13 @@ def spans(plan: StorePlan) -> Iterator[Span]:
             yield Span(split.name, shard, first, min(plan.shard_rows, split.rows - first))
 
 
+def span_of(plan: StorePlan, split: str, row: int) -> Span:
+    """The shard that holds a row."""
+    shard = row // plan.shard_rows
+    first = shard * plan.shard_rows
+    return Span(split, shard, first, min(plan.shard_rows, plan.rows_of(split) - first))
+
+
 def shard_count(plan: StorePlan) -> int:
     """How many shards a store has, without listing them."""
     return sum(-(-split.rows // plan.shard_rows) for split in plan.splits)
@@ -113,12 +132,16 @@ def _row_bytes(spec: ArraySpec) -> int:
     return math.prod(spec.tail) * np.dtype(spec.dtype).itemsize
 
 
-def store_bytes(plan: StorePlan) -> int:
-    """Bytes of the whole store, a hundredth added for indices, checksums and receipts."""
-    image_bytes = _row_bytes(plan.array("image"))
-    chunk = chunk_rows(image_bytes, plan.shard_rows)
-    # a chunk is written whole: images come in inner chunks, the small arrays in whole shards
-    image_rows = sum(-(-split.rows // chunk) * chunk for split in plan.splits)
-    small = sum(_row_bytes(spec) for spec in plan.arrays if spec.name != "image")
-    arrays = image_rows * image_bytes + shard_count(plan) * plan.shard_rows * small
-    return int(arrays * 1.01) + 16_384 * (shard_count(plan) + 1)
+def store_bytes(plan: StorePlan, subhalos: float = 0.0) -> int:
+    """Bytes of the whole store with so many subhalos a sample; a hundredth for indices and books."""
+    small = sum(_row_bytes(spec) for spec in plan.arrays if spec not in plan.maps)
+    # a chunk is written whole: maps come in inner chunks, the small arrays in whole shards
+    arrays = sum(_map_bytes(plan, spec) for spec in plan.maps) + shard_count(plan) * plan.shard_rows * small
+    rows = sum(split.rows for split in plan.splits) * subhalos
+    catalogue = rows * CATALOGUE_ROW_BYTES + (CATALOGUE_BYTES * shard_count(plan) if plan.catalogue else 0)
+    return int((arrays + catalogue) * 1.01) + 16_384 * (shard_count(plan) + 1)
+
+
+def _map_bytes(plan: StorePlan, spec: ArraySpec) -> int:
+    chunk = chunk_rows(_row_bytes(spec), plan.shard_rows)
+    return sum(-(-split.rows // chunk) * chunk for split in plan.splits) * _row_bytes(spec)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from schemas.dataset import DatasetRecipe
 from schemas.errors import (
+    DataError,
     StoreDamagedError,
     StoreMissingError,
     StoreUnfinishedError,
@@ -16,9 +17,11 @@ from schemas.errors import (
 from schemas.frozen import sha256_of
 from schemas.registry import unknown_name
 from schemas.store import CommitMarker, Manifest, StoredRecipe, StorePlan
+from storage import catalogue
 from storage.backend import BACKENDS
+from storage.catalogue import Table
 from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, plan_digest, read_json
-from storage.layout import shard_count
+from storage.layout import locate_known, shard_count, span_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,17 @@ class Store:
             raise unknown_name("column", name, names)
         params = self.read(split, "params")
         return np.asarray(params[:, names.index(name)], dtype=np.float64)
+
+    def subhalos(self, sample_id: int) -> Table:
+        """The rows of the catalogue that belong to one sample, by the names of their columns."""
+        if not self.plan.catalogue:
+            raise DataError(
+                f"the store at {self.root} has no catalogue of subhalos",
+                expected="a store of a recipe with products: [subhalos]",
+                advice="make one, or rebuild the sample: lensmill sample STORE --index I",
+            )
+        split, row = locate_known(self.recipe, sample_id)
+        return catalogue.read(self.root, self.plan, span_of(self.plan, split, row), sample_id)
 
 
 def open_store(root: Path) -> Store:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from schemas.dataset import DatasetRecipe
 from schemas.errors import StoreConflictError, WriteError
@@ -47,8 +48,7 @@ def check_target(root: Path, recipe: DatasetRecipe, plan: StorePlan) -> None:
 
 
 def _difference(one: StorePlan, other: StorePlan) -> str:
-    theirs = other.model_dump(mode="json")
-    mine = one.model_dump(mode="json")
+    theirs, mine = (_told(plan) for plan in (other, one))
     provenance, their_provenance = mine.pop("provenance"), theirs.pop("provenance")
     versions, their_versions = provenance.pop("versions"), their_provenance.pop("versions")
     pairs = [
@@ -57,6 +57,13 @@ def _difference(one: StorePlan, other: StorePlan) -> str:
         *((key, value, their_versions.get(key)) for key, value in versions.items()),
     ]
     return ", ".join(f"{key} {mine_}" for key, mine_, theirs_ in pairs if mine_ != theirs_)
+
+
+def _told(plan: StorePlan) -> dict[str, Any]:
+    """A plan as people compare it: arrays by name and shape, a catalogue by its number of columns."""
+    arrays = ", ".join(f"{spec.name} {spec.tail}" for spec in plan.arrays)
+    catalogue = f"of {len(plan.catalogue)} columns" if plan.catalogue else "none"
+    return plan.model_dump(mode="json") | {"arrays": arrays, "catalogue": catalogue}
 
 
 def _nearest_existing(root: Path) -> Path:

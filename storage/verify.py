@@ -9,7 +9,7 @@ from pydantic import Field
 from schemas.errors import StoreDamagedError
 from schemas.frozen import Frozen
 from schemas.store import Receipt
-from storage import layout
+from storage import catalogue, layout
 from storage.backend import Arrays
 from storage.commit import read_json, receipt_path, shard_faults
 from storage.durable import file_fault
@@ -85,6 +85,7 @@ def _shard_faults(store: Store, receipt: Receipt) -> list[str]:
     rows = slice(span.first_row, span.first_row + span.rows)
     try:
         arrays: Arrays = {spec.name: store.read(span.split, spec.name, rows) for spec in store.plan.arrays}
+        subhalos = catalogue.read(store.root, store.plan, span) if store.plan.catalogue else None
     except StoreDamagedError as error:
         return [f"{span}: {error.found}"]
-    return [f"{span}: {fault}" for fault in shard_faults(store.recipe, store.plan, span, arrays)]
+    return [f"{span}: {fault}" for fault in shard_faults(store.recipe, store.plan, span, arrays, subhalos)]

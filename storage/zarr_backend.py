@@ -1,4 +1,4 @@
-"""Zarr format 3: one group per split, four arrays each, sharded, not compressed, every chunk with crc32c.
+"""Zarr format 3: one group per split, sharded arrays, not compressed, every chunk with crc32c.
 
 Metadata are encoded by zarr itself in memory, shards by `shard_file`, which a test holds to zarr's own bytes.
 They reach the disk only through `commit`.
@@ -19,6 +19,7 @@ from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from schemas.errors import StoreDamagedError
+from schemas.products import MAPS
 from schemas.store import ArraySpec, StoredRecipe, StorePlan
 from storage.backend import BACKENDS, Arrays, ShardFiles
 from storage.layout import Span, chunk_rows
@@ -99,9 +100,9 @@ def _create(store: Store, name: str, spec: ArraySpec, plan: StorePlan, rows: int
 
 
 def _layout(spec: ArraySpec, plan: StorePlan) -> ShardLayout:
-    """Images stand in chunks of a read's size, the small arrays in one chunk a shard."""
+    """Images and other maps stand in chunks of a read's size, the small arrays in one chunk a shard."""
     layout = ShardLayout(np.dtype(spec.dtype), plan.shard_rows, plan.shard_rows, spec.tail)
-    if spec.name == "image":
+    if spec in plan.maps:
         return replace(layout, chunk_rows=chunk_rows(layout.row_bytes, plan.shard_rows))
     return layout
 
@@ -140,4 +141,6 @@ def _about_array(plan: StorePlan, spec: ArraySpec) -> dict[str, Any]:
         }
     if spec.name == "label":
         return {"classes": {str(one.label): one.name for one in plan.classes}}
+    if spec.name in MAPS:
+        return {"unit": MAPS[spec.name].unit, "description": MAPS[spec.name].description}
     return {}

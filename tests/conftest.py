@@ -34,6 +34,7 @@ from flows import generate  # noqa: E402
 from flows.generate import DatasetSummary, Order  # noqa: E402
 from flows.shards import make_shard  # noqa: E402
 from schemas.dataset import DatasetRecipe  # noqa: E402
+from schemas.products import PRODUCTS  # noqa: E402
 from schemas.store import Receipt, StorePlan, plan_store  # noqa: E402
 from storage import commit, layout  # noqa: E402
 from storage.backend import BACKENDS  # noqa: E402
@@ -128,6 +129,19 @@ def sound_store(
     return order
 
 
+@pytest.fixture(scope="session")
+def sound_product_store(
+    order_small: Callable[..., Order],
+    make_store: Callable[[Order], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Order:
+    """A finished small store with all products. Not to be changed."""
+    root = tmp_path_factory.mktemp("products") / "small.zarr"
+    order = order_small(root, f"products=[{', '.join(PRODUCTS)}]")
+    make_store(order)
+    return order
+
+
 @pytest.fixture
 def store(sound_store: Order, tmp_path: Path) -> Order:
     """A finished small store to be damaged."""
@@ -206,6 +220,7 @@ class Here:
             SHORT_VORTICES,
             f"seed={order.recipe.seed}",
             *(f"splits.{name}={getattr(order.recipe.splits, name)}" for name in ("train", "val", "test")),
+            f"products=[{', '.join(order.recipe.products)}]",
         ]
         summary: DatasetSummary = generate.simulate_flow.fn(
             "tiny", str(order.root), None, order.plan.shard_rows, overrides, True

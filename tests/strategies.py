@@ -4,6 +4,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from schemas.products import PRODUCTS
+
 Document = dict[str, Any]
 
 # `tiny` with every optional component, as overrides
@@ -206,6 +208,7 @@ def recipes(draw: st.DrawFn) -> Document:
         "lens_light": draw(st.none() | st.just({"amp": 3.0, "R_sersic": 0.5, "n_sersic": 4.0})),
         "instrument": draw(instruments()),
         "image_factor": draw(_numbers(0.1, 10)),
+        "products": draw(st.lists(st.sampled_from(PRODUCTS), unique=True)),
         "classes": [
             {
                 "name": names[label],

@@ -49,8 +49,11 @@ PYTHON = [(page.name, block) for page in PAGES for block in _blocks(page, "pytho
 
 
 @pytest.mark.parametrize(("page", "block"), PYTHON)
-def test_python_of_the_documents_runs(page: str, block: str, sound_store: Any, tmp_path: Path) -> None:
+def test_python_of_the_documents_runs(
+    page: str, block: str, sound_store: Any, sound_product_store: Any, tmp_path: Path
+) -> None:
     (tmp_path / "tiny.zarr").symlink_to(sound_store.root)
+    (tmp_path / "products.zarr").symlink_to(sound_product_store.root)
     done = subprocess.run(
         [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )

@@ -1,4 +1,4 @@
-"""Commands about data sets: simulate, info, verify, audit, show, recipes, schema."""
+"""Commands about data sets: simulate, info, verify, audit, show, sample, recipes, schema."""
 
 import json
 import sys
@@ -23,6 +23,7 @@ from flows.commands.app import (
     out,
 )
 from schemas.audit import Audit
+from schemas.sample import SampleSheet
 from schemas.store import Provenance
 
 
@@ -73,6 +74,7 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         ("purpose", found.description.split("\n")[0]),
         ("digest", found.digest),
         ("images", f"{shape}, {found.profile}, {found.pixel_scale_arcsec:g} arcsec a pixel"),
+        ("products", ", ".join(found.products) or "none"),
         ("splits", ", ".join(f"{split.name} {split.rows:,}" for split in found.splits)),
         ("classes", ", ".join(f"{one.label} {one.name}" for one in found.classes)),
         (
@@ -207,6 +209,56 @@ def show_command(
     from storage.gallery import show
 
     out.print(f"wrote {show(store, picture, split, columns)}", soft_wrap=True)
+
+
+@app.command("sample")
+def sample_command(
+    source: Annotated[
+        str, typer.Argument(metavar="RECIPE|STORE", help="A shipped recipe, a YAML file or a store.")
+    ],
+    index: Annotated[int, typer.Option("--index", metavar="I", help="Number of the sample, from 0.")],
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="New folder for arrays, subhalos, parameters, a picture.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild one sample alone, with all that is known of it; of a store, compare it with what is stored.
+
+    Exit code 1 when it differs. Example: `lensmill sample model_ii --index 7 --out sample_7`
+    """
+    from flows.sample import sample
+
+    found = sample(source, index, folder, overrides or [])
+    if as_json:
+        out.print_json(found.model_dump_json())
+    else:
+        _print_sample(found)
+        if folder is not None:
+            out.print(f"wrote {folder}: arrays, subhalos.csv, parameters.json, sample.png", soft_wrap=True)
+    if not found.identical:
+        raise typer.Exit(FAILED)
+
+
+def _print_sample(found: SampleSheet) -> None:
+    what = f"{found.class_name} (label {found.label}), {found.subhalos} subhalos"
+    where = f"{found.recipe} {found.digest[:12]}, row {found.row:,} of {found.split}"
+    out.print(f"sample {found.sample_id}: {what}; {where}", soft_wrap=True)
+    table = Table("parameter", "value", "unit", "meaning")
+    for one in found.parameters:
+        table.add_row(one.name, f"{one.value:.8g}", one.unit, one.description)
+    out.print(table)
+    if found.compared is None:
+        return
+    if found.identical:
+        out.print(f"as stored, bit by bit: {', '.join(one.name for one in found.compared)}", soft_wrap=True)
+        return
+    err.print("[bold red]error:[/] the sample is not as it is stored", soft_wrap=True)
+    for part in found.compared:
+        if part.difference:
+            err.print(f"  - {part.name}: {escape(part.difference)}", soft_wrap=True)
+    advice = "compare the versions of lensmill info with those here; lensmill verify checks the store"
+    err.print(f"  to do:    {advice}", soft_wrap=True)
 
 
 @app.command("recipes")

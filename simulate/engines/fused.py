@@ -5,17 +5,18 @@ Systems with a profile that has no kernel are rendered by lenstronomy.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from schemas.instrument import Detector, GaussianPSF, KernelPSF
+from schemas.instrument import Detector, GaussianPSF, KernelPSF, NoPSF
 from simulate.batch import Array, Deflectors, LensBatch, Light, merge
-from simulate.engines.reference import render_with_lenstronomy
-from simulate.engines.registry import ENGINES
+from simulate.engines.reference import deflect_with_lenstronomy, render_with_lenstronomy
+from simulate.engines.registry import DEFLECTIONS, ENGINES, Engine
 from simulate.kernels import images as kernels
 from simulate.kernels import tnfw
 from simulate.kernels.deflections import SIE_CORE_ARCSEC
@@ -40,22 +41,46 @@ class Precision(NamedTuple):
     singly: bool
 
 
+EXACT = Precision(tabulated=False, singly=False)
+DOUBLE = Precision(tabulated=True, singly=False)
+SINGLE = Precision(tabulated=True, singly=True)
+NOT_KEPT = np.empty((0, 2, 0, 0))
+
+
 @ENGINES.register("fused")
 def render_fused(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
     """Noise-free images; truncated NFW halos by cubics, to 1e-6 of their largest deflection."""
-    return _render(systems, detector, Precision(tabulated=True, singly=False))
+    return _render(systems, detector, DOUBLE)
 
 
 @ENGINES.register("fused_exact")
 def render_exactly(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
     """Noise-free images; truncated NFW halos by their formula."""
-    return _render(systems, detector, Precision(tabulated=False, singly=False))
+    return _render(systems, detector, EXACT)
 
 
 @ENGINES.register("fused_float32")
 def render_in_single_precision(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
     """Noise-free images; sums over point masses in single precision, to 5e-6 of the peak."""
-    return _render(systems, detector, Precision(tabulated=True, singly=True))
+    return _render(systems, detector, SINGLE)
+
+
+@DEFLECTIONS.register("fused")
+def deflect_fused(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
+    """What the engine `fused` deflects rays by."""
+    return _deflect(systems, detector, DOUBLE)
+
+
+@DEFLECTIONS.register("fused_exact")
+def deflect_exactly(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
+    """What the engine `fused_exact` deflects rays by."""
+    return _deflect(systems, detector, EXACT)
+
+
+@DEFLECTIONS.register("fused_float32")
+def deflect_in_single_precision(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
+    """What the engine `fused_float32` deflects rays by."""
+    return _deflect(systems, detector, SINGLE)
 
 
 def without_kernel(systems: LensBatch) -> dict[str, NDArray[np.int64]]:
@@ -71,31 +96,59 @@ def without_kernel(systems: LensBatch) -> dict[str, NDArray[np.int64]]:
 
 
 def _render(systems: LensBatch, detector: Detector, precision: Precision) -> NDArray[np.float64]:
+    return _split(systems, partial(_render_known, precision=precision), render_with_lenstronomy, detector)
+
+
+def _deflect(systems: LensBatch, detector: Detector, precision: Precision) -> NDArray[np.float64]:
+    dark = replace(systems, source=(), lens_light=())
+    return _split(dark, partial(_deflect_known, precision=precision), deflect_with_lenstronomy, detector)
+
+
+def _split(systems: LensBatch, ours: Engine, theirs: Engine, detector: Detector) -> NDArray[np.float64]:
+    """Systems with a profile that has no kernel here go to lenstronomy."""
     unknown = without_kernel(systems)
     if not unknown:
-        return _render_known(systems, detector, precision)
+        return ours(systems, detector)
     slow = np.unique(np.concatenate(list(unknown.values())))
     fast = np.setdiff1d(np.arange(systems.rows), slow)
-    images = np.empty((systems.rows, detector.num_pix, detector.num_pix))
-    images[fast] = _render_known(systems.subset(fast), detector, precision)
-    images[slow] = render_with_lenstronomy(systems.subset(slow), detector)
-    return images
+    found = ours(systems.subset(fast), detector)
+    whole = np.empty((systems.rows, *found.shape[1:]))
+    whole[fast] = found
+    whole[slow] = theirs(systems.subset(slow), detector)
+    return whole
+
+
+def _deflect_known(systems: LensBatch, detector: Detector, precision: Precision) -> NDArray[np.float64]:
+    """By the same rays as for images, one from the centre of each pixel."""
+    plain = detector.model_copy(update={"supersampling": 1, "psf": NoPSF()})
+    side = detector.num_pix
+    found = np.empty((systems.rows, 2, side, side))
+    scene, (halo_table, tabulated) = _scene(systems), _halo_table(systems, precision)
+    dark = np.empty((systems.rows, side, side))
+    kernels.render(scene, _camera(plain), halo_table, tabulated, precision.singly, 0, found, dark)
+    return found
+
+
+def _halo_table(systems: LensBatch, precision: Precision) -> tuple[Array, bool]:
+    """The table where it is needed, and whether halos go by cubics; those with cores have their own."""
+    halos = any(group.profile == "TNFW" and len(group.owner) for group in systems.deflectors)
+    needed = precision.tabulated and halos
+    return (tnfw.table() if needed else np.empty((0, 4, 0))), precision.tabulated
 
 
 def _render_known(systems: LensBatch, detector: Detector, precision: Precision) -> NDArray[np.float64]:
     scene = _scene(systems)
-    tabulated = precision.tabulated
-    halo_table = tnfw.table() if tabulated and len(scene.halos.rows) else np.empty((0, 4, 0))
+    halo_table, tabulated = _halo_table(systems, precision)
     images = np.empty((systems.rows, detector.num_pix, detector.num_pix))
     if not isinstance(detector.psf, KernelPSF):
-        kernels.render(scene, _camera(detector), halo_table, tabulated, precision.singly, 0, images)
+        kernels.render(scene, _camera(detector), halo_table, tabulated, precision.singly, 0, NOT_KEPT, images)
         return images
     camera, spread = _camera(detector), _Kernel(detector)
     side = detector.num_pix * (detector.supersampling if detector.psf_on_fine_grid else 1)
     for start in range(0, systems.rows, CONVOLVED_TOGETHER):
         some = images[start : start + CONVOLVED_TOGETHER]
         sharp = np.empty((len(some), side, side))
-        kernels.render(scene, camera, halo_table, tabulated, precision.singly, start, sharp)
+        kernels.render(scene, camera, halo_table, tabulated, precision.singly, start, NOT_KEPT, sharp)
         some[:] = spread(sharp)
     return images
 

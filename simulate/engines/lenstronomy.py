@@ -39,6 +39,18 @@ def render(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
     return images
 
 
+def deflection(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
+    """Reduced deflection at the centres of pixels, arcsec: (rows, 2, y, x)."""
+    found = np.empty((systems.rows, 2, detector.num_pix, detector.num_pix))
+    masses = [part for group in systems.deflectors for part in _in_lenstronomys_terms(group)]
+    axis = (np.arange(detector.num_pix) - (detector.num_pix - 1) / 2) * detector.pixel_scale_arcsec
+    x, y = np.meshgrid(axis, axis)
+    for row, (names, numbers) in enumerate(_by_row(masses, systems.rows)):
+        beta = _LensModelWithLines(tuple(names)).ray_shooting(x.ravel(), y.ravel(), numbers)
+        found[row] = np.reshape(beta, (2, *x.shape))
+    return np.stack([x, y]) - found
+
+
 def _in_lenstronomys_terms(group: Deflectors) -> tuple[Deflectors, ...]:
     return split_lines(group) if group.profile == "LINE" else (group,)
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from schemas.instrument import Detector
 from simulate.batch import LensBatch
-from simulate.engines.registry import ENGINES
+from simulate.engines.registry import DEFLECTIONS, ENGINES
 
 
 @ENGINES.register("lenstronomy")
@@ -14,3 +14,11 @@ def render_with_lenstronomy(systems: LensBatch, detector: Detector) -> NDArray[n
     from simulate.engines.lenstronomy import render
 
     return render(systems, detector)
+
+
+@DEFLECTIONS.register("lenstronomy")
+def deflect_with_lenstronomy(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
+    """Deflections of a batch, one `LensModel` call each."""
+    from simulate.engines.lenstronomy import deflection
+
+    return deflection(systems, detector)

@@ -53,12 +53,13 @@ class Camera(NamedTuple):
 
 @kernel
 def render(
-    scene: Any, camera: Any, halo_table: Any, tabulated: Any, singly: Any, first: Any, images: Any
+    scene: Any, camera: Any, halo_table: Any, tabulated: Any, singly: Any, first: Any, alpha: Any, images: Any
 ) -> None:
     """Images of the systems from `first` on, as many as `images` (rows, n, n) has room for.
 
     `tabulated` halos come from `halo_table`, those with cores from cubics of their own; `singly` sums point
-    masses in single precision.
+    masses in single precision. `alpha` (rows, 2, fine n, fine n) keeps by how much rays were deflected, of as
+    many images as it has room for.
     """
     x, weights = camera.fine_positions, camera.weights
     size = x.size
@@ -136,6 +137,10 @@ def render(
                     )
                 else:
                     cored.subtract_formula(x, y, beta_x, beta_y, cored_halos, k)
+            if place < alpha.shape[0]:
+                for i in range(size):
+                    alpha[place, 0, j, i] = x[i] - beta_x[i]
+                    alpha[place, 1, j, i] = y - beta_y[i]
             for k in range(sources_at[row], sources_at[row + 1]):
                 add_sersic(beta_x, beta_y, fine, j, sources, k)
             if lens_lights_at[row] < lens_lights_at[row + 1]:

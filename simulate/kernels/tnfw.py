@@ -4,6 +4,7 @@ The deflection is `scale` G(x^2, tau) (dx, dy) with x = r / Rs, tau = r_trunc / 
 lenstronomy's notation, flat below lenstronomy's floor x = 0.001.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -38,6 +39,9 @@ HIGHEST_TAU = FIRST_TAU * float(np.exp(TAU_STEP * (TAUS - 3)))
 HIGHEST_X2 = 2.0**HIGHEST_EXPONENT
 # cubics of one halo take 22 kB; beyond so many in an image the formula is as fast
 MOST_TABULATED = 2048
+# Chebyshev's nodes keep the error of a cubic even; the matrix makes its powers from values there
+CHEBYSHEV = 0.5 - 0.5 * np.cos((np.arange(4) + 0.5) * np.pi / 4)
+TO_POWERS = np.linalg.inv(np.vander(CHEBYSHEV, 4, increasing=True))
 
 
 @inlined
@@ -132,20 +136,22 @@ def interpolate(table: Any, log_tau: Any, lowest: Any, highest: Any, cubics: Any
 
 @lru_cache(maxsize=1)
 def table() -> NDArray[np.float64]:
-    """Cubics of all intervals for the tabulated truncations: (TAUS, 4, INTERVALS)."""
+    """Cubics of G for all intervals and the tabulated truncations: (TAUS, 4, INTERVALS)."""
+    return tabulate(evaluate)
+
+
+def tabulate(function: Callable[[Any, float, Any], None]) -> NDArray[np.float64]:
+    """The same of any function of x^2 and tau, which fills an array of values."""
     made = np.empty((TAUS, 4, INTERVALS))
     left = 2.0 ** (LOWEST_EXPONENT + np.arange(INTERVALS) // 2**SPLIT)
     width = left / 2**SPLIT
     left = left + width * (np.arange(INTERVALS) % 2**SPLIT)
-    # Chebyshev's nodes keep the error of the cubic even
-    nodes = 0.5 - 0.5 * np.cos((np.arange(4) + 0.5) * np.pi / 4)
-    to_powers = np.linalg.inv(np.vander(nodes, 4, increasing=True))
-    x2 = left[:, None] + width[:, None] * nodes
+    x2 = left[:, None] + width[:, None] * CHEBYSHEV
     values = np.empty_like(x2)
     for k in range(TAUS):
         tau = FIRST_TAU * np.exp(TAU_STEP * k)
-        evaluate(x2.ravel(), tau, values.reshape(-1))
-        made[k] = (values @ to_powers.T).T / width ** np.arange(4)[:, None]
+        function(x2.ravel(), tau, values.reshape(-1))
+        made[k] = (values @ TO_POWERS.T).T / width ** np.arange(4)[:, None]
     return made
 
 

@@ -57,7 +57,7 @@ class Population:
     ) -> Draw:
         """As deflectors, with the columns of a population and the kind's own."""
         places = {"center_x": self.center_x, "center_y": self.center_y}
-        group = Deflectors(profile, self.owner, {**parameters, **places})
+        group = Deflectors(profile, self.owner, {**parameters, **places}, self.mass)
         systems = len(self.f_sub)
         mass: Array = np.bincount(self.owner, self.mass, minlength=systems).astype(np.float64)
         columns: dict[str, Array] = {

@@ -37,4 +37,4 @@ def draw_subhalos(kind: Subhalos, around: Surroundings, streams: Streams) -> Dra
         "subhalo_mass_msun": per_system.sum(axis=1),
         "subhalo_mass_max_msun": per_system.max(axis=1),
     }
-    return Draw((Deflectors(kind.profile.kind, owner, parameters),), columns)
+    return Draw((Deflectors(kind.profile.kind, owner, parameters, mass),), columns)

@@ -36,6 +36,7 @@ def draw_vortex(kind: Vortex, around: Surroundings, streams: Streams) -> Draw:
             "angle": angle,
             "points": np.full(len(streams), float(points)),
         },
+        mass,
     )
     columns = {
         "axion_mass_ev": axion_mass,

@@ -31,8 +31,9 @@ def draw_vortices(kind: Vortices, around: Surroundings, streams: Streams) -> Dra
     owner = np.repeat(np.arange(systems), kind.count)
     x, y, angle = _places(around, owner, streams.ragged(np.full(systems, kind.count), PLACE).T)
     points = 0 if kind.points == "continuous" else kind.points
+    each = mass[owner] / kind.count
     parameters = {
-        "theta_E": around.einstein_radius(mass[owner] / kind.count, owner),
+        "theta_E": around.einstein_radius(each, owner),
         "center_x": x,
         "center_y": y,
         "half_length": half_length[owner],
@@ -51,7 +52,7 @@ def draw_vortices(kind: Vortices, around: Surroundings, streams: Streams) -> Dra
         "vortex_center_y": y[first],
         "vortex_angle_rad": angle[first],
     }
-    return Draw((Deflectors("LINE", owner, parameters),), columns)
+    return Draw((Deflectors("LINE", owner, parameters, each),), columns)
 
 
 def half_wavelength(

@@ -89,6 +89,12 @@ def test_three_kills(
     assert_same_arrays(tmp_path / "small.zarr", sound_store.root)
 
 
+def test_three_kills_of_a_store_with_products(
+    sound_product_store: Order, tmp_path: Path, bytes_of: BytesOf, simulate_here: Any
+) -> None:
+    _kill_and_complete(sound_product_store, tmp_path / "small.zarr", 3, bytes_of, simulate_here, 0.8)
+
+
 @pytest.mark.slow
 def test_twenty_five_kills(
     order_small: Callable[..., Order],

@@ -33,6 +33,7 @@ def test_the_digest_is_the_sha256_of_the_canonical_physics(read: Any, small_text
         "family=replica",
         "engine=lenstronomy",
         "storage={shard_images: 64}",
+        "products=[noise_free, deflection]",
     ],
 )
 def test_what_changes_no_array_does_not_change_the_digest(read: Any, small_text: str, beside: str) -> None:

@@ -1,0 +1,113 @@
+"""One sample of a recipe or of a store, rebuilt alone, with all that can be known of it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.catalogue import load_recipe
+from schemas.columns import columns_of
+from schemas.dataset import DatasetRecipe
+from schemas.errors import DataError
+from schemas.products import PRODUCTS
+from schemas.sample import Comparison, Parameter, SampleSheet
+from simulate.render import Rendered, render
+from storage.layout import locate_known
+from storage.reader import Store, open_store
+from storage.sample_folder import check_folder, write_folder
+
+
+def sample(
+    source: str | Path, index: int, out: str | Path | None = None, overrides: Sequence[str] = ()
+) -> SampleSheet:
+    """Rebuild sample `index` of a shipped recipe, a YAML file or a store; of a store, compare with it.
+
+    `out` is a new or empty folder for its arrays, subhalos, parameters and a picture.
+    """
+    if out is not None:
+        check_folder(Path(out))
+    store = _store(source, overrides)
+    recipe = store.recipe if store else load_recipe(str(source), overrides)
+    split, row = locate_known(recipe, index)
+    made = render(recipe.model_copy(update={"products": PRODUCTS}), np.array([index]))
+    assert made.subhalos is not None
+    sheet = SampleSheet(
+        sample_id=index,
+        recipe=recipe.name,
+        digest=store.stored.digest if store else recipe.digest,
+        engine=recipe.engine,
+        class_name=recipe.classes[index % len(recipe.classes)].name,
+        label=int(made.label[0]),
+        split=split,  # type: ignore[arg-type]
+        row=row,
+        pixel_scale_arcsec=recipe.detector.pixel_scale_arcsec,
+        parameters=_parameters(recipe, made),
+        subhalos=len(made.subhalos["label"]),
+        compared=_compare(store, made, split, row) if store else None,
+    )
+    if out is not None:
+        write_folder(Path(out), sheet, {name: rows[0] for name, rows in made.arrays().items()}, made.subhalos)
+    return sheet
+
+
+def _store(source: str | Path, overrides: Sequence[str]) -> Store | None:
+    """The store at a path, or None for a recipe."""
+    if not Path(source).is_dir():
+        return None
+    if overrides:
+        raise DataError(
+            f"a store has its recipe, which --set {overrides[0]} cannot change",
+            expected="a recipe where keys are set",
+            advice="name the recipe, or leave out --set",
+        )
+    return open_store(Path(source))
+
+
+def _parameters(recipe: DatasetRecipe, made: Rendered) -> tuple[Parameter, ...]:
+    """Those that apply."""
+    named = zip(columns_of(recipe), made.params[0].tolist(), strict=True)
+    return tuple(
+        Parameter(name=column.name, value=value, unit=column.unit, description=column.description)
+        for column, value in named
+        if not np.isnan(value)
+    )
+
+
+def _compare(store: Store, made: Rendered, split: str, row: int) -> tuple[Comparison, ...]:
+    """Every array of the store that holds the sample, and its rows of the catalogue."""
+    arrays = made.arrays()
+    found = [
+        Comparison(
+            name=spec.name,
+            difference=_difference(store.read(split, spec.name, slice(row, row + 1)), arrays[spec.name]),
+        )
+        for spec in store.plan.arrays
+    ]
+    if store.plan.catalogue:
+        stored = store.subhalos(int(made.sample_id[0]))
+        found.append(Comparison(name="subhalos", difference=_table_difference(stored, made.subhalos or {})))
+    return tuple(found)
+
+
+def _difference(stored: NDArray[Any], made: NDArray[Any]) -> str:
+    if stored.shape != made.shape or stored.dtype != made.dtype:
+        return f"{stored.dtype}{stored.shape} in the store, {made.dtype}{made.shape} made anew"
+    if stored.tobytes() == made.tobytes():
+        return ""
+    wrong = (stored != made) & ~(np.isnan(stored) & np.isnan(made))
+    most = np.abs(stored[wrong].astype(np.float64) - made[wrong]).max(initial=0.0)
+    return f"{int(wrong.sum()):,} of {stored.size:,} values differ, by at most {most:.3g}"
+
+
+def _table_difference(stored: Mapping[str, NDArray[Any]], made: Mapping[str, NDArray[Any]]) -> str:
+    if stored.keys() != made.keys():
+        return f"columns {', '.join(stored)} in the store, {', '.join(made)} made anew"
+    counts = len(stored["label"]), len(made["label"])
+    if counts[0] != counts[1]:
+        return f"{counts[0]} rows in the store, {counts[1]} made anew"
+    numbers = {name for name, values in made.items() if values.dtype != object}
+    differ = [name for name in made if name in numbers and _difference(stored[name], made[name])]
+    differ += [name for name in made if name not in numbers and list(stored[name]) != list(made[name])]
+    return f"{', '.join(differ)} differ" if differ else ""

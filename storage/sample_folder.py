@@ -1,0 +1,62 @@
+"""The folder of one rebuilt sample: arrays for numpy, a table and a page of parameters for everything."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import WriteError
+from schemas.sample import SampleSheet
+from storage.catalogue import Table
+from storage.durable import write_whole
+from storage.portrait import portrait
+
+ARRAYS = ("image", "noise_free", "convergence", "deflection")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a path that holds anything: nothing is overwritten."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        raise WriteError(
+            f"{folder} {'is not empty' if folder.is_dir() else 'is a file'}",
+            expected="an empty or new folder",
+            advice="choose another --out",
+        )
+
+
+def write_folder(
+    folder: Path, sheet: SampleSheet, arrays: Mapping[str, NDArray[Any]], subhalos: Table
+) -> list[Path]:
+    """Arrays of one sample (components, y, x), its subhalos, its parameters and a picture of all."""
+    check_folder(folder)
+    files = {f"{name}.npy": _npy(arrays[name]) for name in ARRAYS}
+    files["subhalos.csv"] = _csv(subhalos)
+    files["sample.png"] = portrait(sheet, arrays)
+    files["parameters.json"] = sheet.to_json().encode()
+    for name, content in files.items():
+        write_whole(folder / name, content)
+    return [folder / name for name in files]
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    into = io.BytesIO()
+    np.save(into, array, allow_pickle=False)
+    return into.getvalue()
+
+
+def _csv(table: Table) -> bytes:
+    """All digits of every number; empty where a parameter does not apply."""
+    into = io.StringIO()
+    writer = csv.writer(into, lineterminator="\n")
+    writer.writerow(table)
+    columns = [values.tolist() for values in table.values()]
+    for row in zip(*columns, strict=True):
+        writer.writerow("" if isinstance(one, float) and math.isnan(one) else one for one in row)
+    return into.getvalue().encode()
