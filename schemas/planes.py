@@ -5,7 +5,7 @@ two parameters, and they are made of the two uniforms that these would have take
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
@@ -129,7 +129,9 @@ def pairs_of(model: type[BaseModel]) -> dict[str, Pair]:
 class WithPairs(Extended):
     """A component that may be given plane priors, each in place of the two priors of its pair."""
 
-    LATER: ClassVar[tuple[str, ...]] = ("ellipticity", "gamma", "center")
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls.LATER = tuple(pairs_of(cls))
 
     @model_validator(mode="after")
     def _a_pair_once(self) -> Self:

@@ -78,7 +78,9 @@ def systems_of(ids: Sequence[int], *overrides: str, name: str = "tiny") -> LensB
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_recipes_are_as_lenstronomy_has_them(name: str) -> None:
     recipe = load_recipe(name)
-    assert_alike(draw(recipe, np.arange(6)).systems, recipe.detector)
+    # lenstronomy takes seconds for a large image with subhalos
+    count = 6 if recipe.detector.num_pix < 160 else len(recipe.classes)
+    assert_alike(draw(recipe, np.arange(count)).systems, recipe.detector)
 
 
 # A ray that meets the centre of a lens exactly ends where rounding sends it: half a core is 5e-11 arcsec.
