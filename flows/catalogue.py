@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from schemas.dataset import DatasetRecipe
 from schemas.errors import RecipeError
@@ -57,18 +58,31 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> DatasetRecipe:
     path = _path(recipe, "recipe")
     found = resolve(read_recipe(path, DatasetRecipe, overrides))
     check_feasible(found)
-    if isinstance(found.instrument, Detector) and isinstance(found.instrument.psf, KernelFilePSF):
-        kernel = _kernel(found.instrument.psf, _kernel_folder(path, overrides))
-        instrument = found.instrument.model_copy(update={"psf": kernel})
-        return found.model_copy(update={"instrument": instrument})
-    return found
+    return _with_kernels(found, path, overrides)
 
 
-def _kernel_folder(recipe: Path, overrides: Sequence[str]) -> Path:
-    """Where a kernel's path counts from: the recipe's folder, or here when an override names it."""
-    keys = {one.partition("=")[0].strip() for one in overrides}
-    here = keys & {"instrument", "instrument.psf", "instrument.psf.path"}
-    return Path() if here else recipe.parent
+def _with_kernels(recipe: DatasetRecipe, path: Path, overrides: Sequence[str]) -> DatasetRecipe:
+    """The recipe with the values of kernels in place of their files, those of bands too."""
+    found: dict[str, Any] = {}
+    if isinstance(recipe.instrument, Detector) and isinstance(recipe.instrument.psf, KernelFilePSF):
+        kernel = _kernel(recipe.instrument.psf, folder_of(["instrument.psf.path"], path, overrides))
+        found["instrument"] = recipe.instrument.model_copy(update={"psf": kernel})
+    if any(isinstance(band.psf, KernelFilePSF) for band in recipe.bands or ()):
+        bands = list(recipe.bands or ())
+        for k, band in enumerate(bands):
+            if isinstance(band.psf, KernelFilePSF):
+                folder = folder_of([f"bands.{one}.psf.path" for one in (band.name, k)], path, overrides)
+                bands[k] = band.model_copy(update={"psf": _kernel(band.psf, folder)})
+        found["bands"] = tuple(bands)
+    return recipe.model_copy(update=found) if found else recipe
+
+
+def folder_of(keys: Sequence[str], recipe: Path, overrides: Sequence[str]) -> Path:
+    """Where a path in a recipe counts from: the recipe's folder, or here when an override says its key."""
+    parts = [key.split(".") for key in keys]
+    above = {".".join(words[:length]) for words in parts for length in range(1, len(words) + 1)}
+    said = {one.partition("=")[0].strip() for one in overrides}
+    return Path() if said & above else recipe.parent
 
 
 def _kernel(psf: KernelFilePSF, folder: Path) -> KernelPSF:

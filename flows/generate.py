@@ -101,7 +101,7 @@ def prepare(recipe: str, out: str | Path, shard_size: int | None, overrides: Seq
     """Read the recipe, plan the store and check that it can be made there. Writes nothing."""
     asked = [] if shard_size is None else [f"storage.shard_images={shard_size}"]
     loaded = load_recipe(recipe, [*overrides, *asked])
-    image_bytes = 4 * loaded.detector.num_pix**2
+    image_bytes = 4 * loaded.channels * loaded.detector.num_pix**2
     shard_rows = loaded.storage.shard_images or layout.default_shard_rows(image_bytes)
     plan = plan_store(loaded, layout.split_rows(loaded), shard_rows, provenance(loaded))
     order = Order(Path(out), loaded, plan)

@@ -6,19 +6,22 @@ vectorised checks that every shard passes before it is committed (`column_faults
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
+from schemas.bands import PerBand
 from schemas.dataset import DatasetRecipe
 from schemas.detectability import DetectabilityColumns
 from schemas.frozen import Frozen
 from schemas.priors import AnyPrior
 from schemas.quantity import Quantity, quantities_of
+
+Component = TypeVar("Component", bound=Frozen)
 
 
 class ColumnSpec(Frozen):
@@ -60,29 +63,47 @@ class CompensationColumns(Frozen):
 def macro_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, AnyPrior, Quantity, str]]:
     """Column name, prior, quantity and description of each parameter that every class draws, in draw order.
 
-    The main lens has plain names, other components a prefix. What a recipe may leave out comes last.
+    The main lens has plain names, other components a prefix, with a number from the second of a kind on.
+    What a recipe may leave out comes last.
     """
+    sources, lens_lights = numbered("source_", recipe.sources), numbered("lens_light_", recipe.lens_lights)
     components: list[tuple[str, Frozen | None]] = [
         ("", recipe.redshifts),
         ("", recipe.main_lens),
         ("", recipe.shear),
-        ("source_", recipe.source),
+        sources[0],
         ("", recipe.noise),
         ("multipole_", recipe.multipole),
-        ("lens_light_", recipe.lens_light),
+        *lens_lights,
+        *sources[1:],
     ]
+    later = {prefix for prefix, _ in (*lens_lights[1:], *sources[1:])}
     for prefix, component in components:
         if component is not None:
             whose = f"{prefix.replace('_', ' ').strip()}: " if prefix else ""
-            for name, prior, quantity, meaning in _priors_of(component):
-                yield prefix + name, prior, quantity, whose + meaning
+            for name, prior, quantity, meaning in _priors_of(component, recipe.band_names):
+                moved = prefix in later and name in ("center_x", "center_y")
+                yield (
+                    prefix + name,
+                    prior,
+                    quantity,
+                    whose + meaning + (", from that of the first" if moved else ""),
+                )
 
 
-def _priors_of(component: Frozen) -> Iterator[tuple[str, AnyPrior, Quantity, str]]:
+def numbered(prefix: str, components: Sequence[Component]) -> list[tuple[str, Component]]:
+    """Components of one kind with their prefixes: `source_`, `source_2_`, ..."""
+    return [(f"{prefix}{k}_" if k > 1 else prefix, one) for k, one in enumerate(components, start=1)]
+
+
+def _priors_of(component: Frozen, bands: tuple[str, ...]) -> Iterator[tuple[str, AnyPrior, Quantity, str]]:
     for name, (quantity, field) in quantities_of(component).items():
-        prior = getattr(component, name)
-        if prior is not None:
-            yield name, prior, quantity, field.description or ""
+        prior, meaning = getattr(component, name), field.description or ""
+        if isinstance(prior, PerBand):
+            for band in bands:
+                yield f"{name}_{band}", prior[band], quantity, f"{meaning}, band {band}"
+        elif prior is not None:
+            yield name, prior, quantity, meaning
 
 
 @lru_cache(maxsize=16)

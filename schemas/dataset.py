@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
+from schemas.bands import Bands, check_bands
 from schemas.cosmology import Cosmology, DeflectionConvention, MassConversion
 from schemas.frozen import Frozen, canonical_json, sha256_of
 from schemas.instrument import Detector, Instrument, KernelFilePSF, Noise, NoNoise
 from schemas.substructure import Substructure, TruncatedNFW, Vortices
-from schemas.system import LensLight, MainLens, Multipole, Redshifts, Shear, Source
+from schemas.system import LensLight, MainLens, Multipole, Redshifts, SersicEllipse, Shear, Source
 
 # The same everywhere, so that a model trained on one data set names what it sees in another.
 CLASS_LABELS = {"no_sub": 0, "cdm": 1, "vortex": 2, "wdm": 3, "sidm": 4}
 SPLITS = ("train", "val", "test")
 # left out of the digest when a recipe has none, so that recipes from before they existed keep theirs
-OPTIONAL = ("multipole", "lens_light", "detectability")
+OPTIONAL = ("multipole", "lens_light", "detectability", "bands", "normalisation")
 
 
 def _exact_fraction(value: Any) -> Any:
@@ -155,10 +156,20 @@ class DatasetRecipe(Frozen):
     lens_light: LensLight | None = Field(
         default=None, description="light of the lens; its centre is on the sky, not relative to the main lens"
     )
+    bands: Bands | None = Field(
+        default=None,
+        description="bands of an image, from blue to red, by their names or with what differs from the"
+        " instrument; without them an image has one channel",
+    )
     instrument: Instrument
     noise: Noise = NoNoise()
     image_factor: float = Field(
         default=1.0, gt=0, le=1000, description="what the finished image is multiplied by before it is stored"
+    )
+    normalisation: Literal["clipped_maximum"] | None = Field(
+        default=None,
+        description="clipped_maximum: what is negative in the finished image becomes 0, then all bands are"
+        " divided by their brightest pixel; brightness is lost. For replicas",
     )
     detectability: Measured | None = Field(
         default=None,
@@ -217,9 +228,24 @@ class DatasetRecipe(Frozen):
             raise ValueError(
                 "detectability is measured against the noise, but noise is none: set noise, or leave it out"
             )
+        if asked and len(self.bands or ()) > 1:
+            raise ValueError(
+                "detectability is measured in one band, but the recipe has several: leave it out"
+            )
         empty = [name for name in asked if not getattr(self.splits, name)]
         if empty:
             raise ValueError(f"detectability names {' and '.join(empty)}, but that share of the splits is 0")
+        return self
+
+    @model_validator(mode="after")
+    def _bands_fit(self) -> Self:
+        lights = {"source": self.sources, "lens_light": self.lens_lights}
+        magnitudes = {
+            f"{name}.{k}.magnitude" if len(components) > 1 else f"{name}.magnitude": one.magnitude
+            for name, components in lights.items()
+            for k, one in enumerate(components)
+        }
+        check_bands(self.bands, self.instrument.supersampling, magnitudes)
         return self
 
     @model_validator(mode="after")
@@ -241,6 +267,37 @@ class DatasetRecipe(Frozen):
         return self.instrument
 
     @property
+    def detectors(self) -> tuple[Detector, ...]:
+        """The instrument of each band; one without bands."""
+        if self.bands is None:
+            return (self.detector,)
+        if any(isinstance(band.psf, KernelFilePSF) for band in self.bands):
+            raise TypeError("a band still names a kernel's file: load it by flows.catalogue.load_recipe")
+        return tuple(band.detector(self.detector) for band in self.bands)
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """What the channels of an image are called; empty without bands."""
+        return tuple(band.name for band in self.bands or ())
+
+    @property
+    def channels(self) -> int:
+        """How many bands an image has."""
+        return len(self.bands or (None,))
+
+    @property
+    def sources(self) -> tuple[SersicEllipse, ...]:
+        """All components of the source."""
+        return self.source if isinstance(self.source, tuple) else (self.source,)
+
+    @property
+    def lens_lights(self) -> tuple[SersicEllipse, ...]:
+        """All components of the light of the lens."""
+        if self.lens_light is None:
+            return ()
+        return self.lens_light if isinstance(self.lens_light, tuple) else (self.lens_light,)
+
+    @property
     def physics_json(self) -> str:
         """Canonical JSON of what determines the images, and nothing else."""
         beside = {"name", "family", "description", "engine", "storage", "instrument"}
@@ -248,7 +305,12 @@ class DatasetRecipe(Frozen):
         # recipes from before there was compensation keep their digest
         beside |= set() if self.compensate_mass else {"compensate_mass"}
         content = self.model_dump(mode="json", exclude=beside)
-        return canonical_json(content | {"instrument": self.detector.model_dump(mode="json")})
+        if self.bands is None:
+            return canonical_json(content | {"instrument": self.detector.model_dump(mode="json")})
+        # by their numbers: said for a band or for the instrument is the same
+        numbers = zip(self.bands, self.detectors, strict=True)
+        content["bands"] = [{"name": b.name, "instrument": d.model_dump(mode="json")} for b, d in numbers]
+        return canonical_json(content)
 
     @property
     def digest(self) -> str:

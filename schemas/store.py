@@ -147,19 +147,19 @@ def plan_store(
         profile=recipe.storage.profile,
         classes=tuple(ClassSpec(name=one.name, label=one.label) for one in recipe.classes),
         columns=columns,
-        arrays=_arrays(side, len(columns)),
+        arrays=_arrays((recipe.channels, side, side), len(columns)),
         splits=tuple(SplitSpec(name=name, rows=rows[name]) for name in SPLITS if rows[name]),  # type: ignore[arg-type]
         shard_rows=shard_rows,
         provenance=provenance,
     )
 
 
-def _arrays(side: int, column_count: int) -> tuple[ArraySpec, ...]:
+def _arrays(image: tuple[int, int, int], column_count: int) -> tuple[ArraySpec, ...]:
     return (
         ArraySpec(
             name="image",
             dtype="float32",
-            tail=(1, side, side),
+            tail=image,
             dimensions=("sample", "channel", "y", "x"),
             fill="NaN",
         ),

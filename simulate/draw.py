@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from schemas.columns import columns_of, macro_priors
 from schemas.dataset import DatasetRecipe
 from schemas.priors import AnyPrior
-from schemas.system import SersicEllipse
-from simulate.batch import Deflectors, LensBatch, Light, merge
+from simulate.batch import Deflectors, LensBatch, merge
 from simulate.compensation import smooth_einstein_radius
 from simulate.cosmology import deflection_scale
-from simulate.photometry import sersic_amplitude
+from simulate.light import with_light
 from simulate.quantiles import quantile
 from simulate.streams import PARAMETERS, Streams
 from simulate.substructure import KINDS, Surroundings
@@ -27,12 +26,17 @@ ELLIPSE = ("e1", "e2", "center_x", "center_y")
 
 @dataclass(frozen=True)
 class Drawn:
-    """Lens systems with everything that is known of them."""
+    """Lens systems with everything that is known of them: in the first band, and in those after it."""
 
     sample_id: NDArray[np.int64]
     label: NDArray[np.int32]
     columns: Columns
     systems: LensBatch
+    further: tuple[LensBatch, ...] = ()
+
+    def in_band(self, band: int) -> LensBatch:
+        """The systems as one band sees them."""
+        return self.further[band - 1] if band else self.systems
 
     def params(self, names: Sequence[str]) -> Array:
         """The columns as a table."""
@@ -51,18 +55,11 @@ def draw(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Drawn:
     if recipe.deflection_convention is not None:
         scale = deflection_scale(recipe.deflection_convention, columns["z_lens"], columns["z_source"])
         deflectors = tuple(group.scaled(scale) for group in deflectors)
-    lens_light = (
-        () if recipe.lens_light is None else (_light(recipe, recipe.lens_light, "lens_light_", columns),)
-    )
+    columns = columns | own_columns
+    systems = LensBatch(len(sample_id), deflectors, ())
+    seen = [with_light(recipe, systems, columns, band) for band in range(recipe.channels)]
     labels = np.array([one.label for one in recipe.classes], dtype=np.int32)
-    return Drawn(
-        sample_id=sample_id,
-        label=labels[positions],
-        columns=columns | own_columns,
-        systems=LensBatch(
-            len(sample_id), deflectors, (_light(recipe, recipe.source, "source_", columns),), lens_light
-        ),
-    )
+    return Drawn(sample_id, labels[positions], columns, seen[0], tuple(seen[1:]))
 
 
 @lru_cache(maxsize=16)
@@ -99,19 +96,6 @@ def _smooth_lens(recipe: DatasetRecipe, columns: Columns) -> tuple[Deflectors, .
         }
         found.append(Deflectors(recipe.multipole.kind, everyone, parameters))
     return tuple(found)
-
-
-def _light(recipe: DatasetRecipe, light: SersicEllipse, prefix: str, columns: Columns) -> Light:
-    """One light profile of every system, from the columns with a prefix."""
-    parameters = {name: columns[prefix + name] for name in ("R_sersic", "n_sersic", *ELLIPSE)}
-    if light.amp is not None:
-        amp = columns[f"{prefix}amp"]
-    else:
-        zero_point = recipe.detector.magnitude_zero_point
-        amp = sersic_amplitude(
-            columns[f"{prefix}magnitude"], zero_point, parameters["R_sersic"], parameters["n_sersic"]
-        )
-    return Light(light.kind, np.arange(len(amp)), {"amp": amp, **parameters})
 
 
 def surroundings(recipe: DatasetRecipe, columns: Columns) -> Surroundings:

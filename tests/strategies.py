@@ -153,12 +153,24 @@ def _multipoles() -> st.SearchStrategy[Document | None]:
 
 
 @st.composite
+def _lights(draw: st.DrawFn, bands: list[str] | None) -> Document | list[Document]:
+    """A component of light or several, their magnitudes by band or not."""
+    magnitudes = priors(15, 25)
+    if bands:
+        magnitudes |= st.fixed_dictionaries({name: priors(15, 25) for name in bands})
+    brightness = st.fixed_dictionaries({"magnitude": magnitudes}) | st.fixed_dictionaries(
+        {"amp": priors(0.1, 100)}
+    )
+    shape = st.fixed_dictionaries({"R_sersic": priors(0.05, 1), "n_sersic": priors(0.5, 4)})
+    one = st.builds(lambda *parts: {**parts[0], **parts[1]}, brightness, shape)
+    return draw(one | st.lists(one, min_size=1, max_size=3))
+
+
+@st.composite
 def recipes(draw: st.DrawFn) -> Document:
     """A whole data-set recipe that is valid."""
     train = draw(st.integers(0, 10))
-    brightness = st.fixed_dictionaries({"magnitude": priors(15, 25)}) | st.fixed_dictionaries(
-        {"amp": priors(0.1, 100)}
-    )
+    bands = draw(st.none() | st.sampled_from([["g"], ["g", "r", "i"]]))
     names = {0: "no_sub", 1: "cdm", 2: "vortex", 7: "another"}
     labels = draw(st.lists(st.sampled_from(sorted(names)), min_size=1, unique=True))
     return {
@@ -172,12 +184,9 @@ def recipes(draw: st.DrawFn) -> Document:
         "main_lens": draw(_main_lenses()),
         "multipole": draw(_multipoles()),
         "shear": {"gamma1": draw(priors(-0.1, 0.1))},
-        "source": {
-            **draw(brightness),
-            "R_sersic": draw(priors(0.05, 1)),
-            "n_sersic": draw(priors(0.5, 4)),
-        },
-        "lens_light": draw(st.none() | st.just({"amp": 3.0, "R_sersic": 0.5, "n_sersic": 4.0})),
+        "bands": bands,
+        "source": draw(_lights(bands)),
+        "lens_light": draw(st.none() | _lights(bands)),
         "instrument": draw(instruments()),
         "image_factor": draw(_numbers(0.1, 10)),
         "classes": [

@@ -67,6 +67,7 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     shape = " x ".join(map(str, found.image_shape))
+    shape += f" ({', '.join(found.bands)})" if found.bands else ""
     versions = ", ".join(f"{name} {number}" for name, number in found.provenance.versions.items())
     for key, value in (
         ("recipe", f"{found.recipe} ({found.family}), seed {found.seed}"),
