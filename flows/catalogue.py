@@ -7,9 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from flows.galaxies import with_galaxies
 from schemas.dataset import DatasetRecipe
 from schemas.errors import RecipeError
 from schemas.experiment import ExperimentRecipe
+from schemas.galaxy_image import GalaxyImage
 from schemas.instrument import Detector, KernelFilePSF, KernelPSF, check_kernel
 from schemas.reading import read_recipe
 from schemas.registry import unknown_name
@@ -25,6 +27,7 @@ class RecipeCard:
     family: str
     images: int
     description: str
+    needs_file: bool = False
 
 
 def shipped(kind: str = "recipe") -> dict[str, Path]:
@@ -38,13 +41,20 @@ def shipped(kind: str = "recipe") -> dict[str, Path]:
 def recipes() -> list[RecipeCard]:
     """The shipped data-set recipes, with what they make."""
     cards = []
-    for name in shipped():
+    for name, path in shipped().items():
         with warnings.catch_warnings():
             # what is odd about a recipe is said when it is used
             warnings.simplefilter("ignore")
-            recipe = load_recipe(name)
-        cards.append(RecipeCard(name, recipe.family, recipe.sample_count, recipe.description.strip()))
+            recipe = _read(path)
+        needs_file = isinstance(recipe.source, GalaxyImage) and recipe.source.file is None
+        description = recipe.description.strip()
+        cards.append(RecipeCard(name, recipe.family, recipe.sample_count, description, needs_file))
     return cards
+
+
+def complete() -> list[str]:
+    """The shipped recipes that need no file of the user's."""
+    return [card.name for card in recipes() if not card.needs_file]
 
 
 def experiments() -> list[tuple[str, str]]:
@@ -56,9 +66,15 @@ def experiments() -> list[tuple[str, str]]:
 def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> DatasetRecipe:
     """The recipe of a shipped name or a YAML file, with its instrument and its PSF kernel by numbers."""
     path = _path(recipe, "recipe")
+    found = _with_kernels(_read(path, overrides), path, overrides)
+    return with_galaxies(found, folder_of(["source.file"], path, overrides))
+
+
+def _read(path: Path, overrides: Sequence[str] = ()) -> DatasetRecipe:
+    """A recipe before its files are looked at."""
     found = resolve(read_recipe(path, DatasetRecipe, overrides))
     check_feasible(found)
-    return _with_kernels(found, path, overrides)
+    return found
 
 
 def _with_kernels(recipe: DatasetRecipe, path: Path, overrides: Sequence[str]) -> DatasetRecipe:

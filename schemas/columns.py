@@ -18,7 +18,8 @@ from schemas.bands import PerBand
 from schemas.dataset import DatasetRecipe
 from schemas.detectability import DetectabilityColumns
 from schemas.frozen import Frozen
-from schemas.priors import AnyPrior
+from schemas.galaxy_image import GALAXY_INDEX, GalaxyImage
+from schemas.priors import AnyPrior, Choice
 from schemas.quantity import Quantity, quantities_of
 
 Component = TypeVar("Component", bound=Frozen)
@@ -79,6 +80,8 @@ def macro_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, AnyPrior, Quantit
     ]
     later = {prefix for prefix, _ in (*lens_lights[1:], *sources[1:])}
     for prefix, component in components:
+        if isinstance(component, GalaxyImage):
+            yield "galaxy_index", _any_of(component.chosen), GALAXY_INDEX, "number of the galaxy in its file"
         if component is not None:
             whose = f"{prefix.replace('_', ' ').strip()}: " if prefix else ""
             for name, prior, quantity, meaning in _priors_of(component, recipe.band_names):
@@ -89,6 +92,10 @@ def macro_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, AnyPrior, Quantit
                     quantity,
                     whose + meaning + (", from that of the first" if moved else ""),
                 )
+
+
+def _any_of(galaxies: tuple[int, ...]) -> Choice:
+    return Choice(values=tuple(map(float, galaxies)))
 
 
 def numbered(prefix: str, components: Sequence[Component]) -> list[tuple[str, Component]]:

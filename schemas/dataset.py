@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 from schemas.bands import Bands, check_bands
 from schemas.cosmology import Cosmology, DeflectionConvention, MassConversion
 from schemas.frozen import Frozen, canonical_json, sha256_of
+from schemas.galaxy_image import COLOURS, GalaxyImage
 from schemas.instrument import Detector, Instrument, KernelFilePSF, Noise, NoNoise
 from schemas.substructure import Substructure, TruncatedNFW, Vortices
 from schemas.system import LensLight, MainLens, Multipole, Redshifts, SersicEllipse, Shear, Source
@@ -246,6 +247,10 @@ class DatasetRecipe(Frozen):
             for k, one in enumerate(components)
         }
         check_bands(self.bands, self.instrument.supersampling, magnitudes)
+        if isinstance(self.source, GalaxyImage) and self.channels > COLOURS:
+            raise ValueError(
+                f"an image of a galaxy has {COLOURS} colours, but the recipe has {self.channels} bands"
+            )
         return self
 
     @model_validator(mode="after")
@@ -286,9 +291,15 @@ class DatasetRecipe(Frozen):
         return len(self.bands or (None,))
 
     @property
-    def sources(self) -> tuple[SersicEllipse, ...]:
+    def sources(self) -> tuple[SersicEllipse | GalaxyImage, ...]:
         """All components of the source."""
         return self.source if isinstance(self.source, tuple) else (self.source,)
+
+    def galaxies_of_split(self, split: int) -> tuple[int, ...]:
+        """Galaxies that only this entry of `SPLITS` shows: they take turns as blocks of samples do."""
+        assert isinstance(self.source, GalaxyImage)
+        pattern = split_pattern(self.splits)
+        return tuple(one for k, one in enumerate(self.source.chosen) if pattern[k % len(pattern)] == split)
 
     @property
     def lens_lights(self) -> tuple[SersicEllipse, ...]:
@@ -305,6 +316,10 @@ class DatasetRecipe(Frozen):
         # recipes from before there was compensation keep their digest
         beside |= set() if self.compensate_mass else {"compensate_mass"}
         content = self.model_dump(mode="json", exclude=beside)
+        if isinstance(self.source, GalaxyImage):
+            # where the file is and how its galaxies were chosen does not matter, which they are does
+            assert self.source.chosen
+            content["source"] = self.source.model_dump(mode="json", exclude={"file", "choose"})
         if self.bands is None:
             return canonical_json(content | {"instrument": self.detector.model_dump(mode="json")})
         # by their numbers: said for a band or for the instrument is the same

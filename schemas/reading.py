@@ -208,7 +208,9 @@ def validate(document: Document, model: type[Model]) -> Model:
         return model.model_validate_json(_as_json(document.value, document))
     except ValidationError as error:
         known = _all_keys(model)
-        faults = [_fault(dict(one), document, known) for one in error.errors(include_url=False)]
+        # defaults that follow from a value which is wrong itself are no fault of their own
+        own = [e for e in error.errors(include_url=False) if e["type"] != "default_factory_not_called"]
+        faults = [_fault(dict(one), document, known) for one in own]
         noun = "fault" if len(faults) == 1 else "faults"
         raise RecipeError(
             f"{len(faults)} {noun} in the recipe {document.source}\n" + "\n".join(faults),

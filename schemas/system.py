@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from schemas.bands import MAGNITUDE, Magnitude
 from schemas.frozen import Frozen
+from schemas.galaxy_image import GalaxyImage
 from schemas.priors import AnyPrior, Fixed, Prior
 from schemas.quantity import Quantity
 
@@ -158,4 +159,13 @@ def _some(components: tuple[SersicEllipse, ...]) -> tuple[SersicEllipse, ...]:
 _Several = Annotated[tuple[SersicEllipse, ...], Field(strict=False), AfterValidator(_some), Tag("(several)")]
 _Light = Annotated[Annotated[SersicEllipse, Tag("(one)")] | _Several, Discriminator(_number)]
 LensLight = Annotated[_Light, BeforeValidator(_not_a_list_of_one, json_schema_input_type=_Light)]
-Source = LensLight
+
+
+def _sersic_by_default(value: Any) -> Any:
+    return {"kind": "SERSIC_ELLIPSE", **value} if isinstance(value, dict) and "kind" not in value else value
+
+
+_OfAKind = Annotated[SersicEllipse | GalaxyImage, Field(discriminator="kind")]
+_One = Annotated[_OfAKind, BeforeValidator(_sersic_by_default, json_schema_input_type=_OfAKind), Tag("(one)")]
+_Source = Annotated[_One | _Several, Discriminator(_number)]
+Source = Annotated[_Source, BeforeValidator(_not_a_list_of_one, json_schema_input_type=_Source)]

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from schemas.columns import columns_of, macro_priors
 from schemas.dataset import DatasetRecipe
-from schemas.priors import AnyPrior
+from schemas.galaxy_image import GalaxyImage
+from schemas.priors import AnyPrior, Choice
 from simulate.batch import Deflectors, LensBatch, merge
 from simulate.compensation import smooth_einstein_radius
 from simulate.cosmology import deflection_scale
@@ -34,9 +35,10 @@ class Drawn:
     systems: LensBatch
     further: tuple[LensBatch, ...] = ()
 
-    def in_band(self, band: int) -> LensBatch:
-        """The systems as one band sees them."""
-        return self.further[band - 1] if band else self.systems
+    @property
+    def bands(self) -> tuple[LensBatch, ...]:
+        """The systems as each band sees them."""
+        return (self.systems, *self.further)
 
     def params(self, names: Sequence[str]) -> Array:
         """The columns as a table."""
@@ -72,7 +74,21 @@ def _macro_columns(recipe: DatasetRecipe, streams: Streams) -> Columns:
     priors = _priors(recipe)
     # one parameter's numbers side by side
     uniforms = np.ascontiguousarray(streams.random(len(priors)).T)
-    return {name: quantile(prior, uniforms[k]) for k, (name, prior) in enumerate(priors)}
+    columns = {name: quantile(prior, uniforms[k]) for k, (name, prior) in enumerate(priors)}
+    if isinstance(recipe.source, GalaxyImage) and recipe.source.own_galaxies_per_split:
+        place = [name for name, _ in priors].index("galaxy_index")
+        columns["galaxy_index"] = _galaxies_of_splits(recipe, uniforms[place], streams.sample_id)
+    return columns
+
+
+def _galaxies_of_splits(recipe: DatasetRecipe, uniform: Array, sample_id: NDArray[np.int64]) -> Array:
+    """A galaxy for each sample, from those of its split alone."""
+    found = np.empty(len(uniform))
+    splits = recipe.split_positions(sample_id)
+    for split in np.unique(splits):
+        own = Choice(values=tuple(map(float, recipe.galaxies_of_split(int(split)))))
+        found[splits == split] = quantile(own, uniform[splits == split])
+    return found
 
 
 def _smooth_lens(recipe: DatasetRecipe, columns: Columns) -> tuple[Deflectors, ...]:

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from schemas.bands import PerBand
 from schemas.columns import numbered
 from schemas.dataset import DatasetRecipe
+from schemas.galaxy_image import GalaxyImage
 from schemas.system import SersicEllipse
 from simulate.batch import LensBatch, Light
-from simulate.photometry import sersic_amplitude
+from simulate.photometry import magnitude_to_flux, sersic_amplitude
 
 Array = NDArray[np.float64]
 Columns = dict[str, Array]
@@ -24,7 +25,12 @@ def with_light(recipe: DatasetRecipe, systems: LensBatch, columns: Columns, band
     source, lens_light = numbered(SOURCE, recipe.sources), numbered(LENS_LIGHT, recipe.lens_lights)
     return replace(
         systems,
-        source=tuple(_sersic(recipe, one, prefix, columns, band) for prefix, one in source),
+        source=tuple(
+            _galaxy(recipe, one, prefix, columns, band)
+            if isinstance(one, GalaxyImage)
+            else _sersic(recipe, one, prefix, columns, band)
+            for prefix, one in source
+        ),
         lens_light=tuple(_sersic(recipe, one, prefix, columns, band) for prefix, one in lens_light),
     )
 
@@ -46,8 +52,21 @@ def _sersic(recipe: DatasetRecipe, light: SersicEllipse, prefix: str, columns: C
     return Light(light.kind, np.arange(len(amp)), parameters)
 
 
+def _galaxy(recipe: DatasetRecipe, light: GalaxyImage, prefix: str, columns: Columns, band: int) -> Light:
+    """An image of every system, with its flux as amplitude until `simulate.galaxies` brings the pixels."""
+    zero_point = recipe.detectors[band].magnitude_zero_point
+    flux = magnitude_to_flux(_magnitude(recipe, light, prefix, columns, band), zero_point)
+    parameters = {
+        "amp": flux,
+        "phi_G": columns[f"{prefix}phi_G"],
+        "scale": np.full(len(flux), light.scale_arcsec),
+        **_centre(prefix, columns),
+    }
+    return Light("INTERPOL", np.arange(len(flux)), parameters)
+
+
 def _magnitude(
-    recipe: DatasetRecipe, light: SersicEllipse, prefix: str, columns: Columns, band: int
+    recipe: DatasetRecipe, light: SersicEllipse | GalaxyImage, prefix: str, columns: Columns, band: int
 ) -> Array:
     if isinstance(light.magnitude, PerBand):
         return columns[f"{prefix}magnitude_{recipe.band_names[band]}"]

@@ -10,8 +10,9 @@ from schemas.columns import columns_of
 from schemas.dataset import DatasetRecipe
 from simulate.detectability import with_detectability
 from simulate.draw import Drawn, draw
-from simulate.engines import ENGINES
+from simulate.engines import ENGINES, render_bands
 from simulate.engines.fused import without_kernel
+from simulate.galaxies import Galaxies, with_images
 from simulate.noise import NOISES
 
 # Systems of each class that are drawn to see what a recipe makes.
@@ -36,8 +37,8 @@ class Rendered:
         return {"image": self.image, "label": self.label, "sample_id": self.sample_id, "params": self.params}
 
 
-def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Rendered:
-    """The samples with these numbers."""
+def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64], galaxies: Galaxies | None = None) -> Rendered:
+    """The samples with these numbers; `galaxies` finds the images of recipes that show some."""
     columns = [column.name for column in columns_of(recipe)]
     side = recipe.detector.num_pix
     image = np.empty((len(sample_id), recipe.channels, side, side), dtype=np.float32)
@@ -46,12 +47,12 @@ def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Rendered:
     block = block_rows(recipe)
     for start in range(0, len(sample_id), block):
         rows = slice(start, start + block)
-        drawn = draw(recipe, sample_id[rows])
+        drawn = with_images(recipe, draw(recipe, sample_id[rows]), galaxies)
+        sharp = render_bands(recipe.engine, drawn.bands, recipe.detectors)
+        if recipe.detectability:
+            drawn = with_detectability(recipe, drawn, sharp[:, 0])
         for band in range(recipe.channels):
-            sharp = noise_free(recipe, drawn, band)
-            if recipe.detectability:
-                drawn = with_detectability(recipe, drawn, sharp)
-            image[rows, band] = finish(recipe, drawn, sharp, band)
+            image[rows, band] = finish(recipe, drawn, np.ascontiguousarray(sharp[:, band]), band)
         if recipe.normalisation is not None:
             image[rows] = NORMALISATIONS[recipe.normalisation](image[rows])
         label[rows] = drawn.label
@@ -66,7 +67,7 @@ def block_rows(recipe: DatasetRecipe) -> int:
 
 def noise_free(recipe: DatasetRecipe, drawn: Drawn, band: int = 0) -> NDArray[np.float64]:
     """Images of drawn systems in one band before noise, electrons per second and pixel."""
-    return ENGINES[recipe.engine](drawn.in_band(band), recipe.detectors[band])
+    return ENGINES[recipe.engine](drawn.bands[band], recipe.detectors[band])
 
 
 def finish(
@@ -96,9 +97,9 @@ def _clipped_maximum(images: NDArray[np.float32]) -> NDArray[np.float32]:
 NORMALISATIONS = {"clipped_maximum": _clipped_maximum}
 
 
-def warm_up(recipe: DatasetRecipe) -> None:
+def warm_up(recipe: DatasetRecipe, galaxies: Galaxies | None = None) -> None:
     """Compile what the recipe needs, or load it: one sample of each class."""
-    render(recipe, np.arange(len(recipe.classes)))
+    render(recipe, np.arange(len(recipe.classes)), galaxies)
 
 
 def through_lenstronomy(recipe: DatasetRecipe) -> tuple[str, ...]:

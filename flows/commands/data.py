@@ -220,7 +220,9 @@ def recipes_command() -> None:
 
     table = Table("recipe", "family", "images", "purpose")
     for card in recipes():
-        table.add_row(card.name, card.family, f"{card.images:,}", escape(card.description.split("\n")[0]))
+        purpose = card.description.split("\n")[0]
+        purpose += " Needs a file: --set source.file=PATH" if card.needs_file else ""
+        table.add_row(card.name, card.family, f"{card.images:,}", escape(purpose))
     out.print(table)
     table = Table("experiment", "purpose")
     for name, purpose in experiments():

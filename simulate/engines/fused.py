@@ -4,7 +4,8 @@ Here lens systems become the numbers that the loops of `simulate.kernels` need, 
 Systems with a profile that has no kernel are rendered by lenstronomy.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from scipy import fft
 from schemas.instrument import Detector, GaussianPSF, KernelPSF
 from simulate.batch import Array, Deflectors, LensBatch, Light, merge
 from simulate.engines.reference import render_with_lenstronomy
-from simulate.engines.registry import ENGINES
+from simulate.engines.registry import ENGINES, IN_BANDS
 from simulate.kernels import images as kernels
 from simulate.kernels import tnfw
 from simulate.kernels.deflections import SIE_CORE_ARCSEC
@@ -24,6 +25,8 @@ from simulate.kernels.light import SMOOTHING_ARCSEC
 
 MASSES = ("SHEAR", "SIE", "EPL", "POINT_MASS", "LINE", "TNFW")
 LIGHTS = ("SERSIC_ELLIPSE",)
+# a source can be an image too
+SHOWN = ("INTERPOL",)
 # images whose fine grids wait for a kernel together
 CONVOLVED_TOGETHER = 8
 FLATTEST = 0.9999
@@ -39,29 +42,31 @@ class Precision(NamedTuple):
     singly: bool
 
 
-@ENGINES.register("fused")
-def render_fused(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
-    """Noise-free images; truncated NFW halos from a table, to 1e-6 of their largest deflection."""
-    return _render(systems, detector, Precision(tabulated=True, singly=False))
+def _register(name: str, precision: Precision) -> None:
+    def render(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
+        return _render((systems,), (detector,), precision)[:, 0]
+
+    def render_bands(seen: Sequence[LensBatch], detectors: Sequence[Detector]) -> NDArray[np.float64]:
+        return _render(seen, detectors, precision)
+
+    ENGINES.register(name)(render)
+    IN_BANDS.register(name)(render_bands)
 
 
-@ENGINES.register("fused_exact")
-def render_exactly(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
-    """Noise-free images; truncated NFW halos by their formula."""
-    return _render(systems, detector, Precision(tabulated=False, singly=False))
-
-
-@ENGINES.register("fused_float32")
-def render_in_single_precision(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
-    """Noise-free images; sums over point masses in single precision, to 2e-5 of the peak."""
-    return _render(systems, detector, Precision(tabulated=True, singly=True))
+# truncated NFW halos from a table, to 1e-6 of their largest deflection
+_register("fused", Precision(tabulated=True, singly=False))
+# by their formula
+_register("fused_exact", Precision(tabulated=False, singly=False))
+# sums over point masses in single precision, to 2e-5 of the peak
+_register("fused_float32", Precision(tabulated=True, singly=True))
 
 
 def without_kernel(systems: LensBatch) -> dict[str, NDArray[np.int64]]:
     """Profiles of a batch that have no kernel here, with the rows that have them."""
     unknown = [
         *(group for group in systems.deflectors if group.profile not in MASSES),
-        *(group for group in (*systems.source, *systems.lens_light) if group.profile not in LIGHTS),
+        *(group for group in systems.source if group.profile not in LIGHTS + SHOWN),
+        *(group for group in systems.lens_light if group.profile not in LIGHTS),
     ]
     return {
         name: np.unique(np.concatenate([group.owner for group in unknown if group.profile == name]))
@@ -69,54 +74,81 @@ def without_kernel(systems: LensBatch) -> dict[str, NDArray[np.int64]]:
     }
 
 
-def _render(systems: LensBatch, detector: Detector, precision: Precision) -> NDArray[np.float64]:
+def _render(
+    seen: Sequence[LensBatch], detectors: Sequence[Detector], precision: Precision
+) -> NDArray[np.float64]:
+    """Images (rows, bands, y, x) of the same masses in the light of each band."""
+    systems, side = seen[0], detectors[0].num_pix
     unknown = without_kernel(systems)
     if not unknown:
-        return _render_known(systems, detector, precision)
+        return _render_known(seen, detectors, precision)
     slow = np.unique(np.concatenate(list(unknown.values())))
     fast = np.setdiff1d(np.arange(systems.rows), slow)
-    images = np.empty((systems.rows, detector.num_pix, detector.num_pix))
-    images[fast] = _render_known(systems.subset(fast), detector, precision)
-    images[slow] = render_with_lenstronomy(systems.subset(slow), detector)
+    images = np.empty((systems.rows, len(seen), side, side))
+    images[fast] = _render_known([one.subset(fast) for one in seen], detectors, precision)
+    for band, (one, detector) in enumerate(zip(seen, detectors, strict=True)):
+        images[slow, band] = render_with_lenstronomy(one.subset(slow), detector)
     return images
 
 
-def _render_known(systems: LensBatch, detector: Detector, precision: Precision) -> NDArray[np.float64]:
-    scene = _scene(systems)
-    tabulated = precision.tabulated and len(scene.halos.rows) > 0
-    halo_table = tnfw.table() if tabulated else np.empty((0, 4, 0))
-    images = np.empty((systems.rows, detector.num_pix, detector.num_pix))
+def _render_known(
+    seen: Sequence[LensBatch], detectors: Sequence[Detector], precision: Precision
+) -> NDArray[np.float64]:
+    if any(isinstance(detector.psf, KernelPSF) for detector in detectors):
+        by_band = [_convolved(*one, precision) for one in zip(seen, detectors, strict=True)]
+        return np.stack(by_band, axis=1)
+    rows, side = seen[0].rows, detectors[0].num_pix
+    images = np.empty((rows * len(seen), side, side))
+    _fill(images, 0, _scene(seen), _cameras(tuple(detectors)), precision)
+    return images.reshape(rows, len(seen), side, side)
+
+
+def _convolved(systems: LensBatch, detector: Detector, precision: Precision) -> NDArray[np.float64]:
+    """One band, with or without a kernel as its PSF; its fine grids wait for the kernel a few at a time."""
     if not isinstance(detector.psf, KernelPSF):
-        kernels.render(scene, _camera(detector), halo_table, tabulated, precision.singly, 0, images)
-        return images
-    camera, spread = _camera(detector), _Kernel(detector)
+        return _render_known((systems,), (detector,), precision)[:, 0]
+    scene, camera, spread = _scene((systems,)), _cameras((detector,)), _Kernel(detector)
+    images = np.empty((systems.rows, detector.num_pix, detector.num_pix))
     side = detector.num_pix * (detector.supersampling if detector.psf_on_fine_grid else 1)
     for start in range(0, systems.rows, CONVOLVED_TOGETHER):
         some = images[start : start + CONVOLVED_TOGETHER]
         sharp = np.empty((len(some), side, side))
-        kernels.render(scene, camera, halo_table, tabulated, precision.singly, start, sharp)
+        _fill(sharp, start, scene, camera, precision)
         some[:] = spread(sharp)
     return images
+
+
+def _fill(images: Array, first: int, scene: Scene, camera: Camera, precision: Precision) -> None:
+    tabulated = precision.tabulated and len(scene.halos.rows) > 0
+    halo_table = tnfw.table() if tabulated else np.empty((0, 4, 0))
+    kernels.render(scene, camera, halo_table, tabulated, precision.singly, first, images)
 
 
 # -- the camera
 
 
 @lru_cache(maxsize=32)
-def _camera(detector: Detector) -> Camera:
-    """A kernel on the fine grid is applied later: then the fine pixels themselves are the image."""
+def _cameras(detectors: tuple[Detector, ...]) -> Camera:
+    """Bands share the grid. A kernel on the fine grid is applied later: then its pixels are the image."""
+    detector = detectors[0]
     factor = detector.supersampling
     step = detector.pixel_scale_arcsec / factor
     size = detector.num_pix * factor
     positions = np.asarray((np.arange(size) - (size - 1) / 2) * step)
     if isinstance(detector.psf, KernelPSF) and detector.psf_on_fine_grid:
         factor = 1
+    weights = [_weights(one, factor, step) for one in detectors]
+    reaches = np.array([(len(one) - factor) // 2 for one in weights])
+    longest = max(len(one) for one in weights)
+    in_fours = np.stack([np.pad(one, (0, longest - len(one) + -longest % 4)) for one in weights])
+    return Camera(positions, factor, in_fours, reaches, detector.pixel_scale_arcsec**2)
+
+
+def _weights(detector: Detector, factor: int, step: float) -> Array:
     weights = np.ones(factor) / factor
     if isinstance(detector.psf, GaussianPSF):
         weights = np.convolve(weights, _gaussian(detector.psf, step))
-    reach = (len(weights) - factor) // 2
-    in_fours = np.concatenate([weights, np.zeros(-len(weights) % 4)])
-    return Camera(positions, factor, in_fours, reach, detector.pixel_scale_arcsec**2)
+    return weights
 
 
 def _gaussian(psf: GaussianPSF, step: float) -> Array:
@@ -151,10 +183,11 @@ class _Kernel:
 # -- the scene
 
 
-def _scene(systems: LensBatch) -> Scene:
-    everyone = np.arange(systems.rows)
+def _scene(seen: Sequence[LensBatch]) -> Scene:
+    systems, everyone = seen[0], np.arange(seen[0].rows)
     masses = {group.profile: group for group in merge([(everyone, group) for group in systems.deflectors])}
     power_laws, series = _power_laws(masses.get("EPL"), systems.rows)
+    lights, images = systems.rows * len(seen), _of_bands([one.source for one in seen], SHOWN)
     return Scene(
         shears=_group([masses.get("SHEAR")], systems.rows, _shear),
         isothermals=_group([masses.get("SIE")], systems.rows, _isothermal),
@@ -163,13 +196,32 @@ def _scene(systems: LensBatch) -> Scene:
         points=_by_column(_group([masses.get("POINT_MASS")], systems.rows, _point)),
         lines=_group([masses.get("LINE")], systems.rows, _line),
         halos=_group([masses.get("TNFW")], systems.rows, _halo),
-        sources=_group(systems.source, systems.rows, _sersic),
-        lens_lights=_group(systems.lens_light, systems.rows, _sersic),
+        sources=_group(_of_bands([one.source for one in seen], LIGHTS), lights, _sersic),
+        pictured=_group(images, lights, _picture),
+        pictures=_pictures(images),
+        lens_lights=_group(_of_bands([one.lens_light for one in seen], LIGHTS), lights, _sersic),
     )
 
 
+def _of_bands(seen: Sequence[tuple[Light, ...]], profiles: tuple[str, ...]) -> list[Light]:
+    """Lights of some profiles in all bands; band b of B of system i owns what i B + b owns."""
+    found: list[Light] = []
+    before = 0
+    for band, groups in enumerate(seen):
+        for group in (one for one in groups if one.profile in profiles):
+            moved = replace(group, owner=group.owner * len(seen) + band)
+            if group.images is not None:
+                # images of all lights stand one after the other
+                moved = replace(
+                    moved, parameters={**group.parameters, "image": group.parameters["image"] + before}
+                )
+                before += len(group.images)
+            found.append(moved)
+    return found
+
+
 def _group(
-    groups: "tuple[Light, ...] | list[Deflectors | None]",
+    groups: "list[Light] | list[Deflectors | None]",
     rows: int,
     columns: Callable[[dict[str, Array]], tuple[Array, ...]],
 ) -> Group:
@@ -294,6 +346,18 @@ def _halo(p: dict[str, Array]) -> tuple[Array, ...]:
         p["center_x"],
         p["center_y"],
     )
+
+
+def _pictures(lights: list[Light]) -> NDArray[np.float32]:
+    """The pixels of all lights that are images, one after the other, with a dark frame."""
+    pixels = [light.images for light in lights if light.images is not None]
+    together = np.concatenate(pixels) if pixels else np.empty((0, 0, 0), np.float32)
+    return np.pad(together, ((0, 0), (1, 1), (1, 1)))
+
+
+def _picture(p: dict[str, Array]) -> tuple[Array, ...]:
+    cos, sin = np.cos(p["phi_G"]) / p["scale"], np.sin(p["phi_G"]) / p["scale"]
+    return p["amp"], p["image"], p["center_x"], p["center_y"], cos, sin
 
 
 def _sersic(p: dict[str, Array]) -> tuple[Array, ...]:

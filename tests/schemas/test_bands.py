@@ -85,6 +85,12 @@ def test_what_is_refused_says_why(read: Any, small_text: str, fault: str) -> Non
         assert word in str(caught.value)
 
 
+def test_a_default_that_follows_from_what_is_wrong_is_no_fault(read: Any, small_text: str) -> None:
+    text = small_text.replace("compensate_mass: false\n", "")
+    with pytest.raises(RecipeError, match="1 fault in"):
+        read(text, ["source.e3=1"])
+
+
 def test_spelling_does_not_matter(read: Any, small_text: str) -> None:
     assert read(small_text, [f"lens_light=[{ONE}]"]) == read(small_text, [f"lens_light={ONE}"])
     named = read(small_text, ["bands=[{name: g}, {name: r}]"])
