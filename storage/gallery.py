@@ -60,14 +60,14 @@ def _title(store: Store, split: str) -> str:
     return f"{store.recipe.name} · {split} · {size:.1f} arcsec a side · {scale}"
 
 
-def _intensity(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All bands of images (n, channels, y, x) together."""
-    return np.asarray(images.sum(axis=1))
+def _brightness(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What is stretched of images (n, channels, y, x): of colours the brightest, else all bands together."""
+    return np.asarray(images.max(axis=1) if images.shape[1] == COLOURS else images.sum(axis=1))
 
 
 def _limits(store: Store, split: str, labels: NDArray[Any]) -> Limits:
     """Softening, black and white of one stretch for the whole picture, so that images can be compared."""
-    images = _intensity(store.read(split, "image", slice(0, min(len(labels), 64))))
+    images = _brightness(store.read(split, "image", slice(0, min(len(labels), 64))))
     faint, bright = np.percentile(images, [25.0, 99.9])
     softening = max(float(bright - faint) / 20, 1e-12)
     return softening, float(np.arcsinh(faint / softening)), float(np.arcsinh(bright / softening))
@@ -76,14 +76,13 @@ def _limits(store: Store, split: str, labels: NDArray[Any]) -> Limits:
 def _coloured(image: NDArray[np.float32], limits: Limits) -> NDArray[np.float32]:
     """Three bands, blue to red, as a picture whose brightness is stretched and whose colours are true.
 
-    Lupton et al. (2004): all bands are multiplied alike, and too bright a colour keeps its hue.
+    All bands of a pixel are multiplied alike (Lupton et al. 2004), so that none is cut off before the others.
     """
     softening, _, white = limits
-    intensity = image.sum(axis=0)
-    intensity = np.where(intensity == 0, np.finfo(np.float32).tiny, intensity)
-    stretched = image * (np.arcsinh(intensity / softening) / max(white, 1e-12) / intensity * COLOURS)
-    picture = np.maximum(stretched, 0)[::-1].transpose(1, 2, 0)
-    return np.asarray(picture / np.maximum(picture.max(axis=2, keepdims=True), 1))
+    brightest = np.maximum(image.max(axis=0), np.finfo(np.float32).tiny)
+    stretch = np.arcsinh(brightest / softening) / max(white, 1e-12) / brightest
+    picture = (image * np.minimum(stretch, 1 / brightest))[::-1]
+    return np.asarray(picture.clip(0, 1).transpose(1, 2, 0))
 
 
 def _draw_class(row: Any, store: Store, split: str, found: list[tuple[np.intp, str]], limits: Limits) -> None:
@@ -95,7 +94,7 @@ def _draw_class(row: Any, store: Store, split: str, found: list[tuple[np.intp, s
         if image.shape[1] == COLOURS:
             axis.imshow(_coloured(image[0], limits), origin="lower", interpolation="nearest")
         else:
-            grey = np.arcsinh(_intensity(image)[0] / softening)
+            grey = np.arcsinh(_brightness(image)[0] / softening)
             axis.imshow(grey, cmap="gray", origin="lower", vmin=black, vmax=white, interpolation="nearest")
         axis.set_title(caption, fontsize=6)
 

@@ -73,4 +73,5 @@ def load_shipped(name: str, *overrides: str) -> DatasetRecipe:
 
 
 if __name__ == "__main__":
-    write_galaxies(Path(sys.argv[1]), count=60)
+    # as many, and as large, as `model_iv` chooses its 47 from
+    write_galaxies(Path(sys.argv[1]), count=75, side=256)
