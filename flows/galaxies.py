@@ -8,7 +8,7 @@ import numpy as np
 
 from schemas.dataset import SPLITS, DatasetRecipe
 from schemas.errors import RecipeError
-from schemas.galaxy_image import GalaxyChoice, GalaxyImage
+from schemas.galaxy_image import MOST_GALAXIES, GalaxyChoice, GalaxyImage
 from simulate.galaxies import Galaxies
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ def _chosen(table: "GalaxyTable", choice: GalaxyChoice) -> tuple[int, ...]:
     numbers = np.flatnonzero(kept).tolist()
     if not numbers:
         raise _refusal(table, f"has no such galaxy among its {table.count:,}", "source.choose")
+    if choice.positions is None and len(numbers) > MOST_GALAXIES:
+        what = f"has {len(numbers):,} such galaxies, more than the {MOST_GALAXIES:,} that a recipe can name"
+        raise _refusal(table, what, "source.choose")
     if choice.positions is None:
         return tuple(numbers)
     if max(choice.positions) >= len(numbers):

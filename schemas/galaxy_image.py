@@ -1,9 +1,10 @@
 """A real galaxy as source: an image from a file that the user has, in the form of Galaxy10 DECaLS."""
 
 import math
-from typing import Annotated, Literal, Self
+from collections import Counter
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
 from schemas.bands import MAGNITUDE, Magnitude
 from schemas.frozen import Frozen
@@ -18,7 +19,20 @@ COLOURS = 3
 # with as many, a stored recipe can still be read back: schemas.reading stops at 100,000 values
 MOST_GALAXIES = 50_000
 Index = Annotated[int, Field(ge=0)]
-Indices = Annotated[tuple[Index, ...], Field(min_length=1, max_length=MOST_GALAXIES, strict=False)]
+
+
+def _each_once(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    (number, times), *_ = Counter(numbers).most_common(1)
+    if times > 1:
+        raise ValueError(f"{number} is given twice")
+    return numbers
+
+
+Indices = Annotated[
+    tuple[Index, ...],
+    Field(min_length=1, max_length=MOST_GALAXIES, strict=False),
+    AfterValidator(_each_once),
+]
 
 
 class GalaxyChoice(Frozen):
@@ -81,12 +95,6 @@ class GalaxyImage(Frozen):
     def __hash__(self) -> int:
         # every look-up of a recipe in a cache would else hash thousands of numbers
         return hash((self.sha256, self.scale_arcsec, self.phi_G, self.center_x, len(self.galaxies or ())))
-
-    @model_validator(mode="after")
-    def _each_galaxy_once(self) -> Self:
-        if self.galaxies is not None and len(set(self.galaxies)) < len(self.galaxies):
-            raise ValueError("galaxies repeat a number")
-        return self
 
     @property
     def chosen(self) -> tuple[int, ...]:

@@ -53,11 +53,12 @@ def no_file(name: str) -> RecipeError:
 def look_at_galaxies(path: Path) -> GalaxyTable:
     """The table of a file, if it is one of galaxies. Read once, until the file changes."""
     try:
-        if not path.is_file():
-            raise _refusal(path, "is no file" if path.exists() else "does not exist")
-        status = path.stat()
+        status = path.stat() if path.is_file() else None
+        there = path.exists()
     except (OSError, ValueError) as error:
         raise _refusal(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if status is None:
+        raise _refusal(path, "is no file" if there else "does not exist")
     return _table(path.absolute(), status.st_size, status.st_mtime_ns)
 
 

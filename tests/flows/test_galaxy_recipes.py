@@ -184,6 +184,16 @@ def test_it_is_simulated_by_real_workers(lensmill: Lensmill, path: Path, tmp_pat
     assert store.read("train", "image").tobytes() == expected.tobytes()
 
 
+def test_more_galaxies_than_a_recipe_can_name_are_to_be_chosen_from(tmp_path: Path) -> None:
+    path = tmp_path / "many.h5"
+    with h5py.File(path, "w") as file:
+        file["images"] = np.ones((50_001, 2, 2, 3), np.uint8)
+    with pytest.raises(RecipeError, match="has 50,001 such galaxies, more than the 50,000"):
+        load_recipe("model_iv", [f"source.file={path}", "source.choose=null"])
+    found = load_recipe("model_iv", [f"source.file={path}", "source.choose={positions: [50000]}"])
+    assert source_of(found).galaxies == (50_000,)
+
+
 def _replaced(name: str, values: Any) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         with h5py.File(path, "r+") as file:
@@ -208,7 +218,12 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "none of the kind": (lambda _: None, ["source.choose.classes=[9]"], ["no such galaxy among its 8"]),
     "too few": (lambda _: None, ["source.choose.positions=[7]"], ["has 7 such galaxies, no position 7"]),
     "no such number": (lambda _: None, ["source.galaxies=[0, 8]"], ["has 8 galaxies, no galaxy 8"]),
-    "a number twice": (lambda _: None, ["source.galaxies=[1, 1]"], ["source: galaxies repeat a number"]),
+    "a number twice": (lambda _: None, ["source.galaxies=[1, 1]"], ["source.galaxies: 1 is given twice"]),
+    "a place twice": (
+        lambda _: None,
+        ["source.choose.positions=[2, 0, 2]"],
+        ["source.choose.positions: 2 is given twice"],
+    ),
     "another file": (lambda _: None, [f"source.sha256={'a' * 64}"], ["another than before"]),
     "no hash": (lambda _: None, ["source.sha256=abc"], ["source.sha256"]),
     "too few for the splits": (

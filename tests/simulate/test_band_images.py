@@ -8,7 +8,7 @@ import pytest
 from flows.catalogue import load_recipe
 from schemas.dataset import DatasetRecipe
 from simulate.draw import draw
-from simulate.render import noise_free, render
+from simulate.render import noise_free, render, through_lenstronomy
 
 IDS = np.arange(6)
 SMALL = "instrument.num_pix=20"
@@ -127,6 +127,21 @@ def test_more_components_leave_other_parameters_as_they_are() -> None:
         ):
             np.testing.assert_array_equal(values, clumpy.columns[name], err_msg=name)
     assert (clumpy.columns["source_2_magnitude"] != clumpy.columns["source_magnitude"]).all()
+
+
+def test_systems_without_a_kernel_are_rendered_in_each_band() -> None:
+    # lenstronomy's are those of one class, the others ours
+    said = (
+        "bands=[g, {name: r, psf: {kind: none}}]",
+        "source.magnitude={g: 22, r: 20}",
+        "noise={kind: none}",
+        "classes.cdm.substructure={kind: self_interacting, f_sub: 0.01, cross_section_cm2_g: 1}",
+    )
+    recipe = loaded(*said)
+    assert through_lenstronomy(recipe) == ("TNFWC",)
+    ours, theirs = (render(loaded(*said, f"engine={one}"), IDS).image for one in ("fused", "lenstronomy"))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6 * theirs.max(), rtol=1e-6)
+    assert (ours[:, 1].max(axis=(1, 2)) > 4 * ours[:, 0].max(axis=(1, 2))).all()
 
 
 def test_images_divided_by_their_maximum() -> None:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from flows.catalogue import load_recipe
 from flows.galaxies import galaxies_of
 from schemas.dataset import SPLITS, DatasetRecipe
 from schemas.errors import RecipeError
+from schemas.instrument import NoPSF
 from simulate.draw import draw
 from simulate.engines import render_bands
 from simulate.galaxies import with_images
@@ -203,3 +205,14 @@ def test_detectability_of_a_galaxy_in_one_band() -> None:
     signal = found.params[:, -1]
     assert (signal[found.label == 0] == 0).all()
     assert (signal[found.label == 2] > 1).all()
+
+
+def test_detectability_of_one_band_is_through_its_own_instrument() -> None:
+    ids = np.arange(6)
+    plain = ("noise={kind: detector}", "detectability=[train, val, test]", "instrument.num_pix=24")
+    detector = load_recipe("tiny", plain).detector
+    said = [*plain, "bands=[{name: r, exposure_time_s: 50000, psf: {kind: none}}]"]
+    meant = f"instrument={detector.model_copy(update={'exposure_time_s': 50000.0, 'psf': NoPSF()}).to_json()}"
+    band, alone = (render(load_recipe("tiny", one), ids).params[:, -1] for one in (said, [*plain, meant]))
+    np.testing.assert_array_equal(band, alone)
+    assert (band != render(load_recipe("tiny", plain), ids).params[:, -1]).any()

@@ -133,5 +133,6 @@ def test_a_file_of_another_form_says_what_it_has(path: Path, fault: str) -> None
     with pytest.raises(RecipeError) as caught:
         look_at_galaxies(path)
     message = str(caught.value)
+    assert message.count("to do:") == 1
     for words in (says, str(path), "expected: HDF5 with `images` (N, y, x, 3) of uint8", "to do:"):
         assert words in message
