@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import describe
-from flows.catalogue import load_recipe, shipped
+from flows.catalogue import complete, load_recipe
 from schemas.dataset import DatasetRecipe
 from simulate.batch import LensBatch
 from simulate.draw import draw
@@ -128,7 +128,7 @@ class Row:
 
 def cases() -> Iterator[tuple[str, DatasetRecipe, int]]:
     """Title, recipe and position of the class."""
-    for name in shipped():
+    for name in complete():
         recipe = load_recipe(name)
         for position, one in enumerate(recipe.classes):
             yield f"{name}, {one.name}", recipe, position

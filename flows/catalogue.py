@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
+from flows.galaxies import with_galaxies
 from schemas.dataset import DatasetRecipe
 from schemas.errors import RecipeError
 from schemas.experiment import ExperimentRecipe
+from schemas.galaxy_image import GalaxyImage
 from schemas.instrument import Detector, KernelFilePSF, KernelPSF, check_kernel
 from schemas.reading import read_recipe
 from schemas.registry import unknown_name
@@ -24,6 +27,7 @@ class RecipeCard:
     family: str
     images: int
     description: str
+    needs_file: bool = False
 
 
 def shipped(kind: str = "recipe") -> dict[str, Path]:
@@ -37,13 +41,20 @@ def shipped(kind: str = "recipe") -> dict[str, Path]:
 def recipes() -> list[RecipeCard]:
     """The shipped data-set recipes, with what they make."""
     cards = []
-    for name in shipped():
+    for name, path in shipped().items():
         with warnings.catch_warnings():
             # what is odd about a recipe is said when it is used
             warnings.simplefilter("ignore")
-            recipe = load_recipe(name)
-        cards.append(RecipeCard(name, recipe.family, recipe.sample_count, recipe.description.strip()))
+            recipe = _read(path)
+        needs_file = isinstance(recipe.source, GalaxyImage) and recipe.source.file is None
+        description = recipe.description.strip()
+        cards.append(RecipeCard(name, recipe.family, recipe.sample_count, description, needs_file))
     return cards
+
+
+def complete() -> list[str]:
+    """The shipped recipes that need no file of the user's."""
+    return [card.name for card in recipes() if not card.needs_file]
 
 
 def experiments() -> list[tuple[str, str]]:
@@ -55,20 +66,39 @@ def experiments() -> list[tuple[str, str]]:
 def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> DatasetRecipe:
     """The recipe of a shipped name or a YAML file, with its instrument and its PSF kernel by numbers."""
     path = _path(recipe, "recipe")
+    found = _with_kernels(_read(path, overrides), path, overrides)
+    return with_galaxies(found, folder_of(["source.file"], path, overrides))
+
+
+def _read(path: Path, overrides: Sequence[str] = ()) -> DatasetRecipe:
+    """A recipe before its files are looked at."""
     found = resolve(read_recipe(path, DatasetRecipe, overrides))
     check_feasible(found)
-    if isinstance(found.instrument, Detector) and isinstance(found.instrument.psf, KernelFilePSF):
-        kernel = _kernel(found.instrument.psf, _kernel_folder(path, overrides))
-        instrument = found.instrument.model_copy(update={"psf": kernel})
-        return found.model_copy(update={"instrument": instrument})
     return found
 
 
-def _kernel_folder(recipe: Path, overrides: Sequence[str]) -> Path:
-    """Where a kernel's path counts from: the recipe's folder, or here when an override names it."""
-    keys = {one.partition("=")[0].strip() for one in overrides}
-    here = keys & {"instrument", "instrument.psf", "instrument.psf.path"}
-    return Path() if here else recipe.parent
+def _with_kernels(recipe: DatasetRecipe, path: Path, overrides: Sequence[str]) -> DatasetRecipe:
+    """The recipe with the values of kernels in place of their files, those of bands too."""
+    found: dict[str, Any] = {}
+    if isinstance(recipe.instrument, Detector) and isinstance(recipe.instrument.psf, KernelFilePSF):
+        kernel = _kernel(recipe.instrument.psf, folder_of(["instrument.psf.path"], path, overrides))
+        found["instrument"] = recipe.instrument.model_copy(update={"psf": kernel})
+    if any(isinstance(band.psf, KernelFilePSF) for band in recipe.bands or ()):
+        bands = list(recipe.bands or ())
+        for k, band in enumerate(bands):
+            if isinstance(band.psf, KernelFilePSF):
+                folder = folder_of([f"bands.{one}.psf.path" for one in (band.name, k)], path, overrides)
+                bands[k] = band.model_copy(update={"psf": _kernel(band.psf, folder)})
+        found["bands"] = tuple(bands)
+    return recipe.model_copy(update=found) if found else recipe
+
+
+def folder_of(keys: Sequence[str], recipe: Path, overrides: Sequence[str]) -> Path:
+    """Where a path in a recipe counts from: the recipe's folder, or here when an override says its key."""
+    parts = [key.split(".") for key in keys]
+    above = {".".join(words[:length]) for words in parts for length in range(1, len(words) + 1)}
+    said = {one.partition("=")[0].strip() for one in overrides}
+    return Path() if said & above else recipe.parent
 
 
 def _kernel(psf: KernelFilePSF, folder: Path) -> KernelPSF:

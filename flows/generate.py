@@ -12,6 +12,7 @@ from pydantic import Field
 from flows.api import prefect_api
 from flows.catalogue import load_recipe
 from flows.clusters import Workers, local_cluster
+from flows.galaxies import galaxies_of
 from flows.making import make, prepare_workers
 from flows.progress import patience, progress_bar
 from flows.shards import Order, row_count
@@ -19,6 +20,7 @@ from flows.tally import Tally
 from schemas.dataset import DatasetRecipe
 from schemas.frozen import Frozen
 from schemas.store import Provenance, Receipt, plan_store
+from simulate.galaxies import check_light
 from simulate.render import subhalos_per_sample, through_lenstronomy, warm_up
 from storage import commit, layout, target
 from storage.layout import Span
@@ -101,9 +103,12 @@ def prepare(recipe: str, out: str | Path, shard_size: int | None, overrides: Seq
     """Read the recipe, plan the store and check that it can be made there. Writes nothing."""
     asked = [] if shard_size is None else [f"storage.shard_images={shard_size}"]
     loaded = load_recipe(recipe, [*overrides, *asked])
-    image_bytes = 4 * loaded.detector.num_pix**2
+    image_bytes = 4 * loaded.channels * loaded.detector.num_pix**2
     shard_rows = loaded.storage.shard_images or layout.default_shard_rows(image_bytes)
     plan = plan_store(loaded, layout.split_rows(loaded), shard_rows, provenance(loaded))
+    galaxies = galaxies_of(loaded)
+    if galaxies is not None:
+        check_light(loaded, galaxies)
     order = Order(Path(out), loaded, plan)
     target.check_target(order.root, loaded, plan)
     subhalos = subhalos_per_sample(loaded) if plan.catalogue else 0.0
@@ -146,7 +151,7 @@ def _make(
 ) -> tuple[dict[Span, Receipt], float]:
     """The missing shards on a Dask cluster: their receipts, and the seconds from when workers were ready."""
     with patience("loading the simulator; its first use on a machine compiles it", quiet):
-        warm_up(order.recipe)
+        warm_up(order.recipe, galaxies_of(order.recipe))
     with local_cluster(min(workers, len(missing))) as runner:
         with patience("starting workers", quiet):
             prepare_workers(runner.client, order.ticket, mapped)

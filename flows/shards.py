@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from flows.galaxies import galaxies_of
 from schemas.dataset import DatasetRecipe
 from schemas.errors import FlowError, LensmillError, StoreConflictError
+from schemas.galaxy_image import GalaxyImage
 from schemas.store import Receipt, StoredRecipe, StorePlan
 from simulate.render import render, warm_up
 from storage import layout
@@ -36,7 +38,8 @@ class Order:
     @property
     def ticket(self) -> "Ticket":
         """What workers are sent once the store is begun."""
-        return Ticket(str(self.root.absolute()), self.recipe.digest, plan_digest(self.root))
+        file = self.recipe.source.file if isinstance(self.recipe.source, GalaxyImage) else None
+        return Ticket(str(self.root.absolute()), self.recipe.digest, plan_digest(self.root), file)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Ticket:
     root: str
     recipe_digest: str
     plan_digest: str
+    # where the galaxies' file is now; the store may have been begun with another path
+    galaxies: str | None = None
 
 
 @lru_cache(maxsize=2)
@@ -53,19 +58,23 @@ def order_of(ticket: Ticket) -> Order:
     """The order behind a ticket."""
     root = Path(ticket.root)
     recipe, plan = read_json(root / RECIPE, StoredRecipe).recipe, read_json(root / PLAN, StorePlan)
-    found = Ticket(ticket.root, recipe.digest, plan_digest(root))
+    found = Ticket(ticket.root, recipe.digest, plan_digest(root), ticket.galaxies)
     if found != ticket:
         raise StoreConflictError(
             f"the store at {root} has recipe {found.recipe_digest}, plan {found.plan_digest}",
             expected=f"recipe {ticket.recipe_digest}, plan {ticket.plan_digest}",
             advice="see what else writes there, then run the command again",
         )
+    if isinstance(recipe.source, GalaxyImage):
+        source = recipe.source.model_copy(update={"file": ticket.galaxies})
+        recipe = recipe.model_copy(update={"source": source})
     return Order(root, recipe, plan)
 
 
 def warm_worker(ticket: Ticket, *modules: str) -> None:
     """Load what a shard needs, and what is named."""
-    warm_up(order_of(ticket).recipe)
+    recipe = order_of(ticket).recipe
+    warm_up(recipe, galaxies_of(recipe))
     for module in modules:
         import_module(module)
 
@@ -73,7 +82,7 @@ def warm_worker(ticket: Ticket, *modules: str) -> None:
 def make_shard(root: Path, recipe: DatasetRecipe, plan: StorePlan, span: Span) -> Receipt:
     """One shard: rendered, checked, written, its receipt last."""
     with RENDERING:
-        samples = render(recipe, layout.sample_ids(recipe, span))
+        samples = render(recipe, layout.sample_ids(recipe, span), galaxies_of(recipe))
     return write_shard(root, recipe, plan, span, samples.arrays(), samples.subhalos)
 
 

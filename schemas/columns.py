@@ -6,21 +6,26 @@ vectorised checks that every shard passes before it is committed (`column_faults
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
+from schemas.bands import PerBand
 from schemas.dataset import DatasetRecipe
 from schemas.detectability import DetectabilityColumns
 from schemas.frozen import Frozen
+from schemas.galaxy_image import GALAXY_INDEX, GalaxyImage
 from schemas.planes import AnyPlane, Pair, pairs_of
-from schemas.priors import AnyPrior
+from schemas.priors import AnyPrior, Choice
 from schemas.quantity import Quantity, quantities_of
 from schemas.shares import SourceColumns
+from schemas.system import SersicEllipse
+
+Component = TypeVar("Component", bound=Frozen)
 
 
 class ColumnSpec(Frozen):
@@ -62,12 +67,18 @@ class CompensationColumns(Frozen):
 def macro_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, AnyPrior, Quantity, str]]:
     """Column name, prior, quantity and description of each parameter that every class draws, in draw order.
 
-    The main lens has plain names, other components a prefix. What a recipe may leave out comes last.
+    The main lens has plain names, other components a prefix, with a number from the second of a kind on.
+    What a recipe may leave out comes last.
     """
+    later = {prefix for prefix, _ in (*_sources(recipe)[1:], *_lens_lights(recipe)[1:])}
     for prefix, component in _components(recipe):
         whose = f"{prefix.replace('_', ' ').strip()}: " if prefix else ""
-        for name, prior, quantity, meaning in _priors_of(component):
-            yield prefix + name, prior, quantity, whose + meaning
+        if isinstance(component, GalaxyImage):
+            yield "galaxy_index", _any_of(component.chosen), GALAXY_INDEX, "number of the galaxy in its file"
+        for name, prior, quantity, meaning in _priors_of(component, recipe.band_names):
+            moved = prefix in later and name in ("center_x", "center_y")
+            since = ", from that of the first" if moved else ""
+            yield prefix + name, prior, quantity, whose + meaning + since
 
 
 def plane_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, str, AnyPlane, Pair]]:
@@ -79,24 +90,46 @@ def plane_priors(recipe: DatasetRecipe) -> Iterator[tuple[str, str, AnyPlane, Pa
                 yield prefix + pair.first, prefix + pair.second, plane, pair
 
 
+def _sources(recipe: DatasetRecipe) -> list[tuple[str, SersicEllipse | GalaxyImage]]:
+    return numbered("source_", recipe.sources)
+
+
+def _lens_lights(recipe: DatasetRecipe) -> list[tuple[str, SersicEllipse]]:
+    return numbered("lens_light_", recipe.lens_lights)
+
+
 def _components(recipe: DatasetRecipe) -> Iterator[tuple[str, Frozen]]:
+    first, *further = _sources(recipe)
     components: list[tuple[str, Frozen | None]] = [
         ("", recipe.redshifts),
         ("", recipe.main_lens),
         ("", recipe.shear),
-        ("source_", recipe.source),
+        first,
         ("", recipe.noise),
         ("multipole_", recipe.multipole),
-        ("lens_light_", recipe.lens_light),
+        *_lens_lights(recipe),
+        *further,
     ]
     return ((prefix, component) for prefix, component in components if component is not None)
 
 
-def _priors_of(component: Frozen) -> Iterator[tuple[str, AnyPrior, Quantity, str]]:
+def _any_of(galaxies: tuple[int, ...]) -> Choice:
+    return Choice(values=tuple(map(float, galaxies)))
+
+
+def numbered(prefix: str, components: Sequence[Component]) -> list[tuple[str, Component]]:
+    """Components of one kind with their prefixes: `source_`, `source_2_`, ..."""
+    return [(f"{prefix}{k}_" if k > 1 else prefix, one) for k, one in enumerate(components, start=1)]
+
+
+def _priors_of(component: Frozen, bands: tuple[str, ...]) -> Iterator[tuple[str, AnyPrior, Quantity, str]]:
     for name, (quantity, field) in quantities_of(component).items():
-        prior = getattr(component, name)
-        if prior is not None:
-            yield name, prior, quantity, field.description or ""
+        prior, meaning = getattr(component, name), field.description or ""
+        if isinstance(prior, PerBand):
+            for band in bands:
+                yield f"{name}_{band}", prior[band], quantity, f"{meaning}, band {band}"
+        elif prior is not None:
+            yield name, prior, quantity, meaning
 
 
 @lru_cache(maxsize=16)

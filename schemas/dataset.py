@@ -8,20 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
+from schemas.bands import Bands, check_bands
 from schemas.cosmology import Cosmology, DeflectionConvention, MassConversion
 from schemas.frozen import Extended, Frozen, canonical_json, sha256_of
+from schemas.galaxy_image import COLOURS, GalaxyImage
 from schemas.instrument import Detector, Instrument, KernelFilePSF, Noise, NoNoise
 from schemas.planes import AroundLens
 from schemas.products import Products
 from schemas.shares import Share, SourceShares, SourceShown
 from schemas.substructure import Substructure, TruncatedNFW, Vortices
-from schemas.system import ANGLE, LensLight, MainLens, Multipole, Redshifts, Shear, Source
+from schemas.system import ANGLE, LensLight, MainLens, Multipole, Redshifts, SersicEllipse, Shear, Source
 
 # The same everywhere, so that a model trained on one data set names what it sees in another.
 CLASS_LABELS = {"no_sub": 0, "cdm": 1, "vortex": 2, "wdm": 3, "sidm": 4}
 SPLITS = ("train", "val", "test")
 # left out of the digest when a recipe has none, so that recipes from before they existed keep theirs
-OPTIONAL = ("multipole", "lens_light", "detectability")
+OPTIONAL = ("multipole", "lens_light", "detectability", "bands", "normalisation")
 
 
 def _in_order(splits: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,10 +146,20 @@ class DatasetRecipe(Frozen):
     lens_light: LensLight | None = Field(
         default=None, description="light of the lens; its centre is on the sky, not relative to the main lens"
     )
+    bands: Bands | None = Field(
+        default=None,
+        description="bands of an image, from blue to red, by their names or with what differs from the"
+        " instrument; without them an image has one channel",
+    )
     instrument: Instrument
     noise: Noise = NoNoise()
     image_factor: float = Field(
         default=1.0, gt=0, le=1000, description="what the finished image is multiplied by before it is stored"
+    )
+    normalisation: Literal["clipped_maximum"] | None = Field(
+        default=None,
+        description="clipped_maximum: what is negative in the finished image becomes 0, then all bands are"
+        " divided by their brightest pixel; brightness is lost. For replicas",
     )
     detectability: Measured | None = Field(
         default=None,
@@ -183,14 +195,31 @@ class DatasetRecipe(Frozen):
         lens = self.main_lens
         place = [max(abs(end) for end in prior.support) for prior in (lens.center_x, lens.center_y)]
         farthest = max(place) if lens.center is None else lens.center.reach
-        for name, light in (("source", self.source), ("lens_light", self.lens_light)):
-            if light is not None and isinstance(light.center, AroundLens):
+        for name, lights in (("source", self.sources), ("lens_light", self.lens_lights)):
+            for k, light in enumerate(lights):
+                if isinstance(light, GalaxyImage) or not isinstance(light.center, AroundLens):
+                    continue
+                if k > 0:
+                    raise ValueError(
+                        f"{name}, component {k + 1}: its centre counts from that of the first, so it"
+                        " cannot be around_lens: give a disc, or center_x and center_y"
+                    )
                 reach = farthest + light.center.radius_theta_E * lens.theta_E.support[1]
                 if ANGLE.le is not None and reach > ANGLE.le:
                     raise ValueError(
                         f"{name}.center can be {reach:.3g} arcsec off, but must be {ANGLE.bounds}: lower its"
                         " radius_theta_E, or cut the priors of the main lens"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _galaxies_are_lensed(self) -> Self:
+        for one in self.classes:
+            if isinstance(self.source, GalaxyImage) and one.source.lensed != 1:
+                raise ValueError(
+                    f"the source of class {one.name!r} is not always lensed, which images of galaxies must"
+                    " be: leave its source out, or take Sersic sources"
+                )
         return self
 
     @model_validator(mode="after")
@@ -233,9 +262,28 @@ class DatasetRecipe(Frozen):
                     f"detectability is of lensed images, but the source of class {one.name!r} is not always"
                     " lensed: leave detectability out"
                 )
+        if asked and len(self.bands or ()) > 1:
+            raise ValueError(
+                "detectability is measured in one band, but the recipe has several: leave it out"
+            )
         empty = [name for name in asked if not getattr(self.splits, name)]
         if empty:
             raise ValueError(f"detectability names {' and '.join(empty)}, but that share of the splits is 0")
+        return self
+
+    @model_validator(mode="after")
+    def _bands_fit(self) -> Self:
+        lights = {"source": self.sources, "lens_light": self.lens_lights}
+        magnitudes = {
+            f"{name}.{k}.magnitude" if len(components) > 1 else f"{name}.magnitude": one.magnitude
+            for name, components in lights.items()
+            for k, one in enumerate(components)
+        }
+        check_bands(self.bands, self.instrument.supersampling, magnitudes)
+        if isinstance(self.source, GalaxyImage) and self.channels > COLOURS:
+            raise ValueError(
+                f"an image of a galaxy has {COLOURS} colours, but the recipe has {self.channels} bands"
+            )
         return self
 
     @model_validator(mode="after")
@@ -257,6 +305,43 @@ class DatasetRecipe(Frozen):
         return self.instrument
 
     @property
+    def detectors(self) -> tuple[Detector, ...]:
+        """The instrument of each band; one without bands."""
+        if self.bands is None:
+            return (self.detector,)
+        if any(isinstance(band.psf, KernelFilePSF) for band in self.bands):
+            raise TypeError("a band still names a kernel's file: load it by flows.catalogue.load_recipe")
+        return tuple(band.detector(self.detector) for band in self.bands)
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """What the channels of an image are called; empty without bands."""
+        return tuple(band.name for band in self.bands or ())
+
+    @property
+    def channels(self) -> int:
+        """How many bands an image has."""
+        return len(self.bands or (None,))
+
+    @property
+    def sources(self) -> tuple[SersicEllipse | GalaxyImage, ...]:
+        """All components of the source."""
+        return self.source if isinstance(self.source, tuple) else (self.source,)
+
+    def galaxies_of_split(self, split: int) -> tuple[int, ...]:
+        """Galaxies that only this entry of `SPLITS` shows: they take turns as blocks of samples do."""
+        assert isinstance(self.source, GalaxyImage)
+        pattern = split_pattern(self.splits)
+        return tuple(one for k, one in enumerate(self.source.chosen) if pattern[k % len(pattern)] == split)
+
+    @property
+    def lens_lights(self) -> tuple[SersicEllipse, ...]:
+        """All components of the light of the lens."""
+        if self.lens_light is None:
+            return ()
+        return self.lens_light if isinstance(self.lens_light, tuple) else (self.lens_light,)
+
+    @property
     def physics_json(self) -> str:
         """Canonical JSON of what determines the images, and nothing else."""
         beside = {"name", "family", "description", "products", "engine", "storage", "instrument"}
@@ -264,7 +349,16 @@ class DatasetRecipe(Frozen):
         # recipes from before there was compensation keep their digest
         beside |= set() if self.compensate_mass else {"compensate_mass"}
         content = self.model_dump(mode="json", exclude=beside)
-        return canonical_json(content | {"instrument": self.detector.model_dump(mode="json")})
+        if isinstance(self.source, GalaxyImage):
+            # where the file is and how its galaxies were chosen does not matter, which they are does
+            assert self.source.chosen
+            content["source"] = self.source.model_dump(mode="json", exclude={"file", "choose"})
+        if self.bands is None:
+            return canonical_json(content | {"instrument": self.detector.model_dump(mode="json")})
+        # by their numbers: said for a band or for the instrument is the same
+        numbers = zip(self.bands, self.detectors, strict=True)
+        content["bands"] = [{"name": b.name, "instrument": d.model_dump(mode="json")} for b, d in numbers]
+        return canonical_json(content)
 
     @property
     def digest(self) -> str:

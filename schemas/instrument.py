@@ -44,7 +44,8 @@ class KernelPSF(Frozen):
     """An image of a point source, centred on its middle pixel; light from beyond the image is not known."""
 
     kind: Literal["kernel"] = "kernel"
-    values: tuple[tuple[float, ...], ...] = Field(
+    # not strict: behind a validator that comes first, pydantic sees JSON's lists as Python's
+    values: tuple[Annotated[tuple[float, ...], Field(strict=False)], ...] = Field(
         strict=False,
         description="rows of the kernel: square, an odd number a side, not negative, summing to 1",
     )

@@ -55,6 +55,7 @@ class TrainingData(Frozen):
     recipe_digest: Digest
     seed: int
     image_shape: tuple[int, int, int] = Field(description="channels, y, x")
+    bands: tuple[str, ...] = Field(default=(), description="names of the channels, if the recipe names them")
     pixel_scale_arcsec: float
     classes: tuple[ClassSpec, ...]
     columns: tuple[ColumnSpec, ...]

@@ -6,15 +6,18 @@ Names are lenstronomy's. Every parameter is a prior; a bare number fixes it.
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from schemas.bands import MAGNITUDE, Magnitude
 from schemas.frozen import Frozen
+from schemas.galaxy_image import GalaxyImage
 from schemas.planes import EllipticityPlane, LensCenterPlane, LightCenterPlane, ShearPlane, WithPairs
 from schemas.priors import AnyPrior, Fixed, Prior
 from schemas.quantity import Quantity
 
 ZERO = Fixed(value=0.0)
 MOST_ELLIPTIC = 0.95
+MOST_COMPONENTS = 16
 ANGLE = Quantity("arcsec", ge=-10, le=10, turns=True)
 # an axis ratio of about .05: beyond it neither profile is more than a line
 ELLIPTICITY = Quantity("1", ge=-0.9, le=0.9, turns=True)
@@ -120,7 +123,7 @@ class SersicEllipse(WithPairs):
     """Sersic light of elliptical shape; its brightness is given as a magnitude or as lenstronomy's amp."""
 
     kind: Literal["SERSIC_ELLIPSE"] = "SERSIC_ELLIPSE"
-    magnitude: Annotated[Prior, Quantity("mag", ge=5, le=40, headline=True)] | None = Field(
+    magnitude: Annotated[Magnitude, MAGNITUDE] | None = Field(
         default=None, description="apparent magnitude before lensing"
     )
     amp: Annotated[Prior, Quantity("e-/s/arcsec2", gt=0, le=1e9)] | None = Field(
@@ -149,5 +152,35 @@ def _isothermal_by_default(value: Any) -> Any:
 
 _Tagged = Annotated[SIE | EPL, Field(discriminator="kind")]
 MainLens = Annotated[_Tagged, BeforeValidator(_isothermal_by_default, json_schema_input_type=_Tagged)]
-Source = SersicEllipse
-LensLight = SersicEllipse
+
+
+def _number(value: Any) -> str:
+    return "(several)" if isinstance(value, list | tuple) else "(one)"
+
+
+def _not_a_list_of_one(value: Any) -> Any:
+    """Spelling is no part of a digest."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _some(components: tuple[SersicEllipse, ...]) -> tuple[SersicEllipse, ...]:
+    # said here, since pydantic would count only the components that are right
+    if not 1 <= len(components) <= MOST_COMPONENTS:
+        raise ValueError(f"there are {len(components)} components, but must be 1 to {MOST_COMPONENTS}")
+    return components
+
+
+# of the second component and all later ones the centre counts from that of the first
+_Several = Annotated[tuple[SersicEllipse, ...], Field(strict=False), AfterValidator(_some), Tag("(several)")]
+_Light = Annotated[Annotated[SersicEllipse, Tag("(one)")] | _Several, Discriminator(_number)]
+LensLight = Annotated[_Light, BeforeValidator(_not_a_list_of_one, json_schema_input_type=_Light)]
+
+
+def _sersic_by_default(value: Any) -> Any:
+    return {"kind": "SERSIC_ELLIPSE", **value} if isinstance(value, dict) and "kind" not in value else value
+
+
+_OfAKind = Annotated[SersicEllipse | GalaxyImage, Field(discriminator="kind")]
+_One = Annotated[_OfAKind, BeforeValidator(_sersic_by_default, json_schema_input_type=_OfAKind), Tag("(one)")]
+_Source = Annotated[_One | _Several, Discriminator(_number)]
+Source = Annotated[_Source, BeforeValidator(_not_a_list_of_one, json_schema_input_type=_Source)]

@@ -77,7 +77,9 @@ class Deflectors(Profiles):
 
 @dataclass(frozen=True)
 class Light(Profiles):
-    """Light profiles."""
+    """Light profiles. Members of the profile INTERPOL show the image of `images` that `image` counts out."""
+
+    images: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def detectability(
 
     `images` are the noise-free ones of all drawn systems.
     """
-    detector = recipe.detector
+    (detector,) = recipe.detectors
 
     def engine(systems: LensBatch) -> Array:
         return ENGINES[recipe.engine](systems, detector)
@@ -73,7 +73,8 @@ def noise_variance(recipe: DatasetRecipe, drawn: Drawn, images: Array, rows: NDA
         # counts over exposure time; shot noise twice
         times = drawn.columns["exposure_time_s"][rows, None, None]
         return np.asarray(recipe.noise.background_rms**2 + 2 * light / times)
-    return np.asarray(background_rms(recipe.detector) ** 2 + light / recipe.detector.total_exposure_s)
+    (detector,) = recipe.detectors
+    return np.asarray(background_rms(detector) ** 2 + light / detector.total_exposure_s)
 
 
 def _owners(systems: LensBatch, smooth: LensBatch) -> NDArray[np.int64]:

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from schemas.columns import columns_of, macro_priors, plane_priors
 from schemas.dataset import DatasetRecipe
+from schemas.galaxy_image import GalaxyImage
 from schemas.planes import AnyPlane, Pair
-from schemas.priors import AnyPrior
-from schemas.system import SersicEllipse
-from simulate.batch import Deflectors, LensBatch, Light, merge
+from schemas.priors import AnyPrior, Choice
+from simulate.batch import Deflectors, LensBatch, merge
 from simulate.compensation import smooth_einstein_radius
 from simulate.cosmology import deflection_scale
-from simulate.photometry import sersic_amplitude
+from simulate.light import with_light
 from simulate.planes import PLANES
 from simulate.quantiles import quantile
-from simulate.sources import in_state, source_states
+from simulate.sources import source_states
 from simulate.streams import PARAMETERS, Streams
 from simulate.substructure import KINDS, Surroundings
 
@@ -30,7 +30,7 @@ ELLIPSE = ("e1", "e2", "center_x", "center_y")
 
 @dataclass(frozen=True)
 class Drawn:
-    """Lens systems with everything that is known of them."""
+    """Lens systems with everything that is known of them: in the first band, and in those after it."""
 
     sample_id: NDArray[np.int64]
     label: NDArray[np.int32]
@@ -38,6 +38,12 @@ class Drawn:
     systems: LensBatch
     # those of the systems' deflectors that are no part of the smooth lens
     substructure: tuple[Deflectors, ...]
+    further: tuple[LensBatch, ...] = ()
+
+    @property
+    def bands(self) -> tuple[LensBatch, ...]:
+        """The systems as each band sees them."""
+        return (self.systems, *self.further)
 
     def params(self, names: Sequence[str]) -> Array:
         """The columns as a table."""
@@ -59,23 +65,11 @@ def draw(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Drawn:
         smooth, substructure = (
             tuple(group.scaled(scale) for group in groups) for groups in (smooth, substructure)
         )
-    lens_light = (
-        () if recipe.lens_light is None else (_light(recipe, recipe.lens_light, "lens_light_", columns),)
-    )
-    source = _light(recipe, recipe.source, "source_", columns)
+    columns = columns | own_columns
+    systems = LensBatch(len(sample_id), (*smooth, *substructure), ())
+    seen = [with_light(recipe, systems, columns, band) for band in range(recipe.channels)]
     labels = np.array([one.label for one in recipe.classes], dtype=np.int32)
-    return Drawn(
-        sample_id=sample_id,
-        label=labels[positions],
-        columns=columns | own_columns,
-        systems=LensBatch(
-            len(sample_id),
-            (*smooth, *substructure),
-            in_state(source, columns, "lensed"),
-            (*lens_light, *in_state(source, columns, "unlensed")),
-        ),
-        substructure=substructure,
-    )
+    return Drawn(sample_id, labels[positions], columns, seen[0], substructure, tuple(seen[1:]))
 
 
 @lru_cache(maxsize=16)
@@ -100,7 +94,19 @@ def _macro_columns(recipe: DatasetRecipe, streams: Streams) -> Columns:
         # the main lens comes first, so that what lies around it finds it
         draw_plane = PLANES[plane.kind]
         columns[first], columns[second] = draw_plane(plane, uniforms[first], uniforms[second], pair, columns)
+    if isinstance(recipe.source, GalaxyImage) and recipe.source.own_galaxies_per_split:
+        columns["galaxy_index"] = _galaxies_of_splits(recipe, uniforms["galaxy_index"], streams.sample_id)
     return columns
+
+
+def _galaxies_of_splits(recipe: DatasetRecipe, uniform: Array, sample_id: NDArray[np.int64]) -> Array:
+    """A galaxy for each sample, from those of its split alone."""
+    found = np.empty(len(uniform))
+    splits = recipe.split_positions(sample_id)
+    for split in np.unique(splits):
+        own = Choice(values=tuple(map(float, recipe.galaxies_of_split(int(split)))))
+        found[splits == split] = quantile(own, uniform[splits == split])
+    return found
 
 
 def _smooth_lens(recipe: DatasetRecipe, columns: Columns) -> tuple[Deflectors, ...]:
@@ -124,19 +130,6 @@ def _smooth_lens(recipe: DatasetRecipe, columns: Columns) -> tuple[Deflectors, .
         }
         found.append(Deflectors(recipe.multipole.kind, everyone, parameters))
     return tuple(found)
-
-
-def _light(recipe: DatasetRecipe, light: SersicEllipse, prefix: str, columns: Columns) -> Light:
-    """One light profile of every system, from the columns with a prefix."""
-    parameters = {name: columns[prefix + name] for name in ("R_sersic", "n_sersic", *ELLIPSE)}
-    if light.amp is not None:
-        amp = columns[f"{prefix}amp"]
-    else:
-        zero_point = recipe.detector.magnitude_zero_point
-        amp = sersic_amplitude(
-            columns[f"{prefix}magnitude"], zero_point, parameters["R_sersic"], parameters["n_sersic"]
-        )
-    return Light(light.kind, np.arange(len(amp)), {"amp": amp, **parameters})
 
 
 def surroundings(recipe: DatasetRecipe, columns: Columns) -> Surroundings:

@@ -1,7 +1,6 @@
 """Detector, sky and shot noise, drawn once per image from the sample's own streams."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,33 @@ Array = NDArray[np.float64]
 Images = NDArray[np.float32]
 PURPOSES = np.array([NOISE, SHOT, COUNTS, SECOND_NOISE], dtype=np.uint64)
 
-# noise-free images (rows, y, x), the recipe's noise, instrument, columns and seed, sample numbers, factor
-# -> finished images times the factor
-NoiseModel = Callable[[Array, Any, Detector, dict[str, Array], int, NDArray[np.int64], float], Images]
+# Between the purposes of one band and those of the next: bands after the first have streams of their own.
+BAND = np.uint64(16)
+
+
+class NoiseModel(Protocol):
+    """Noise-free images (rows, y, x) of one band to finished ones, times `factor`."""
+
+    def __call__(
+        self,
+        images: Array,
+        noise: Any,
+        detector: Detector,
+        columns: dict[str, Array],
+        seed: int,
+        sample_id: NDArray[np.int64],
+        factor: float,
+        band: int = 0,
+    ) -> Images:
+        """Noise from each sample's own streams."""
+
+
 NOISES: Registry[NoiseModel] = Registry("noise")
+
+
+def purposes_of(band: int) -> NDArray[np.uint64]:
+    """The streams of one band."""
+    return PURPOSES + BAND * np.uint64(band)
 
 
 def background_rms(detector: Detector) -> float:
@@ -36,12 +58,12 @@ def background_rms(detector: Detector) -> float:
 def without_noise(
     images: Array, noise: Noise, detector: Detector, columns: dict[str, Array], factor: float
 ) -> Images:
-    """Noise-free images in the unit that the noise leaves them in, times the factor.
+    """Noise-free images (rows, bands, y, x) in the unit that the noise leaves them in, times the factor.
 
     That is electrons per second; counts, which is seconds times that, with the noise of Model I.
     """
     if isinstance(noise, ModelINoise):
-        images = images * columns["exposure_time_s"][:, None, None]
+        images = images * columns["exposure_time_s"][:, None, None, None]
     return _none(images, NoNoise(), detector, columns, 0, np.empty(0, np.int64), factor)
 
 
@@ -54,6 +76,7 @@ def _none(
     seed: int,
     sample_id: NDArray[np.int64],
     factor: float,
+    band: int = 0,
 ) -> Images:
     finished = np.empty(images.shape, dtype=np.float32)
     kernels.copy(images, factor, finished)
@@ -69,12 +92,13 @@ def _detector(
     seed: int,
     sample_id: NDArray[np.int64],
     factor: float,
+    band: int = 0,
 ) -> Images:
     """One normal deviate per pixel for the background and bright pixels, Poisson deviates for faint ones."""
     finished = np.empty(images.shape, dtype=np.float32)
     time, background = detector.total_exposure_s, background_rms(detector)
     ids = sample_id.astype(np.uint64)
-    kernels.detector(images, np.uint64(seed), PURPOSES, ids, time, background, factor, finished)
+    kernels.detector(images, np.uint64(seed), purposes_of(band), ids, time, background, factor, finished)
     return finished
 
 
@@ -87,9 +111,12 @@ def _model_i(
     seed: int,
     sample_id: NDArray[np.int64],
     factor: float,
+    band: int = 0,
 ) -> Images:
     """Counts = Poisson(clip(t (I + gauss(0, sqrt(I / t)) + gauss(0, rms)), 0)): shot noise twice."""
     finished = np.empty(images.shape, dtype=np.float32)
     ids, times = sample_id.astype(np.uint64), np.ascontiguousarray(columns["exposure_time_s"])
-    kernels.model_i(images, np.uint64(seed), PURPOSES, ids, times, noise.background_rms, factor, finished)
+    kernels.model_i(
+        images, np.uint64(seed), purposes_of(band), ids, times, noise.background_rms, factor, finished
+    )
     return finished

@@ -15,7 +15,7 @@ from simulate.noise import without_noise
 
 Maps = NDArray[np.float32]
 
-# recipe, drawn systems, their noise-free images as the engine made them -> (rows, components, y, x)
+# recipe, drawn systems, their noise-free images (rows, bands, y, x) -> (rows, components, y, x)
 MapMaker = Callable[[DatasetRecipe, Drawn, NDArray[np.float64]], Maps]
 MAP_MAKERS: Registry[MapMaker] = Registry("product")
 
@@ -30,8 +30,7 @@ def empty_maps(recipe: DatasetRecipe, image: Maps) -> dict[str, Maps]:
 @MAP_MAKERS.register("noise_free")
 def noise_free_map(recipe: DatasetRecipe, drawn: Drawn, sharp: NDArray[np.float64]) -> Maps:
     """The image before noise in the image's unit, times the recipe's factor and rounded as the image is."""
-    images = without_noise(sharp, recipe.noise, recipe.detector, drawn.columns, recipe.image_factor)
-    return images[:, None]
+    return without_noise(sharp, recipe.noise, recipe.detector, drawn.columns, recipe.image_factor)
 
 
 @MAP_MAKERS.register("deflection")

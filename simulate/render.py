@@ -11,8 +11,9 @@ from schemas.dataset import DatasetRecipe
 from simulate.catalogue import Table, catalogue, joined
 from simulate.detectability import with_detectability
 from simulate.draw import Drawn, draw
-from simulate.engines import ENGINES
+from simulate.engines import ENGINES, render_bands
 from simulate.engines.fused import without_kernel
+from simulate.galaxies import Galaxies, with_images
 from simulate.noise import NOISES
 from simulate.products import MAP_MAKERS, empty_maps
 
@@ -46,11 +47,11 @@ class Rendered:
         return rows | self.maps
 
 
-def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Rendered:
-    """The samples with these numbers."""
+def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64], galaxies: Galaxies | None = None) -> Rendered:
+    """The samples with these numbers; `galaxies` finds the images of recipes that show some."""
     columns = [column.name for column in columns_of(recipe)]
     side = recipe.detector.num_pix
-    image = np.empty((len(sample_id), 1, side, side), dtype=np.float32)
+    image = np.empty((len(sample_id), recipe.channels, side, side), dtype=np.float32)
     label = np.empty(len(sample_id), dtype=np.int32)
     params = np.empty((len(sample_id), len(columns)))
     maps = empty_maps(recipe, image)
@@ -58,11 +59,14 @@ def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Rendered:
     block = block_rows(recipe)
     for start in range(0, len(sample_id), block):
         rows = slice(start, start + block)
-        drawn = draw(recipe, sample_id[rows])
-        sharp = noise_free(recipe, drawn)
+        drawn = with_images(recipe, draw(recipe, sample_id[rows]), galaxies)
+        sharp = render_bands(recipe.engine, drawn.bands, recipe.detectors)
         if recipe.detectability:
-            drawn = with_detectability(recipe, drawn, sharp)
-        image[rows, 0] = finish(recipe, drawn, sharp)
+            drawn = with_detectability(recipe, drawn, sharp[:, 0])
+        for band in range(recipe.channels):
+            image[rows, band] = finish(recipe, drawn, np.ascontiguousarray(sharp[:, band]), band)
+        if recipe.normalisation is not None:
+            image[rows] = NORMALISATIONS[recipe.normalisation](image[rows])
         label[rows] = drawn.label
         params[rows] = drawn.params(columns)
         for name, values in maps.items():
@@ -75,31 +79,44 @@ def render(recipe: DatasetRecipe, sample_id: NDArray[np.int64]) -> Rendered:
 
 def block_rows(recipe: DatasetRecipe) -> int:
     """How many samples are made at a time."""
-    return min(max(BLOCK_BYTES // (8 * recipe.detector.num_pix**2), FEWEST), MOST)
+    return min(max(BLOCK_BYTES // (8 * recipe.channels * recipe.detector.num_pix**2), FEWEST), MOST)
 
 
-def noise_free(recipe: DatasetRecipe, drawn: Drawn) -> NDArray[np.float64]:
-    """Images of drawn systems before noise, electrons per second and pixel."""
-    return ENGINES[recipe.engine](drawn.systems, recipe.detector)
+def noise_free(recipe: DatasetRecipe, drawn: Drawn, band: int = 0) -> NDArray[np.float64]:
+    """Images of drawn systems in one band before noise, electrons per second and pixel."""
+    return ENGINES[recipe.engine](drawn.bands[band], recipe.detectors[band])
 
 
-def finish(recipe: DatasetRecipe, drawn: Drawn, images: NDArray[np.float64]) -> NDArray[np.float32]:
+def finish(
+    recipe: DatasetRecipe, drawn: Drawn, images: NDArray[np.float64], band: int = 0
+) -> NDArray[np.float32]:
     """Noise from each sample's own streams, then the recipe's factor."""
     add_noise = NOISES[recipe.noise.kind]
     return add_noise(
         images,
         recipe.noise,
-        recipe.detector,
+        recipe.detectors[band],
         drawn.columns,
         recipe.seed,
         drawn.sample_id,
         recipe.image_factor,
+        band,
     )
 
 
-def warm_up(recipe: DatasetRecipe) -> None:
+def _clipped_maximum(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As DeepLenseSim's Model IV: the colours are kept, the brightness is not. A dark image stays dark."""
+    clipped = np.maximum(images, 0)
+    brightest = clipped.max(axis=(1, 2, 3), keepdims=True)
+    return np.asarray(clipped / np.where(brightest > 0, brightest, 1), dtype=np.float32)
+
+
+NORMALISATIONS = {"clipped_maximum": _clipped_maximum}
+
+
+def warm_up(recipe: DatasetRecipe, galaxies: Galaxies | None = None) -> None:
     """Compile what the recipe needs, or load it: one sample of each class."""
-    render(recipe, np.arange(len(recipe.classes)))
+    render(recipe, np.arange(len(recipe.classes)), galaxies)
 
 
 def subhalos_per_sample(recipe: DatasetRecipe) -> float:

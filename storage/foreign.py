@@ -36,13 +36,13 @@ def read_kernel(path: Path) -> NDArray[np.float64]:
 
 def _check_file(path: Path) -> None:
     try:
-        if not path.is_file():
-            what = "is no file" if path.exists() else "does not exist"
-            raise _refusal(path, f"the PSF kernel {path} {what}")
-        size = path.stat().st_size
+        missing = None if path.is_file() else "is no file" if path.exists() else "does not exist"
+        size = 0 if missing else path.stat().st_size
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise _refusal(path, f"the PSF kernel {path} cannot be read: {reason}") from error
+    if missing:
+        raise _refusal(path, f"the PSF kernel {path} {missing}")
     if size > MOST_BYTES:
         raise _refusal(path, f"the PSF kernel {path} has {size:,} bytes")
 

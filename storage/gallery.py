@@ -13,6 +13,9 @@ from storage.reader import Store, open_store
 
 # Rows looked through for examples of each class: classes take turns, so a few suffice.
 LOOKED_THROUGH = 4096
+# as many bands make a coloured picture
+COLOURS = 3
+Limits = tuple[float, float, float]
 
 
 def show(root: Path, out: Path, split: str | None = None, columns: int = 6) -> Path:
@@ -35,10 +38,7 @@ def show(root: Path, out: Path, split: str | None = None, columns: int = 6) -> P
         row[0].text(
             -0.08, 0.5, one.name, rotation=90, va="center", ha="right", fontsize=9, transform=row[0].transAxes
         )
-    side = store.plan.array("image").tail[-1] * store.recipe.detector.pixel_scale_arcsec
-    figure.suptitle(
-        f"{store.recipe.name} · {split} · {side:.1f} arcsec a side · asinh grey scale", fontsize=9
-    )
+    figure.suptitle(_title(store, split), fontsize=9)
     try:
         figure.savefig(out, dpi=130)
     except (OSError, ValueError) as error:
@@ -48,15 +48,41 @@ def show(root: Path, out: Path, split: str | None = None, columns: int = 6) -> P
     return out
 
 
-def _limits(store: Store, split: str, labels: NDArray[Any]) -> tuple[float, float, float]:
+def _title(store: Store, split: str) -> str:
+    channels, _, side = store.plan.array("image").tail
+    size = side * store.recipe.detector.pixel_scale_arcsec
+    scale = "asinh grey scale"
+    if channels == COLOURS:
+        blue_to_red = store.recipe.band_names or ("first", "second", "third")
+        scale = f"red {blue_to_red[2]}, green {blue_to_red[1]}, blue {blue_to_red[0]}, asinh scale"
+    elif channels > 1:
+        scale += f", sum of {channels} bands"
+    return f"{store.recipe.name} · {split} · {size:.1f} arcsec a side · {scale}"
+
+
+def _brightness(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What is stretched of images (n, channels, y, x): of colours the brightest, else all bands together."""
+    return np.asarray(images.max(axis=1) if images.shape[1] == COLOURS else images.sum(axis=1))
+
+
+def _limits(store: Store, split: str, labels: NDArray[Any]) -> Limits:
     """Softening, black and white of one stretch for the whole picture, so that images can be compared."""
-    images: NDArray[np.float32] = store.read(split, "image", slice(0, min(len(labels), 64)))
+    images = _brightness(store.read(split, "image", slice(0, min(len(labels), 64))))
     faint, bright = np.percentile(images, [25.0, 99.9])
     softening = max(float(bright - faint) / 20, 1e-12)
     return softening, float(np.arcsinh(faint / softening)), float(np.arcsinh(bright / softening))
 
 
-Limits = tuple[float, float, float]
+def _coloured(image: NDArray[np.float32], limits: Limits) -> NDArray[np.float32]:
+    """Three bands, blue to red, as a picture whose brightness is stretched and whose colours are true.
+
+    All bands of a pixel are multiplied alike (Lupton et al. 2004), so that none is cut off before the others.
+    """
+    softening, _, white = limits
+    brightest = np.maximum(image.max(axis=0), np.finfo(np.float32).tiny)
+    stretch = np.arcsinh(brightest / softening) / max(white, 1e-12) / brightest
+    picture = (image * np.minimum(stretch, 1 / brightest))[::-1]
+    return np.asarray(picture.clip(0, 1).transpose(1, 2, 0))
 
 
 def _draw_class(row: Any, store: Store, split: str, found: list[tuple[np.intp, str]], limits: Limits) -> None:
@@ -64,9 +90,12 @@ def _draw_class(row: Any, store: Store, split: str, found: list[tuple[np.intp, s
     for axis in row:
         axis.set_axis_off()
     for axis, (at, caption) in zip(row, found, strict=False):
-        image = store.read(split, "image", slice(at, at + 1))[0, 0]
-        stretched = np.arcsinh(image / softening)
-        axis.imshow(stretched, cmap="gray", origin="lower", vmin=black, vmax=white, interpolation="nearest")
+        image = store.read(split, "image", slice(at, at + 1))
+        if image.shape[1] == COLOURS:
+            axis.imshow(_coloured(image[0], limits), origin="lower", interpolation="nearest")
+        else:
+            grey = np.arcsinh(_brightness(image)[0] / softening)
+            axis.imshow(grey, cmap="gray", origin="lower", vmin=black, vmax=white, interpolation="nearest")
         axis.set_title(caption, fontsize=6)
 
 

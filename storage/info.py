@@ -37,6 +37,7 @@ class StoreInfo(Frozen):
     backend: str
     profile: str
     image_shape: tuple[int, ...] = Field(description="channels, y, x")
+    bands: tuple[str, ...] = Field(description="names of the channels, if the recipe names them")
     pixel_scale_arcsec: float
     products: tuple[str, ...] = Field(description="what is stored of each sample beside its image")
     classes: tuple[ClassSpec, ...]
@@ -63,6 +64,7 @@ def info(root: Path) -> StoreInfo:
         backend=plan.backend,
         profile=plan.profile,
         image_shape=plan.array("image").tail,
+        bands=recipe.band_names,
         pixel_scale_arcsec=recipe.detector.pixel_scale_arcsec,
         products=recipe.products,
         classes=plan.classes,

@@ -53,7 +53,7 @@ class ZarrBackend:
         for split in plan.splits:
             root.create_group(split.name)
             for spec in plan.arrays:
-                _create(memory, f"{split.name}/{spec.name}", spec, plan, split.rows)
+                _create(memory, f"{split.name}/{spec.name}", spec, plan, split.rows, recipe)
         with warnings.catch_warnings():
             # zarr warns that consolidated metadata is not yet in the specification; xarray asks for it
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
@@ -81,7 +81,9 @@ class ZarrBackend:
 BACKENDS.register("zarr")(ZarrBackend())
 
 
-def _create(store: Store, name: str, spec: ArraySpec, plan: StorePlan, rows: int) -> "zarr.Array[Any]":
+def _create(
+    store: Store, name: str, spec: ArraySpec, plan: StorePlan, rows: int, recipe: StoredRecipe
+) -> "zarr.Array[Any]":
     layout = _layout(spec, plan)
     return zarr.create_array(
         store=store,
@@ -94,7 +96,7 @@ def _create(store: Store, name: str, spec: ArraySpec, plan: StorePlan, rows: int
         filters=None,
         fill_value=_fill(spec),
         dimension_names=spec.dimensions,
-        attributes=_about_array(plan, spec),
+        attributes=_about_array(plan, spec, recipe),
         config={"write_empty_chunks": True},
     )
 
@@ -131,7 +133,7 @@ def _about(plan: StorePlan, recipe: StoredRecipe) -> dict[str, Any]:
     }
 
 
-def _about_array(plan: StorePlan, spec: ArraySpec) -> dict[str, Any]:
+def _about_array(plan: StorePlan, spec: ArraySpec, recipe: StoredRecipe) -> dict[str, Any]:
     if spec.name == "params":
         return {
             "columns": [column.name for column in plan.columns],
@@ -143,4 +145,6 @@ def _about_array(plan: StorePlan, spec: ArraySpec) -> dict[str, Any]:
         return {"classes": {str(one.label): one.name for one in plan.classes}}
     if spec.name in MAPS:
         return {"unit": MAPS[spec.name].unit, "description": MAPS[spec.name].description}
+    if spec.name == "image" and recipe.recipe.band_names:
+        return {"bands": list(recipe.recipe.band_names)}
     return {}

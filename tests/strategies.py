@@ -176,12 +176,36 @@ def _multipoles() -> st.SearchStrategy[Document | None]:
 
 
 @st.composite
+def _lights(draw: st.DrawFn, bands: list[str] | None) -> Document | list[Document]:
+    """A component of light or several, their magnitudes by band or not."""
+    magnitudes = priors(15, 25)
+    if bands:
+        magnitudes |= st.fixed_dictionaries({name: priors(15, 25) for name in bands})
+    brightness = st.fixed_dictionaries({"magnitude": magnitudes}) | st.fixed_dictionaries(
+        {"amp": priors(0.1, 100)}
+    )
+    shape = {
+        "R_sersic": priors(0.05, 1),
+        "n_sersic": priors(0.5, 4),
+        "ellipticity": st.none() | planes(0.5),
+    }
+
+    def placed(center: st.SearchStrategy[Document]) -> st.SearchStrategy[Document]:
+        parts = st.fixed_dictionaries({**shape, "center": st.none() | center})
+        return st.builds(lambda light, rest: {**light, **rest}, brightness, parts)
+
+    # later components stand relative to the first
+    several = st.builds(
+        lambda first, rest: [first, *rest], placed(places()), st.lists(placed(planes(0.3)), max_size=2)
+    )
+    return draw(placed(places()) | several)
+
+
+@st.composite
 def recipes(draw: st.DrawFn) -> Document:
     """A whole data-set recipe that is valid."""
     train = draw(st.integers(0, 10))
-    brightness = st.fixed_dictionaries({"magnitude": priors(15, 25)}) | st.fixed_dictionaries(
-        {"amp": priors(0.1, 100)}
-    )
+    bands = draw(st.none() | st.sampled_from([["g"], ["g", "r", "i"]]))
     names = {0: "no_sub", 1: "cdm", 2: "vortex", 7: "another"}
     labels = draw(st.lists(st.sampled_from(sorted(names)), min_size=1, unique=True))
     return {
@@ -198,14 +222,9 @@ def recipes(draw: st.DrawFn) -> Document:
             st.fixed_dictionaries({"gamma1": priors(-0.1, 0.1)})
             | st.fixed_dictionaries({"gamma": planes(0.2)})
         ),
-        "source": {
-            **draw(brightness),
-            "R_sersic": draw(priors(0.05, 1)),
-            "n_sersic": draw(priors(0.5, 4)),
-            "ellipticity": draw(st.none() | planes(0.5)),
-            "center": draw(st.none() | places()),
-        },
-        "lens_light": draw(st.none() | st.just({"amp": 3.0, "R_sersic": 0.5, "n_sersic": 4.0})),
+        "bands": bands,
+        "source": draw(_lights(bands)),
+        "lens_light": draw(st.none() | _lights(bands)),
         "instrument": draw(instruments()),
         "image_factor": draw(_numbers(0.1, 10)),
         "products": draw(st.lists(st.sampled_from(PRODUCTS), unique=True)),

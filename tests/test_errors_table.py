@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import errors
-from flows.catalogue import load_recipe, shipped
+from flows.catalogue import complete, load_recipe
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,7 +61,7 @@ def test_a_page_without_markers_and_an_unknown_case_are_refused(tmp_path: Path) 
 def test_the_page_has_every_shipped_class_and_every_limit() -> None:
     """After a new recipe: python -m benchmarks.errors."""
     page = errors.PAGE.read_text()
-    for name in shipped():
+    for name in complete():
         for one in load_recipe(name).classes:
             assert f"| {name}, {one.name} | " in page
     assert all(f"| {title} | " in page for title, _, _ in errors.RICH)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.catalogue import load_recipe, shipped
+from flows.catalogue import shipped
+from schemas.galaxy_image import GalaxyImage
+from tests.galaxies import load_shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("schemas", "simulate", "storage", "train", "flows")
@@ -118,18 +120,20 @@ def test_tests_are_no_package_and_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_each_shipped_recipe_loads_and_opens_with_its_command(name: str) -> None:
-    recipe = load_recipe(name)
+    recipe = load_shipped(name)
     assert recipe.name == name
     assert recipe.description.strip()
     first = shipped()[name].read_text().splitlines()[0]
-    assert first == f"# lensmill simulate {name} --out {name}.zarr"
+    command = f"# lensmill simulate {name} --out {name}.zarr"
+    file = isinstance(recipe.source, GalaxyImage)
+    assert first == (f"{command} --set source.file=Galaxy10_DECals.h5" if file else command)
 
 
 def test_seeds_of_shipped_recipes_differ() -> None:
-    seeds = [load_recipe(name).seed for name in shipped()]
+    seeds = [load_shipped(name).seed for name in shipped()]
     assert len(set(seeds)) == len(seeds) >= 6
 
 
 def test_digests_of_shipped_recipes_differ() -> None:
-    digests = [load_recipe(name).digest for name in shipped()]
+    digests = [load_shipped(name).digest for name in shipped()]
     assert len(set(digests)) == len(digests)

@@ -85,6 +85,10 @@ def _warnings(run: Run, store: Store, samples: Samples) -> list[str]:
     here, there = store.recipe.detector.pixel_scale_arcsec, run.record.data.pixel_scale_arcsec
     if here != there:
         found.append(f"pixels are {here:g} arcsec here and were {there:g} arcsec in training")
+    bands, trained = store.recipe.band_names, run.record.data.bands
+    if bands != trained:
+        names = [", ".join(one) or "without name" for one in (bands, trained)]
+        found.append(f"bands are {names[0]} here and were {names[1]} in training")
     return found
 
 

@@ -230,6 +230,7 @@ def _data(store: Store, path: Path, train: Samples, val: Samples | None) -> Trai
         recipe_digest=store.stored.digest,
         seed=store.recipe.seed,
         image_shape=(channels, height, width),
+        bands=store.recipe.band_names,
         pixel_scale_arcsec=store.recipe.detector.pixel_scale_arcsec,
         classes=store.plan.classes,
         columns=store.plan.columns,

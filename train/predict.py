@@ -70,11 +70,15 @@ def check_images(run: Run, images: NDArray[np.float32], where: str) -> None:
     """Refuse images that the model was not made for."""
     expected = run.record.data.image_shape
     if images.shape[1:] != expected:
+        bands = ", ".join(run.record.data.bands) or "those of the training data"
+        advice = "cut or bin them to that size, or train a model on images of theirs"
+        if images.shape[1] != expected[0]:
+            advice = f"give (images, channels, y, x) with these channels: {bands}"
         raise DataError(
             f"images of {' x '.join(map(str, images.shape[1:]))} (channels, y, x)",
             expected=" x ".join(map(str, expected)) + ", as in the training data",
             where=where,
-            advice="cut or bin them to that size, or train a model on images of theirs",
+            advice=advice,
         )
     broken = np.flatnonzero(~np.isfinite(images.sum(axis=(1, 2, 3), dtype=np.float64)))
     if len(broken):

@@ -68,6 +68,7 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     shape = " x ".join(map(str, found.image_shape))
+    shape += f" ({', '.join(found.bands)})" if found.bands else ""
     versions = ", ".join(f"{name} {number}" for name, number in found.provenance.versions.items())
     for key, value in (
         ("recipe", f"{found.recipe} ({found.family}), seed {found.seed}"),
@@ -271,7 +272,9 @@ def recipes_command() -> None:
 
     table = Table("recipe", "family", "images", "purpose")
     for card in recipes():
-        table.add_row(card.name, card.family, f"{card.images:,}", escape(card.description.split("\n")[0]))
+        purpose = card.description.split("\n")[0]
+        purpose += " Needs a file: --set source.file=PATH" if card.needs_file else ""
+        table.add_row(card.name, card.family, f"{card.images:,}", escape(purpose))
     out.print(table)
     table = Table("experiment", "purpose")
     for name, purpose in experiments():

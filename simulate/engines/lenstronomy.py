@@ -18,11 +18,11 @@ from lenstronomy.LightModel.light_model import LightModel
 from numpy.typing import NDArray
 
 from schemas.instrument import Detector, GaussianPSF, KernelPSF
-from simulate.batch import Deflectors, LensBatch, Profiles
+from simulate.batch import Deflectors, LensBatch, Light, Profiles
 from simulate.engines.line import line_deflection, split_lines
 
 Names = tuple[str, ...]
-Numbers = list[dict[str, float]]
+Numbers = list[dict[str, Any]]
 # what the deflection of a continuous LINE depends on
 LINE = ("theta_E", "center_x", "center_y", "half_length", "angle")
 
@@ -35,6 +35,8 @@ def render(systems: LensBatch, detector: Detector) -> NDArray[np.float64]:
     for row, parts in enumerate(zip(*components, strict=True)):
         lens, source, lens_light = (tuple(names) for names, _ in parts)
         model = _image_model(lens, source, lens_light, detector)
+        # else it would show the first image that it ever saw
+        model.SourceModel.delete_interpol_caches()
         images[row] = model.image(*(numbers for _, numbers in parts))
     return images
 
@@ -62,7 +64,10 @@ def _by_row(groups: Sequence[Profiles], rows: int) -> list[tuple[list[str], Numb
         for member, row in enumerate(group.owner):
             names, numbers = found[row]
             names.append(group.profile)
-            numbers.append({name: values[member] for name, values in group.parameters.items()})
+            own: dict[str, Any] = {name: values[member] for name, values in group.parameters.items()}
+            if isinstance(group, Light) and group.images is not None:
+                own["image"] = group.images[int(own["image"])].astype(np.float64)
+            numbers.append(own)
     return found
 
 

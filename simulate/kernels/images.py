@@ -1,7 +1,8 @@
 """Whole images: rays traced row by row, light gathered, averaged and blurred, without a pause in between.
 
 One call renders a batch. A group of profiles is a matrix with one profile per row and offsets: image i owns
-the rows [offsets[i], offsets[i + 1]). `simulate.engines.fused` fills them.
+the rows [offsets[i], offsets[i + 1]). Several bands of a system share its rays: of B bands, band b of
+system i owns the lights [offsets[i B + b], offsets[i B + b + 1]). `simulate.engines.fused` fills them.
 """
 
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from simulate.kernels import cored, deflections, single, tnfw
 from simulate.kernels.blur import blur
 from simulate.kernels.compiled import inlined, kernel
 from simulate.kernels.deflections import CHAIN_NEAR
-from simulate.kernels.light import add_sersic
+from simulate.kernels.light import add_image, add_sersic
 
 Matrix = NDArray[np.float64]
 Offsets = NDArray[np.int64]
@@ -38,16 +39,18 @@ class Scene(NamedTuple):
     halos: Group
     cored_halos: Group
     sources: Group
+    pictured: Group
+    pictures: NDArray[np.float32]
     lens_lights: Group
 
 
 class Camera(NamedTuple):
-    """Where rays start and how they are gathered: fine grid, weights of one axis (see `blur`)."""
+    """Where rays start and how each band gathers them: fine grid, weights of one axis (see `blur`)."""
 
     fine_positions: NDArray[np.float64]
     factor: int
-    weights: NDArray[np.float64]
-    reach: int
+    weights: Matrix
+    reaches: Offsets
     pixel_area: float
 
 
@@ -55,16 +58,16 @@ class Camera(NamedTuple):
 def render(
     scene: Any, camera: Any, halo_table: Any, tabulated: Any, singly: Any, first: Any, alpha: Any, images: Any
 ) -> None:
-    """Images of the systems from `first` on, as many as `images` (rows, n, n) has room for.
+    """Images of the systems from `first` on, band by band, as many as `images` (rows, n, n) has room for.
 
     `tabulated` halos come from `halo_table`, those with cores from cubics of their own; `singly` sums point
     masses in single precision. `alpha` (rows, 2, fine n, fine n) keeps by how much rays were deflected, of as
     many images as it has room for.
     """
-    x, weights = camera.fine_positions, camera.weights
-    size = x.size
+    x, weights, reaches = camera.fine_positions, camera.weights, camera.reaches
+    size, bands = x.size, weights.shape[0]
     beta_x, beta_y, level = np.empty(size), np.empty(size), np.empty(size)
-    fine, padded = np.empty((size, size)), np.empty(size + weights.size)
+    fine, padded = np.empty((bands * size, size)), np.empty(size + weights.shape[1])
     room = min(_most(scene.halos.offsets), tnfw.MOST_TABULATED) if tabulated else 0
     cubics, held = np.empty((room, 4, tnfw.INTERVALS)), np.zeros(room, np.bool_)
     cored_room = min(_most(scene.cored_halos.offsets), tnfw.MOST_TABULATED) if tabulated else 0
@@ -83,8 +86,9 @@ def render(
     halos, halos_at = scene.halos.rows, scene.halos.offsets
     cored_halos, cored_at = scene.cored_halos.rows, scene.cored_halos.offsets
     sources, sources_at = scene.sources.rows, scene.sources.offsets
+    pictured, pictured_at, pictures = scene.pictured.rows, scene.pictured.offsets, scene.pictures
     lens_lights, lens_lights_at = scene.lens_lights.rows, scene.lens_lights.offsets
-    for place in range(images.shape[0]):
+    for place in range(images.shape[0] // bands):
         row = first + place
         if tabulated:
             _look_up_halos(halos, halos_at[row], halos_at[row + 1], x, halo_table, cubics, held)
@@ -98,7 +102,7 @@ def render(
             for i in range(size):
                 beta_x[i] = x[i]
                 beta_y[i] = y
-                fine[j, i] = 0.0
+                level[i] = y
             for k in range(shears_at[row], shears_at[row + 1]):
                 deflections.subtract_shear(x, y, beta_x, beta_y, shears, k)
             for k in range(isothermals_at[row], isothermals_at[row + 1]):
@@ -141,14 +145,20 @@ def render(
                 for i in range(size):
                     alpha[place, 0, j, i] = x[i] - beta_x[i]
                     alpha[place, 1, j, i] = y - beta_y[i]
-            for k in range(sources_at[row], sources_at[row + 1]):
-                add_sersic(beta_x, beta_y, fine, j, sources, k)
-            if lens_lights_at[row] < lens_lights_at[row + 1]:
+            for band in range(bands):
+                seen, line = row * bands + band, band * size + j
                 for i in range(size):
-                    level[i] = y
-            for k in range(lens_lights_at[row], lens_lights_at[row + 1]):
-                add_sersic(x, level, fine, j, lens_lights, k)
-        blur(fine, camera.factor, weights, camera.reach, padded, camera.pixel_area, images, place)
+                    fine[line, i] = 0.0
+                for k in range(sources_at[seen], sources_at[seen + 1]):
+                    add_sersic(beta_x, beta_y, fine, line, sources, k)
+                for k in range(pictured_at[seen], pictured_at[seen + 1]):
+                    add_image(beta_x, beta_y, fine, line, pictures, pictured, k)
+                for k in range(lens_lights_at[seen], lens_lights_at[seen + 1]):
+                    add_sersic(x, level, fine, line, lens_lights, k)
+        for band in range(bands):
+            one = fine[band * size : (band + 1) * size]
+            to = place * bands + band
+            blur(one, camera.factor, weights[band], reaches[band], padded, camera.pixel_area, images, to)
 
 
 @inlined

@@ -34,3 +34,25 @@ def add_sersic(x: Any, y: Any, fine: Any, j: Any, sersics: Any, k: Any) -> None:
             radius2 = max(dx * (xx * dx + xy * dy) + yy * dy * dy, floor)
             value = amplitude * exp(-steepness * exp(half_power * log(radius2)))
             fine[j, i] += value if radius2 <= LARGEST_RADIUS2 else 0.0
+
+
+@inlined
+def add_image(x: Any, y: Any, fine: Any, j: Any, images: Any, shown: Any, k: Any) -> None:
+    """An image at positions `x`, `y`, linear between the middles of its pixels and dark beyond them.
+
+    A row of `shown`: amplitude, which of `images`, centre, cosine and sine of its angle over the side of its
+    pixels. `images` have a dark pixel more on each side.
+    """
+    amplitude, image = shown[k, 0], images[int(shown[k, 1])]
+    center_x, center_y, cos, sin = shown[k, 2], shown[k, 3], shown[k, 4], shown[k, 5]
+    height, width = image.shape
+    middle_x, middle_y = 0.5 * (width - 1), 0.5 * (height - 1)
+    for i in range(x.size):
+        dx, dy = x[i] - center_x, y[i] - center_y
+        column, row = dx * cos + dy * sin + middle_x, dy * cos - dx * sin + middle_y
+        if 0.0 < column < width - 1 and 0.0 < row < height - 1:
+            a, b = int(column), int(row)
+            right, up = column - a, row - b
+            below = image[b, a] * (1.0 - right) + image[b, a + 1] * right
+            above = image[b + 1, a] * (1.0 - right) + image[b + 1, a + 1] * right
+            fine[j, i] += amplitude * (below * (1.0 - up) + above * up)

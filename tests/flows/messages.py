@@ -9,6 +9,8 @@ def one_message(said: Any, code: int) -> str:
     text = str(said.err)
     assert text.count("error:") == 1, text
     assert text.startswith("error: "), text
+    # one refusal, not one inside another
+    assert text.count("  to do:") <= 1, text
     assert "Traceback" not in text + said.out
     assert said.out == ""
     return text

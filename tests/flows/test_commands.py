@@ -14,8 +14,9 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 from flows import cli
-from flows.catalogue import load_recipe, shipped
+from flows.catalogue import shipped
 from flows.generate import Order
+from tests.galaxies import load_shipped
 
 Lensmill = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +73,8 @@ def test_recipes_lists_what_is_shipped(lensmill: Lensmill) -> None:
     assert said.code == 0
     for name in shipped():
         assert f" {name} " in said.out
-        assert f"{load_recipe(name).sample_count:,}" in said.out
+        assert f"{load_shipped(name).sample_count:,}" in said.out
+    assert said.out.count("--set source.file=PATH") == 1
 
 
 def test_schema_is_json_schema_that_the_shipped_recipes_meet(lensmill: Lensmill) -> None:

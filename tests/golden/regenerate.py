@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.catalogue import load_recipe, shipped
+from flows.catalogue import shipped
+from flows.galaxies import galaxies_of
 from simulate.render import render
+from tests.galaxies import load_shipped
 
 SAMPLES = Path(__file__).parent / "samples.npz"
 EACH = 2
@@ -24,8 +26,8 @@ EACH = 2
 
 def golden_samples(name: str) -> dict[str, NDArray[Any]]:
     """The arrays of a recipe's golden samples, under `recipe.array`."""
-    recipe = load_recipe(name)
-    rendered = render(recipe, np.arange(EACH * len(recipe.classes)))
+    recipe = load_shipped(name)
+    rendered = render(recipe, np.arange(EACH * len(recipe.classes)), galaxies_of(recipe))
     return {f"{name}.{array}": values for array, values in rendered.arrays().items()}
 
 

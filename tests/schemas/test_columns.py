@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from flows.catalogue import load_recipe, shipped
 from schemas.columns import ColumnSpec, column_faults, columns_of, row_model
+from tests.galaxies import load_shipped
 
 TINY = load_recipe("tiny")
 COLUMNS = columns_of(TINY)
@@ -129,7 +130,7 @@ def test_a_row_is_strict(wrong: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("name", shipped())
 def test_columns_have_unique_names_units_and_meanings(name: str) -> None:
-    columns = columns_of(load_recipe(name))
+    columns = columns_of(load_shipped(name))
     assert len({column.name for column in columns}) == len(columns)
     assert all(column.unit and column.description for column in columns)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.catalogue import load_recipe, shipped
+from flows.catalogue import complete, load_recipe
 from schemas.dataset import DatasetRecipe
 from schemas.instrument import Detector, GaussianPSF, KernelPSF, NoPSF
 from simulate.batch import Deflectors, LensBatch, Light, merge
@@ -75,7 +75,7 @@ def systems_of(ids: Sequence[int], *overrides: str, name: str = "tiny") -> LensB
     return draw(load_recipe(name, overrides), np.array(ids)).systems
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", complete())
 def test_shipped_recipes_are_as_lenstronomy_has_them(name: str) -> None:
     recipe = load_recipe(name)
     # lenstronomy takes seconds for a large image with subhalos
@@ -132,7 +132,7 @@ def test_any_recipe_is_as_lenstronomy_has_it(
     assert_alike(draw(recipe, np.arange(3)).systems, recipe.detector)
 
 
-@given(seed=SEEDS, name=st.sampled_from(sorted(shipped())), instrument=instruments(20, (0.1, 0.3)))
+@given(seed=SEEDS, name=st.sampled_from(complete()), instrument=instruments(20, (0.1, 0.3)))
 @settings(max_examples=15, deadline=None, derandomize=True)
 def test_shipped_recipes_with_any_instrument(seed: int, name: str, instrument: Document) -> None:
     recipe = with_instrument(load_recipe(name, [f"seed={seed}", *PLACED]), instrument)
