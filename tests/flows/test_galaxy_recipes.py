@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import flows.galaxies
-from flows import generate
+from flows import generate, regenerate
 from flows.catalogue import load_recipe, shipped
 from flows.galaxies import galaxies_of
 from flows.generate import Order
@@ -162,7 +162,10 @@ def test_a_run_does_not_go_on_with_another_file(order: Order, path: Path) -> Non
         make_shards(ticket, [next(layout.spans(order.plan))])
 
 
-def test_versions_are_made_of_the_same_galaxies(path: Path, tmp_path: Path, simulate_here: Any) -> None:
+def test_versions_are_made_of_the_same_galaxies(
+    path: Path, tmp_path: Path, simulate_here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regenerate, "simulate_flow", generate.simulate_flow.fn)
     made = [
         regenerate_flow.fn("model_iv", str(tmp_path / "versions"), None, [*settings(path), *SMALL])
         for _ in range(2)
