@@ -149,7 +149,7 @@ def plan_store(
     """The plan of a recipe's store with `rows` per split."""
     detector = recipe.detector
     columns = columns_of(recipe)
-    image = (1, detector.num_pix, detector.num_pix)
+    image = (recipe.channels, detector.num_pix, detector.num_pix)
     products = tuple(_map(name, image) for name in recipe.products if name in MAPS)
     return StorePlan(
         recipe_name=recipe.name,

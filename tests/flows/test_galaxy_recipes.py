@@ -30,6 +30,8 @@ Lensmill = Callable[..., Any]
 BAD_INPUT = 2
 SMALL = [
     "instrument.num_pix=16",
+    # as long as the field, so that nothing is said of them
+    "classes.vortex.substructure.half_length_at_1e22_arcsec=0.008",
     "samples_per_class=8",
     "splits={train: 1/2, test: 1/2}",
     "storage.shard_images=4",

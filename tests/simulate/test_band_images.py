@@ -132,15 +132,15 @@ def test_more_components_leave_other_parameters_as_they_are() -> None:
 
 
 def test_systems_without_a_kernel_are_rendered_in_each_band() -> None:
-    # lenstronomy's are those of one class, the others ours
+    # a multipole is lenstronomy's
     said = (
         "bands=[g, {name: r, psf: {kind: none}}]",
         "source.magnitude={g: 22, r: 20}",
         "noise={kind: none}",
-        "classes.cdm.substructure={kind: self_interacting, f_sub: 0.01, cross_section_cm2_g: 1}",
+        "multipole={m: 4, a_m: 0.02}",
     )
     recipe = loaded(*said)
-    assert through_lenstronomy(recipe) == ("TNFWC",)
+    assert through_lenstronomy(recipe) == ("MULTIPOLE",)
     ours, theirs = (render(loaded(*said, f"engine={one}"), IDS).image for one in ("fused", "lenstronomy"))
     np.testing.assert_allclose(ours, theirs, atol=1e-6 * theirs.max(), rtol=1e-6)
     assert (ours[:, 1].max(axis=(1, 2)) > 4 * ours[:, 0].max(axis=(1, 2))).all()

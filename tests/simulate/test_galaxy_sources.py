@@ -209,7 +209,7 @@ def test_detectability_of_a_galaxy_in_one_band() -> None:
 
 def test_detectability_of_one_band_is_through_its_own_instrument() -> None:
     ids = np.arange(6)
-    plain = ("noise={kind: detector}", "detectability=[train, val, test]", "instrument.num_pix=24")
+    plain = ("noise={kind: detector}", "detectability=[train, val, test]", "instrument.num_pix=32")
     detector = load_recipe("tiny", plain).detector
     said = [*plain, "bands=[{name: r, exposure_time_s: 50000, psf: {kind: none}}]"]
     meant = f"instrument={detector.model_copy(update={'exposure_time_s': 50000.0, 'psf': NoPSF()}).to_json()}"
