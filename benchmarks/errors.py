@@ -189,14 +189,14 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def write_into(page: Path, table: str) -> None:
+def write_into(page: Path, table: str, start: str = START, end: str = END) -> None:
     """A new table between the page's markers."""
     text = page.read_text()
-    if text.count(START) != 1 or text.count(END) != 1:
-        raise SystemExit(f"{page} must have the lines {START!r} and {END!r} once each")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{START}\n\n{table}\n\n{END}{after}")
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise SystemExit(f"{page} must have the lines {start!r} and {end!r} once each")
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{start}\n\n{table}\n\n{end}{after}")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

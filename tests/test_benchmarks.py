@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import audits
+from flows.auditing import audit
+from flows.generate import Order
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -58,3 +62,17 @@ def test_too_few_rounds_are_refused() -> None:
     done = _benchmark("--rounds", "3")
     assert done.returncode == 2
     assert "at least 7" in done.stderr
+
+
+def test_the_table_of_audits_is_written_from_what_is_there(sound_store: Order, tmp_path: Path) -> None:
+    audit(sound_store.root, tmp_path / "tiny", quiet=True)
+    page = tmp_path / "page.md"
+    page.write_text(f"a\n{audits.START}\nold\n{audits.END}\nb\n")
+    audits.main(["tiny", "--folder", str(tmp_path), "--docs", str(page)])
+    first, *_, last = page.read_text().split("\n\n")
+    assert first == f"a\n{audits.START}"
+    assert last == f"{audits.END}\nb\n"
+    heading, _, row = page.read_text().split("\n\n")[1].splitlines()
+    assert heading.count("|") == row.count("|")
+    assert row.startswith("| `tiny` | 20 | 0.")
+    assert "**fails**: total mass" in row
