@@ -3,7 +3,9 @@
 import contextlib
 import signal
 import sys
+import threading
 import warnings
+from _thread import interrupt_main
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -15,6 +17,7 @@ from flows.commands.app import FAILED, app, err
 from schemas.errors import ColumnError, DataError, LensmillError, RecipeError, RecipeWarning, UnknownNameError
 
 BAD_INPUT, INTERRUPTED = 2, 130
+AGAIN_SECONDS = 0.1
 
 
 def main() -> None:
@@ -58,11 +61,22 @@ def told_once() -> Iterator[None]:
 
 
 class _CtrlC:
-    """Remembers that Ctrl-C was pressed, and interrupts as ever."""
+    """Remembers that Ctrl-C was pressed, and interrupts as ever.
+
+    Where Python ignores errors (Dask looks at every garbage collection) an interruption would be a traceback
+    on the screen and no more: it is tried again a moment later.
+    """
 
     def __init__(self) -> None:
         self.pressed = False
         self.before = signal.signal(signal.SIGINT, self._press)
+        self.hook, sys.unraisablehook = sys.unraisablehook, self._ignored
+
+    def _ignored(self, error: Any) -> None:
+        if issubclass(error.exc_type, KeyboardInterrupt):
+            threading.Timer(AGAIN_SECONDS, interrupt_main).start()
+        else:
+            self.hook(error)
 
     def _press(self, number: int, frame: FrameType | None) -> None:
         self.pressed = True
@@ -71,6 +85,7 @@ class _CtrlC:
     def forget(self) -> None:
         """Put the handler of before back."""
         signal.signal(signal.SIGINT, self.before)
+        sys.unraisablehook = self.hook
 
 
 __all__ = ["app", "data", "main", "service", "training"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -172,21 +173,25 @@ def _print_audit(found: Audit) -> None:
     from flows.auditing import by_subject, headline
 
     pairs = len(found.about.classes) * (len(found.about.classes) - 1) // 2
-    table = Table("what", "can fail", "told apart best", "AUC", "95% interval", "allowed", "pairs", "verdict")
+    # fits 80 columns: a row without its name or its number says nothing
+    table = Table("what", "told apart", "AUC", "allowed", "verdict", box=SIMPLE_HEAD, pad_edge=False)
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
     for row, told in by_subject(found):
         one, style = row.worst, VERDICT_STYLES.get(row.verdict, "")
+        verdict = row.verdict if row.verdict == "even" else f"{row.verdict}, {told} of {pairs}"
         table.add_row(
             escape(row.subject),
-            "yes" if row.gates else "",
-            f"{row.first} / {row.second}",
-            f"{one.auc:.3f}{'*' if one.of == 'distance' else ''}",
-            f"{one.low:.3f} to {one.high:.3f}",
-            f".5 ± {max(one.bound, row.tolerance):.3f}",
-            f"{told} of {pairs}",
-            f"[{style}]{row.verdict}[/]" if style else row.verdict,
+            f"{row.first}/{row.second}",
+            f"{one.auc:.3f}{'*' if one.of == 'distance' else ''} ± {(one.high - one.low) / 2:.3f}",
+            f"{max(one.bound, row.tolerance):.3f}" if row.gates else "",
+            f"[{style}]{verdict}[/]" if style else verdict,
         )
     out.print(table)
-    out.print("AUC of 0.5: alike. * of the distance from the median, which finds a difference in spread.")
+    out.print(
+        "AUC of 0.5: alike, with half its 95% interval; * of the distance from the median, which finds a"
+        " difference in spread. What may differ by nothing stated is signal or leak: that is yours to say.",
+        soft_wrap=True,
+    )
     for what, lines in (("constant", [", ".join(found.constant)]), ("note", found.notes)):
         for line in filter(None, lines):
             out.print(f"{what}: {escape(line)}", soft_wrap=True)

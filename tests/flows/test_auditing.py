@@ -53,7 +53,7 @@ def test_a_leaking_store_fails_and_is_told_why(
     assert said.code == 1
     assert "labels leak: total mass (cdm, vortex" in said.err
     assert "compensate_mass" in said.err
-    assert re.search(r"theta_E +│ yes", said.out)
+    assert re.search(r"theta_E +.+ 0\.\d{3}\*? ± 0\.\d{3} +0\.\d{3} +even", said.out)
     assert (tmp_path / "audit" / "audit.json").is_file()
 
 

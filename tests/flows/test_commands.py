@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,15 @@ from flows.generate import Order
 from tests.galaxies import load_shipped
 
 Lensmill = Callable[..., Any]
+
+
+class _Unlucky:
+    """Ctrl-C while Python finishes an object, where it ignores errors."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -142,3 +153,17 @@ def test_show_draws_a_picture(
     assert np.ptp(pixels) > 0.5
     # images, not only letters on white
     assert len(np.unique(pixels[..., 0])) > 50
+
+
+def test_ctrl_c_where_python_ignores_errors_is_not_lost(
+    lensmill: Lensmill, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        unlucky = _Unlucky()
+        del unlucky
+        time.sleep(30)
+
+    monkeypatch.setattr(cli, "app", work)
+    said = lensmill("work")
+    assert said.code == 130
+    assert said.err == "interrupted; finished shards are kept, the same command goes on from there\n"

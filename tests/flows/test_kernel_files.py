@@ -16,7 +16,7 @@ Lensmill = Callable[..., Any]
 BAD_INPUT = 2
 KERNEL = np.ones((3, 3)) / 9
 INSTRUMENT = (
-    "instrument: {kind: detector, num_pix: 16, pixel_scale_arcsec: 0.1,"
+    "instrument: {kind: detector, num_pix: 32, pixel_scale_arcsec: 0.1,"
     " psf: {kind: kernel_file, path: PATH, sampling: 1}}"
 )
 

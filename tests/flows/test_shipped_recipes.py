@@ -14,8 +14,9 @@ from simulate.draw import draw
 from storage.gallery import show
 from storage.reader import open_store
 from storage.verify import verify
+from tests.galaxies import load_shipped
 
-SURVEYS = [name for name in shipped() if load_recipe(name).family == "survey" and name != "tiny"]
+SURVEYS = [name for name in shipped() if load_shipped(name).family == "survey" and name != "tiny"]
 # which of them look for substructure, and with which classes
 CLASSIFIED = {
     **dict.fromkeys(("euclid", "hst", "jwst", "rubin"), ("no_sub", "cdm", "vortex")),
