@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from benchmarks.baselines import Lenstronomy
 from benchmarks.cases import Case
 from benchmarks.published import Published
 from benchmarks.rounds import LEAST_IMAGES, Contestant
-from schemas.dataset import DatasetRecipe
+from schemas.dataset import DatasetRecipe, Splits
 from schemas.store import Provenance, StorePlan, plan_store
 from simulate.draw import draw
 from simulate.kernels.noise import GAUSSIAN_ABOVE_ELECTRONS
@@ -132,14 +133,15 @@ def _repeated(part: Callable[[], object], block: int) -> Callable[[int], None]:
 
 
 def _writer(recipe: DatasetRecipe, folder: Path) -> Callable[[int], None]:
-    """Renders and writes the first shard of a store; each size of shard has a store of its own."""
+    """Renders and writes the only shard of a store; each number of images has a store of its own."""
     stores: dict[int, tuple[Path, StorePlan]] = {}
 
     def begin(images: int) -> tuple[Path, StorePlan]:
         root = Path(tempfile.mkdtemp(dir=folder)) / "store.zarr"
-        sized = recipe.model_copy(update={"samples_per_class": 2 * images})
+        sized = recipe.model_copy(update={"samples_per_class": images, "splits": Splits(train=Fraction(1))})
         made_by = Provenance(engine=recipe.engine, versions={})
-        plan = plan_store(sized, layout.split_rows(sized), images, made_by)
+        power_of_two = 1 << (images - 1).bit_length()
+        plan = plan_store(sized, layout.split_rows(sized), power_of_two, made_by)
         commit.begin(root, sized, plan)
         return root, plan
 

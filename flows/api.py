@@ -15,6 +15,8 @@ from flows.server import free_port, prefect_server_command, state_folder, stop, 
 from flows.service import password, running
 from schemas.errors import WriteError
 
+SENDING_SECONDS = 5.0
+
 
 @contextlib.contextmanager
 def prefect_api() -> Iterator[str]:
@@ -34,7 +36,19 @@ def prefect_api() -> Iterator[str]:
     with _private_home() as home, _server(home, password) as address:
         settings = {PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: password}
         with temporary_settings(settings):
-            yield address
+            try:
+                yield address
+            finally:
+                _send_what_is_left()
+
+
+def _send_what_is_left() -> None:
+    """Logs and events, while the server is there: at exit Prefect would look for it for a minute."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogHandler
+
+    APILogHandler().flush()
+    EventsWorker.drain_all(timeout=SENDING_SECONDS)
 
 
 def _service_that_is_up() -> "dict[Any, str] | None":
