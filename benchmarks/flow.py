@@ -2,9 +2,10 @@
 
     python -m benchmarks.flow [RECIPE] [--images N] [--rounds N] [--out flow.json]
 
-Each round makes the data set on one worker and on two, mapped, and renders as many images in one and in two
-processes without writing anything. The clock of the flow starts when its workers are ready and stops when all
-shards are written, synced and read back; the store is then verified byte by byte. Medians over the rounds.
+Each round makes the data set on one worker with one core, on one with two and on two, mapped, and renders
+as many images in one and in two processes without writing anything. The clock of the flow starts when its
+workers are ready and stops when all shards are written, synced and read back; the store is then verified
+byte by byte. Medians over the rounds.
 """
 
 import argparse
@@ -28,11 +29,15 @@ from storage.verify import verify
 
 SHARD = 1024
 WORKERS = (1, 2)
+# workers and cores of each run: a worker renders on one core while it writes on another, if there is one
+RUNS = ((1, 1), (1, 2), (2, 2))
 SAMPLING_SECONDS = 0.25
 FLOW = """
+import os
 import sys
+recipe, out, workers, images, shard, cores = sys.argv[1:]
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(cores):])
 from flows.generate import generate
-recipe, out, workers, images, shard = sys.argv[1:]
 made = generate(recipe, out, int(workers), int(shard), [f"samples_per_class={images}"], True, mapped=True)
 print(made.model_dump_json())
 """
@@ -54,11 +59,14 @@ def _render(recipe_name: str, shard: int, rows: int) -> None:
     render(recipe, np.arange(rows) + shard * SHARD)
 
 
-def made_per_s(recipe_name: str, per_class: int, workers: int) -> tuple[float, list[list[float]]]:
-    """Images per second of the flow, and the memory of each worker over time in MB; the store is verified."""
+def made_per_s(recipe_name: str, per_class: int, workers: int, cores: int) -> tuple[float, list[list[float]]]:
+    """Images per second of the flow, and the memory of each worker over time in MB; the store is verified.
+
+    All its processes, Prefect's server among them, share this many cores.
+    """
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "store.zarr"
-        arguments = [recipe_name, str(store), str(workers), str(per_class), str(SHARD)]
+        arguments = [recipe_name, str(store), str(workers), str(per_class), str(SHARD), str(cores)]
         environment = {**os.environ, "LENSMILL_HOME": str(Path(folder) / "home")}
         run = subprocess.Popen(
             [sys.executable, "-c", FLOW, *arguments], env=environment, stdout=subprocess.PIPE, text=True
@@ -109,18 +117,18 @@ class Watch(threading.Thread):
 def measure(recipe_name: str, per_class: int, rounds: int) -> dict[str, object]:
     """All figures, as JSON takes them."""
     shards = per_class * len(load_recipe(recipe_name).classes) // SHARD
-    flow: dict[int, list[float]] = {workers: [] for workers in WORKERS}
+    flow: dict[tuple[int, int], list[float]] = {run: [] for run in RUNS}
     pure: dict[int, list[float]] = {workers: [] for workers in WORKERS}
     memory: list[list[float]] = []
     for _ in range(rounds):
+        for run in RUNS:
+            rate, memory = made_per_s(recipe_name, per_class, *run)
+            flow[run].append(rate)
         for workers in WORKERS:
-            rate, memory = made_per_s(recipe_name, per_class, workers)
-            flow[workers].append(rate)
             pure[workers].append(rendered_per_s(recipe_name, min(shards, 40), workers))
     rates = {
-        f"{what}_{workers}": statistics.median(found[workers])
-        for what, found in (("flow", flow), ("pure", pure))
-        for workers in WORKERS
+        **{_name(*run): statistics.median(flow[run]) for run in RUNS},
+        **{f"pure_{workers}": statistics.median(pure[workers]) for workers in WORKERS},
     }
     return {
         "recipe": recipe_name,
@@ -128,14 +136,24 @@ def measure(recipe_name: str, per_class: int, rounds: int) -> dict[str, object]:
         "shards_rendered": min(shards, 40),
         "rounds": rounds,
         "images_per_s": {name: round(rate) for name, rate in rates.items()},
-        "all_rates": {"flow": flow, "pure": pure},
-        "two_workers_over_one": round(statistics.median(np.divide(flow[2], flow[1])), 2),
-        "flow_over_pure_on_one": round(statistics.median(np.divide(flow[1], pure[1])), 2),
-        "flow_over_pure_on_two": round(statistics.median(np.divide(flow[2], pure[2])), 2),
+        "all_rates": {"flow": {_name(*run): flow[run] for run in RUNS}, "pure": pure},
+        "two_workers_over_one": _ratio(flow[2, 2], flow[1, 2]),
+        "two_workers_over_one_with_a_core_each": _ratio(flow[2, 2], flow[1, 1]),
+        "flow_over_pure_on_one_core": _ratio(flow[1, 1], pure[1]),
+        "flow_over_pure_on_two_cores": _ratio(flow[2, 2], pure[2]),
         "worker_memory_mb": [
             [round(value) for value in values[:: max(1, len(values) // 12)]] for values in memory
         ],
     }
+
+
+def _name(workers: int, cores: int) -> str:
+    return f"flow_{workers}_on_{cores}_cores"
+
+
+def _ratio(some: list[float], others: list[float]) -> float:
+    """The median of the rounds."""
+    return round(float(statistics.median(np.divide(some, others))), 2)
 
 
 def main() -> None:
