@@ -210,7 +210,6 @@ def _cored_halo(p: dict[str, Array]) -> tuple[Array, ...]:
         p["Rs"] ** -2.0,
         core**2,
         tau**2,
-        factor,
         cored_mass(core, tau) / factor,
         p["center_x"],
         p["center_y"],

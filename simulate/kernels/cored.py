@@ -7,7 +7,8 @@ The deflection is `scale` G(x^2) (dx, dy) with x = r / Rs, b = r_core / Rs, t = 
 
 an arctan where D is imaginary. Two shape parameters would need a large table. But a halo meets thousands of
 pixels, so cubics of its own between a few hundred exact values cost less than the pixels; slopes come free,
-since they hold the same logarithms. Intervals are those of the table in `tnfw`. G is flat below its first.
+since they hold the same logarithms. Intervals are those of the table in `tnfw`, and so is the loop that uses
+them. G is flat below the first.
 """
 
 from typing import Any
@@ -49,10 +50,11 @@ def pull_and_slope(x2: Any, core2: Any, tau2: Any, factor: Any, offset: Any) -> 
 
 @inlined
 def subtract_formula(x: Any, y: Any, beta_x: Any, beta_y: Any, halos: Any, k: Any) -> None:
-    """One halo by its formula. A row: scale, 1 / Rs^2, b^2, t^2, factor, offset, centre."""
+    """One halo by its formula. A row: scale, 1 / Rs^2, b^2, t^2, offset, centre."""
     scale, inverse2, core2, tau2 = halos[k, 0], halos[k, 1], halos[k, 2], halos[k, 3]
-    factor, offset, center_x = halos[k, 4], halos[k, 5], halos[k, 6]
-    dy = y - halos[k, 7]
+    offset, center_x = halos[k, 4], halos[k, 5]
+    factor = tau2 / (tau2 - 1.0)
+    dy = y - halos[k, 6]
     for i in range(x.size):
         dx = x[i] - center_x
         x2 = max((dx * dx + dy * dy) * inverse2, FLOOR2)
@@ -62,31 +64,10 @@ def subtract_formula(x: Any, y: Any, beta_x: Any, beta_y: Any, halos: Any, k: An
 
 
 @inlined
-def subtract_tabulated(
-    x: Any, y: Any, beta_x: Any, beta_y: Any, halos: Any, k: Any, cubics: Any, c: Any
-) -> None:
-    """One halo by the cubics that `tabulate` made of it, set `c`."""
-    scale, inverse2, center_x = halos[k, 0], halos[k, 1], halos[k, 6]
-    dy = y - halos[k, 7]
-    for i in range(x.size):
-        dx = x[i] - center_x
-        x2 = max((dx * dx + dy * dy) * inverse2, FLOOR2)
-        bits = bits_of(x2)
-        interval = np.uint64((bits >> SHIFT) - FIRST_INTERVAL)
-        offset = x2 - double_of((bits >> SHIFT) << SHIFT)
-        value = cubics[c, 3, interval]
-        value = value * offset + cubics[c, 2, interval]
-        value = value * offset + cubics[c, 1, interval]
-        value = value * offset + cubics[c, 0, interval]
-        strength = scale * value
-        beta_x[i] -= strength * dx
-        beta_y[i] -= strength * dy
-
-
-@inlined
 def tabulate(halos: Any, k: Any, lowest: Any, highest: Any, cubics: Any, c: Any) -> None:
     """Cubics of one halo for x^2 in [lowest, highest], by its values and slopes where they meet."""
-    core2, tau2, factor, offset = halos[k, 2], halos[k, 3], halos[k, 4], halos[k, 5]
+    core2, tau2, offset = halos[k, 2], halos[k, 3], halos[k, 4]
+    factor = tau2 / (tau2 - 1.0)
     first = bits_of(max(lowest, FLOOR2)) >> SHIFT
     last = bits_of(max(highest, FLOOR2)) >> SHIFT
     start = double_of(first << SHIFT)

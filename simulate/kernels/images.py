@@ -130,14 +130,16 @@ def render(
             for k in range(halos_at[row], halos_at[row + 1]):
                 place_in_table = k - halos_at[row]
                 if place_in_table < room and held[place_in_table]:
-                    tnfw.subtract_tabulated(x, y, beta_x, beta_y, halos, k, cubics, place_in_table)
+                    tnfw.subtract_tabulated(
+                        x, y, beta_x, beta_y, halos, k, cubics, place_in_table, tnfw.FLOOR2
+                    )
                 else:
                     tnfw.subtract_tnfw(x, y, beta_x, beta_y, halos, k)
             for k in range(cored_at[row], cored_at[row + 1]):
                 place_in_table = k - cored_at[row]
                 if place_in_table < cored_room and cored_held[place_in_table]:
-                    cored.subtract_tabulated(
-                        x, y, beta_x, beta_y, cored_halos, k, cored_cubics, place_in_table
+                    tnfw.subtract_tabulated(
+                        x, y, beta_x, beta_y, cored_halos, k, cored_cubics, place_in_table, cored.FLOOR2
                     )
                 else:
                     cored.subtract_formula(x, y, beta_x, beta_y, cored_halos, k)
@@ -175,7 +177,7 @@ def _look_up_halos(halos: Any, start: Any, end: Any, x: Any, table: Any, cubics:
 def _tabulate_cored(halos: Any, start: Any, end: Any, x: Any, cubics: Any, held: Any) -> None:
     """Cubics of the halos with cores, made for the part of each that the field sees."""
     for k in range(start, min(end, start + held.size)):
-        nearest, farthest = _reach(x[-1], halos[k, 6], halos[k, 7], halos[k, 1])
+        nearest, farthest = _reach(x[-1], halos[k, 5], halos[k, 6], halos[k, 1])
         held[k - start] = farthest < tnfw.HIGHEST_X2
         if held[k - start]:
             cored.tabulate(halos, k, nearest, farthest, cubics, k - start)

@@ -86,14 +86,14 @@ def subtract_tnfw(x: Any, y: Any, beta_x: Any, beta_y: Any, halos: Any, k: Any) 
 
 @inlined
 def subtract_tabulated(
-    x: Any, y: Any, beta_x: Any, beta_y: Any, halos: Any, k: Any, cubics: Any, c: Any
+    x: Any, y: Any, beta_x: Any, beta_y: Any, halos: Any, k: Any, cubics: Any, c: Any, floor2: Any
 ) -> None:
-    """One halo by the cubics in x^2 that `interpolate` made for its truncation, set `c`."""
+    """One halo, with a core or without, by the cubics in x^2 that were made of it, set `c`."""
     scale, inverse2, center_x = halos[k, 0], halos[k, 1], halos[k, 5]
     dy = y - halos[k, 6]
     for i in range(x.size):
         dx = x[i] - center_x
-        x2 = max((dx * dx + dy * dy) * inverse2, FLOOR2)
+        x2 = max((dx * dx + dy * dy) * inverse2, floor2)
         bits = bits_of(x2)
         interval = np.uint64((bits >> SHIFT) - FIRST_INTERVAL)
         offset = x2 - double_of((bits >> SHIFT) << SHIFT)

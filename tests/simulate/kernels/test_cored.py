@@ -47,13 +47,13 @@ def tabulated() -> Callable[[Array, float, float], Array]:
     @numba.njit(**OPTIONS)
     def one_row(x: Array, beta_x: Array, beta_y: Array, halos: Array, cubics: Array, ends: Array) -> None:
         cored.tabulate(halos, 0, ends[0], ends[1], cubics, 0)
-        cored.subtract_tabulated(x, 0.0, beta_x, beta_y, halos, 0, cubics, 0)
+        tnfw.subtract_tabulated(x, 0.0, beta_x, beta_y, halos, 0, cubics, 0, cored.FLOOR2)
 
     def call(x: Array, core: float, tau: float) -> Array:
         beta_x, beta_y = np.zeros(len(x)), np.zeros(len(x))
         factor = tau**2 / (tau**2 - 1)
         offset = cored_mass(np.array(core), np.array(tau)) / factor
-        halos = np.array([[1.0, 1.0, core**2, tau**2, factor, offset, 0.0, 0.0]])
+        halos = np.array([[1.0, 1.0, core**2, tau**2, offset, 0.0, 0.0]])
         cubics = np.full((1, 4, tnfw.INTERVALS), np.nan)
         one_row(x, beta_x, beta_y, halos, cubics, np.array([x.min() ** 2, x.max() ** 2]))
         assert not beta_y.any()

@@ -57,7 +57,7 @@ def tabulated() -> Callable[[Array, float], Array]:
         highest: float,
     ) -> None:
         tnfw.interpolate(table, halos[0, 4], lowest, highest, cubics, 0)
-        tnfw.subtract_tabulated(x, 0.0, beta_x, beta_y, halos, 0, cubics, 0)
+        tnfw.subtract_tabulated(x, 0.0, beta_x, beta_y, halos, 0, cubics, 0, tnfw.FLOOR2)
 
     def call(x: Array, tau: float) -> Array:
         beta_x, beta_y = np.zeros(len(x)), np.zeros(len(x))
