@@ -1,0 +1,33 @@
+"""The Prefect server that a command starts for itself."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows import api
+
+
+def test_logs_and_events_are_sent_while_the_server_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    happened: list[str] = []
+
+    @contextlib.contextmanager
+    def home() -> Iterator[Path]:
+        yield tmp_path
+
+    @contextlib.contextmanager
+    def server(home: Path, password: str) -> Iterator[str]:
+        yield "http://127.0.0.1:9/api"
+        happened.append("stopped")
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(api, "running", lambda: None)
+    monkeypatch.setattr(api, "_private_home", home)
+    monkeypatch.setattr(api, "_server", server)
+    monkeypatch.setattr(api, "_send_what_is_left", lambda: happened.append("sent"))
+    with api.prefect_api():
+        happened.append("used")
+    assert happened == ["used", "sent", "stopped"]
