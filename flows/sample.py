@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.catalogue import load_recipe
+from flows.galaxies import galaxies_of
 from schemas.columns import columns_of
 from schemas.dataset import DatasetRecipe
 from schemas.errors import DataError
@@ -31,7 +32,8 @@ def sample(
     store = _store(source, overrides)
     recipe = store.recipe if store else load_recipe(str(source), overrides)
     split, row = locate_known(recipe, index)
-    made = render(recipe.model_copy(update={"products": PRODUCTS}), np.array([index]))
+    with_products = recipe.model_copy(update={"products": PRODUCTS})
+    made = render(with_products, np.array([index]), galaxies_of(recipe))
     assert made.subhalos is not None
     sheet = SampleSheet(
         sample_id=index,

@@ -187,6 +187,9 @@ def test_it_is_simulated_by_real_workers(lensmill: Lensmill, path: Path, tmp_pat
     ids = store.read("train", "sample_id")
     expected = render(store.recipe, ids, galaxies_of(store.recipe)).image
     assert store.read("train", "image").tobytes() == expected.tobytes()
+    alone = lensmill("sample", tmp_path / "out.zarr", "--index", str(ids[0]), "--out", tmp_path / "alone")
+    assert alone.code == 0, alone.err
+    assert "as stored, bit by bit" in alone.out
 
 
 def test_more_galaxies_than_a_recipe_can_name_are_to_be_chosen_from(tmp_path: Path) -> None:
