@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 export LENSMILL_HOME ?= $(CURDIR)/.lensmill
 
-.PHONY: install lint types imports test test-all demo docs clean
+.PHONY: install browser lint types imports test test-all demo docs clean
 
 install: .venv/installed
 
 # one environment for everything; made again when the dependencies change
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[dev,train]'
+	$(BIN)/pip install --quiet --editable '.[dev,train,s3]'
 	touch $@
 
 lint: install
@@ -22,6 +22,11 @@ types: install
 
 imports: install
 	$(BIN)/lint-imports
+
+# pages are tested in a real one; without it those tests are skipped and say so
+browser:
+	command -v chromium >/dev/null || (test "$$(id -u)" = 0 && apt-get install -y -qq chromium >/dev/null) || \
+		echo "no Chromium: tests of pages will be skipped"
 
 test: install  ## all but the slow and gpu markers
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not gpu"

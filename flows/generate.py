@@ -24,6 +24,7 @@ from simulate.galaxies import check_light
 from simulate.render import subhalos_per_sample, through_lenstronomy, warm_up
 from storage import commit, layout, target
 from storage.layout import Span
+from storage.place import place
 from storage.reader import open_store
 from storage.threads import threaded, usable_cores
 
@@ -109,7 +110,7 @@ def prepare(recipe: str, out: str | Path, shard_size: int | None, overrides: Seq
     galaxies = galaxies_of(loaded)
     if galaxies is not None:
         check_light(loaded, galaxies)
-    order = Order(Path(out), loaded, plan)
+    order = Order(place(out), loaded, plan)
     target.check_target(order.root, loaded, plan)
     subhalos = subhalos_per_sample(loaded) if plan.catalogue else 0.0
     target.check_space(order.root, layout.store_bytes(plan, subhalos) - target.bytes_present(order.root))

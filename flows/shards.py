@@ -22,6 +22,7 @@ from simulate.render import render, warm_up
 from storage import layout
 from storage.commit import PLAN, RECIPE, plan_digest, read_json, write_shard
 from storage.layout import Span
+from storage.place import Root
 
 # A worker has two threads: one renders while the other writes and waits for the disk.
 RENDERING = threading.Lock()
@@ -31,7 +32,7 @@ RENDERING = threading.Lock()
 class Order:
     """A recipe, its plan and where the store is to be."""
 
-    root: Path
+    root: Root
     recipe: DatasetRecipe
     plan: StorePlan
 
@@ -79,7 +80,7 @@ def warm_worker(ticket: Ticket, *modules: str) -> None:
         import_module(module)
 
 
-def make_shard(root: Path, recipe: DatasetRecipe, plan: StorePlan, span: Span) -> Receipt:
+def make_shard(root: Root, recipe: DatasetRecipe, plan: StorePlan, span: Span) -> Receipt:
     """One shard: rendered, checked, written, its receipt last."""
     with RENDERING:
         samples = render(recipe, layout.sample_ids(recipe, span), galaxies_of(recipe))

@@ -4,7 +4,6 @@ A backend is a module-level object without state, filed under the name that reci
 """
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from schemas.registry import Registry
 from schemas.store import StoredRecipe, StorePlan
 from storage.durable import Part
 from storage.layout import Span
+from storage.place import Root
 
 Arrays = Mapping[str, NDArray[Any]]
 # Contents by path in the store, whole or as parts that follow each other and are made as they are asked for.
@@ -37,7 +37,7 @@ class Backend(Protocol):
         """What makes the finished store readable to everyone, in the order it is to be written."""
         ...
 
-    def read(self, root: Path, plan: StorePlan, split: str, array: str, rows: slice) -> NDArray[Any]:
+    def read(self, root: Root, plan: StorePlan, split: str, array: str, rows: slice) -> NDArray[Any]:
         """Rows of one array of a finished store."""
         ...
 

@@ -6,7 +6,6 @@ The number of rows differs from sample to sample, which arrays of one shape cann
 
 from collections.abc import Mapping
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from schemas.products import CatalogueColumn
 from schemas.store import StorePlan
 from storage.backend import Arrays
 from storage.layout import Span
+from storage.place import Root
 
 Table = Mapping[str, NDArray[Any]]
 NAME = "subhalos"
@@ -65,7 +65,7 @@ def _encode(columns: tuple[CatalogueColumn, ...], table: Table) -> bytes:
     return into.getvalue()
 
 
-def read(root: Path, plan: StorePlan, span: Span, sample_id: int | None = None) -> Table:
+def read(root: Root, plan: StorePlan, span: Span, sample_id: int | None = None) -> Table:
     """The catalogue of a shard, or of one of its samples."""
     import pyarrow as pa
     from pyarrow import parquet

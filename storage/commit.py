@@ -31,6 +31,7 @@ from storage.backend import BACKENDS, Arrays, ShardFiles
 from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, write_whole
 from storage.layout import Span
+from storage.place import Root
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -46,7 +47,7 @@ NOTHING = np.empty(0)
 
 
 @contextlib.contextmanager
-def writing(root: Path) -> Iterator[None]:
+def writing(root: Root) -> Iterator[None]:
     """The right to write a store, one driver at a time; the kernel takes it back from a dead one."""
     try:
         (root / BOOKS).mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ def writing(root: Path) -> Iterator[None]:
         yield
 
 
-def begin(root: Path, recipe: DatasetRecipe, plan: StorePlan) -> None:
+def begin(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
     """Write recipe and plan, and sweep up what a killed writer left half-written. Needs `writing`."""
     _sweep(root)
     if not _holds_recipe(root, recipe):
@@ -77,13 +78,13 @@ def begin(root: Path, recipe: DatasetRecipe, plan: StorePlan) -> None:
         write_whole(root / PLAN, plan.to_json().encode())
 
 
-def _sweep(root: Path) -> None:
+def _sweep(root: Root) -> None:
     """Remove what killed writers left half-written."""
     for stray in root.rglob(f".*{TEMPORARY}"):
         stray.unlink(missing_ok=True)
 
 
-def _holds_recipe(root: Path, recipe: DatasetRecipe) -> bool:
+def _holds_recipe(root: Root, recipe: DatasetRecipe) -> bool:
     try:
         found = read_json(root / RECIPE, StoredRecipe)
         return found.digest == found.recipe.digest == recipe.digest
@@ -91,7 +92,7 @@ def _holds_recipe(root: Path, recipe: DatasetRecipe) -> bool:
         return False
 
 
-def plan_digest(root: Path) -> str:
+def plan_digest(root: Root) -> str:
     """SHA-256 of the plan as stored: newer code may spell the same plan differently."""
     return sha256_of((root / PLAN).read_bytes())
 
@@ -102,7 +103,7 @@ def stored_recipe(recipe: DatasetRecipe) -> StoredRecipe:
 
 
 def write_shard(
-    root: Path,
+    root: Root,
     recipe: DatasetRecipe,
     plan: StorePlan,
     span: Span,
@@ -135,7 +136,7 @@ def write_shard(
     return receipt
 
 
-def _write_files(root: Path, files: ShardFiles) -> tuple[FileRecord, ...]:
+def _write_files(root: Root, files: ShardFiles) -> tuple[FileRecord, ...]:
     records = []
     for path, content in files.items():
         size, crc, sha = write_whole(root / path, content)
@@ -181,7 +182,7 @@ def receipt_path(span: Span) -> Path:
     return RECEIPTS / span.split / f"{span.shard:06d}.json"
 
 
-def valid_receipt(root: Path, plan: StorePlan, span: Span, thorough: bool = True) -> Receipt | None:
+def valid_receipt(root: Root, plan: StorePlan, span: Span, thorough: bool = True) -> Receipt | None:
     """The receipt of a shard that can be kept: of this plan, with files whose bytes still match.
 
     All files are read. Not thorough leaves out SHA-256, which takes longer than everything else together and
@@ -210,21 +211,21 @@ def valid_receipt(root: Path, plan: StorePlan, span: Span, thorough: bool = True
     return receipt if mine == theirs and sound else None
 
 
-def discard(root: Path, span: Span) -> None:
+def discard(root: Root, span: Span) -> None:
     """Take back the receipt of a shard that is to be made again, and the marker that vouched for it."""
     if (root / receipt_path(span)).exists():
         unseal(root)
         (root / receipt_path(span)).unlink()
 
 
-def unseal(root: Path) -> None:
+def unseal(root: Root) -> None:
     """Take marker and entries away before anything below changes, for us and for other readers."""
     (root / MARKER).unlink(missing_ok=True)
     for backend in BACKENDS.values():
         (root / backend.entry).unlink(missing_ok=True)
 
 
-def seal(root: Path, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Receipt]) -> Manifest:
+def seal(root: Root, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Receipt]) -> Manifest:
     """Write the metadata, the manifest and last the marker. Nobody else may be writing any more."""
     # of workers that died while the others went on
     _sweep(root)
@@ -248,7 +249,7 @@ def _marker(recipe_digest: str, manifest: bytes) -> bytes:
     return marker.to_json().encode()
 
 
-def is_sealed(root: Path) -> bool:
+def is_sealed(root: Root) -> bool:
     """Whether all books and metadata are there and fit together; the shards are not looked at."""
     try:
         manifest = read_json(root / MANIFEST, Manifest)

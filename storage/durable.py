@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import WriteError
 from schemas.store import FileRecord
+from storage.place import Root
 
 TEMPORARY = ".tmp"
 # Part of a file, to be followed by the next.
@@ -79,7 +80,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def file_fault(root: Path, record: FileRecord, thorough: bool = True) -> str | None:
+def file_fault(root: Root, record: FileRecord, thorough: bool = True) -> str | None:
     """What is wrong with one file, read byte by byte; None when nothing is. Not thorough: without SHA-256."""
     try:
         with (root / record.path).open("rb", buffering=0) as file:

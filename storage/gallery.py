@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from schemas.columns import ColumnSpec
 from schemas.errors import WriteError
 from schemas.store import ClassSpec
+from storage.place import Root
 from storage.reader import Store, open_store
 
 # Rows looked through for examples of each class: classes take turns, so a few suffice.
@@ -18,7 +19,7 @@ COLOURS = 3
 Limits = tuple[float, float, float]
 
 
-def show(root: Path, out: Path, split: str | None = None, columns: int = 6) -> Path:
+def show(root: Root, out: Path, split: str | None = None, columns: int = 6) -> Path:
     """Draw `columns` images of each class of a split (the first by default) into a PNG file."""
     from matplotlib.figure import Figure
 

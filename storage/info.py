@@ -1,7 +1,5 @@
 """What a store says of itself, without reading an image."""
 
-from pathlib import Path
-
 import numpy as np
 from pydantic import Field
 
@@ -10,6 +8,7 @@ from schemas.detectability import DetectabilityColumns, ideal_auc
 from schemas.frozen import Frozen
 from schemas.store import ClassSpec, Provenance, SplitSpec
 from storage.layout import shard_count
+from storage.place import Root
 from storage.reader import Store, open_store
 
 
@@ -50,7 +49,7 @@ class StoreInfo(Frozen):
     visibility: tuple[ClassVisibility, ...] = Field(description="empty unless the recipe asks for it")
 
 
-def info(root: Path) -> StoreInfo:
+def info(root: Root) -> StoreInfo:
     """Recipe, digest, splits, classes, columns, size and provenance of a finished store."""
     store = open_store(root)
     plan, recipe = store.plan, store.recipe

@@ -1,7 +1,6 @@
 """Opening a finished store and reading rows of it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,14 @@ from storage.backend import BACKENDS
 from storage.catalogue import Table
 from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, plan_digest, read_json
 from storage.layout import locate_known, shard_count, span_of
+from storage.place import Root
 
 
 @dataclass(frozen=True)
 class Store:
     """A finished store. Opening checked its marker, manifest, digests and the size of every file."""
 
-    root: Path
+    root: Root
     plan: StorePlan
     stored: StoredRecipe
     manifest: Manifest
@@ -65,14 +65,14 @@ class Store:
         return catalogue.read(self.root, self.plan, span_of(self.plan, split, row), sample_id)
 
 
-def open_store(root: Path) -> Store:
+def open_store(root: Root) -> Store:
     """A store, if it is finished and whole by its books; the bytes themselves are `verify`'s business."""
     store = open_books(root)
     _check_sizes(root, store.manifest)
     return store
 
 
-def open_books(root: Path) -> Store:
+def open_books(root: Root) -> Store:
     """A store whose books are in order, whatever became of its shards."""
     if not (root / PLAN).is_file():
         raise StoreMissingError(
@@ -99,7 +99,7 @@ def open_books(root: Path) -> Store:
     return Store(root, plan, stored, manifest)
 
 
-def _check_sizes(root: Path, manifest: Manifest) -> None:
+def _check_sizes(root: Root, manifest: Manifest) -> None:
     owned = [(f"shard {one.shard} of {one.split}: ", file) for one in manifest.receipts for file in one.files]
     for owner, record in [*owned, *(("", file) for file in manifest.metadata)]:
         path = root / record.path
@@ -109,7 +109,7 @@ def _check_sizes(root: Path, manifest: Manifest) -> None:
             raise _damaged(root, f"{owner}{record.path} {found}")
 
 
-def _damaged(root: Path, what: str) -> StoreDamagedError:
+def _damaged(root: Root, what: str) -> StoreDamagedError:
     return StoreDamagedError(
         f"the store at {root} is damaged: {what}",
         advice="run the `lensmill simulate` command that made it again; it replaces only what is damaged",

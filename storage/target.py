@@ -9,9 +9,10 @@ from schemas.dataset import DatasetRecipe
 from schemas.errors import StoreConflictError, WriteError
 from schemas.store import StorePlan
 from storage.commit import BOOKS, PLAN, read_json
+from storage.place import Root
 
 
-def check_target(root: Path, recipe: DatasetRecipe, plan: StorePlan) -> None:
+def check_target(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
     """Refuse a path where this store cannot be made or continued. Writes nothing."""
     if root.exists() and not root.is_dir():
         raise WriteError(f"{root} is a file", expected="a folder, or a path where nothing is yet")
@@ -66,11 +67,11 @@ def _told(plan: StorePlan) -> dict[str, Any]:
     return plan.model_dump(mode="json") | {"arrays": arrays, "catalogue": catalogue}
 
 
-def _nearest_existing(root: Path) -> Path:
+def _nearest_existing(root: Root) -> Path:
     return next(path for path in (root, *root.absolute().parents) if path.exists())
 
 
-def check_space(root: Path, needed: int) -> None:
+def check_space(root: Root, needed: int) -> None:
     """Refuse what the disk cannot hold, before anything is simulated."""
     existing = _nearest_existing(root)
     free = shutil.disk_usage(existing).free
@@ -82,7 +83,7 @@ def check_space(root: Path, needed: int) -> None:
         )
 
 
-def bytes_present(root: Path) -> int:
+def bytes_present(root: Root) -> int:
     """What a store that is to be continued already holds."""
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) if root.is_dir() else 0
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from pydantic import Field
 
@@ -14,6 +13,7 @@ from storage.backend import Arrays
 from storage.commit import read_json, receipt_path, shard_faults
 from storage.durable import file_fault
 from storage.layout import Span
+from storage.place import Root
 from storage.reader import Store, open_books
 from storage.threads import threaded
 
@@ -35,7 +35,7 @@ class Verification(Frozen):
         return not self.faults
 
 
-def verify(root: Path, progress: Callable[[int], None] = lambda _: None) -> Verification:
+def verify(root: Root, progress: Callable[[int], None] = lambda _: None) -> Verification:
     """Read everything; all faults are reported, not the first."""
     store = open_books(root)
     receipts = store.manifest.receipts

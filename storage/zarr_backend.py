@@ -6,7 +6,6 @@ They reach the disk only through `commit`.
 
 import warnings
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from schemas.products import MAPS
 from schemas.store import ArraySpec, StoredRecipe, StorePlan
 from storage.backend import BACKENDS, Arrays, ShardFiles
 from storage.layout import Span, chunk_rows
+from storage.place import Root
 from storage.shard_file import ShardLayout, encode
 from storage.sharded_array import ShardedArray
 
@@ -61,7 +61,7 @@ class ZarrBackend:
         files = _content(memory)
         return dict(sorted(files.items(), key=lambda item: -item[0].count("/")))
 
-    def read(self, root: Path, plan: StorePlan, split: str, array: str, rows: slice) -> NDArray[Any]:
+    def read(self, root: Root, plan: StorePlan, split: str, array: str, rows: slice) -> NDArray[Any]:
         """Rows, every chunk that is touched checked against its crc32c."""
         spec = plan.array(array)
         own = ShardedArray.open(root / split / array)
