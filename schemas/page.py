@@ -38,7 +38,6 @@ class PageColumn(Frozen):
     name: str
     unit: str = Field(description="empty for none")
     description: str
-    bounds: str
     only: str = Field(description="classes and splits that have it; empty for all")
     scale: Literal["linear", "log", "values", "none"] = Field(
         description="values: few distinct ones, with a bar each; none: no value was found"

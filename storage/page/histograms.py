@@ -12,7 +12,9 @@ Values = NDArray[np.float64]
 # Up to so many distinct values have a bar each.
 DISTINCT = 12
 # A logarithmic axis begins to help where the middle 98 percent span so much.
-WIDE = 20.0
+WIDE = 4.0
+# Values that differ by less than this share are one, up to rounding.
+SAME = 1e-9
 FEWEST_BINS, MOST_BINS = 12, 40
 
 
@@ -25,7 +27,6 @@ def count_column(plan: StorePlan, column: ColumnSpec, values: Values, label: NDA
         name=column.name,
         unit=shown_unit(column.unit),
         description=column.description,
-        bounds=column.quantity.bounds,
         only=_only(plan, column),
         scale=scale,  # type: ignore[arg-type]
         edges=tuple(edges.tolist()),
@@ -38,9 +39,11 @@ def _axis(known: Values) -> tuple[str, Values]:
     if not len(known):
         return "none", known
     distinct = np.unique(known)
+    low, high = distinct[0], distinct[-1]
+    if high - low <= SAME * max(abs(low), abs(high)):
+        return "values", distinct[:1]
     if len(distinct) <= DISTINCT:
         return "values", distinct
-    low, high = distinct[0], distinct[-1]
     bins = int(np.clip(2 * len(known) ** (1 / 3), FEWEST_BINS, MOST_BINS))
     if np.array_equal(known, np.round(known)) and high - low < 2 * MOST_BINS:
         # whole numbers: bins that are as wide as each other in numbers
@@ -66,7 +69,8 @@ def _counts(scale: str, edges: Values, values: Values) -> NDArray[np.int64]:
     if scale == "none":
         return np.zeros(0, np.int64)
     if scale == "values":
-        return np.bincount(np.searchsorted(edges, values), minlength=len(edges))
+        at = np.searchsorted(edges, values).clip(max=len(edges) - 1)
+        return np.bincount(at, minlength=len(edges))
     return np.histogram(values, edges)[0]
 
 

@@ -11,7 +11,8 @@ def spell(value: float, digits: int = 3) -> str:
     """A number with so many digits, such as `1.25`, `12,300` or `3.4×10⁻²³`."""
     if not math.isfinite(value):
         return "none"
-    if value == 0 or SMALLEST <= abs(value) < LARGEST:
+    rounded = abs(float(f"{value:.{digits - 1}e}"))
+    if value == 0 or SMALLEST <= rounded < LARGEST:
         decimals = max(digits - 1 - _decade(value, digits), 0)
         text = f"{value:,.{decimals}f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text

@@ -95,7 +95,9 @@ def _ticks(column: PageColumn) -> tuple[Tick, ...]:
         return tuple(Tick(LEFT + (k + 0.5) * room, spell(value, 4), "middle") for k, value in shown)
     low, high = column.edges[0], column.edges[-1]
     values = _decades(low, high) if column.scale == "log" else _round_numbers(low, high)
-    return tuple(_tick(_place(column, value), spell(value)) for value in values)
+    # neighbours must not read the same
+    digits = 3 + max(0, math.ceil(math.log10(max(map(abs, (low, high))) / (high - low))))
+    return tuple(_tick(_place(column, value), spell(value, digits)) for value in values)
 
 
 def _tick(x: float, text: str) -> Tick:
@@ -117,7 +119,8 @@ def _round_numbers(low: float, high: float) -> list[float]:
 def _decades(low: float, high: float) -> list[float]:
     """Powers of ten, or steps between them where there are few."""
     reach = math.log10(high / low)
-    factors = (1,) if reach >= 3 else (1, 3) if reach >= 1.5 else (1, 2, 5)
+    steps = ((3, (1,)), (1.5, (1, 3)), (0.9, (1, 2, 5)), (0, (1, 2, 3, 4, 6, 8)))
+    factors = next(factors for least, factors in steps if reach >= least)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found = [factor * 10.0**power for power in powers for factor in factors]
     found = [value for value in found if low <= value <= high]
