@@ -75,7 +75,9 @@ def test_a_class_filter_a_range_a_reset_and_the_same_view_again(
     theta = [one.values[at] or 0.0 for one in samples]
     page = visit()
     assert _shown(page) == list(range(60))
-    assert page.eval_on_selector_all("img", "all => all.length > 60 && all.every(one => one.naturalWidth > 0)")
+    assert page.eval_on_selector_all(
+        "img", "all => all.length > 60 && all.every(one => one.naturalWidth > 0)"
+    )
 
     page.locator("#gallery .switch", has_text="cdm").click()
     assert _shown(page) == [k for k, one in enumerate(samples) if one.position != 1]
@@ -111,7 +113,9 @@ def test_a_class_filter_a_range_a_reset_and_the_same_view_again(
 
 
 def test_a_range_that_nothing_meets_says_so(visit: Callable[..., Any]) -> None:
-    page = visit("range=" + quote("5..6 theta_E") + "&range=" + quote("0..1 no_such_column") + "&sort=nothing")
+    page = visit(
+        "range=" + quote("5..6 theta_E") + "&range=" + quote("0..1 no_such_column") + "&sort=nothing"
+    )
     assert _shown(page) == []
     assert page.locator("#empty").is_visible()
     page.get_by_label("Remove the range of theta_E").click()
