@@ -12,7 +12,7 @@ Values = NDArray[np.float64]
 # Up to so many distinct values have a bar each.
 DISTINCT = 12
 # A logarithmic axis begins to help where the middle 98 percent span so much.
-WIDE = 4.0
+WIDE = 3.0
 # Values that differ by less than this share are one, up to rounding.
 SAME = 1e-9
 FEWEST_BINS, MOST_BINS = 12, 40
@@ -20,9 +20,9 @@ FEWEST_BINS, MOST_BINS = 12, 40
 
 def count_column(plan: StorePlan, column: ColumnSpec, values: Values, label: NDArray[np.int32]) -> PageColumn:
     """The histogram of a column's values, which are NaN where it does not apply."""
-    known = values[np.isfinite(values)]
-    scale, edges = _axis(known)
     by_class = [values[(label == one.label) & np.isfinite(values)] for one in plan.classes]
+    smallest = min((len(one) for one in by_class if len(one)), default=0)
+    scale, edges = _axis(np.concatenate(by_class), smallest)
     return PageColumn(
         name=column.name,
         unit=shown_unit(column.unit),
@@ -34,8 +34,8 @@ def count_column(plan: StorePlan, column: ColumnSpec, values: Values, label: NDA
     )
 
 
-def _axis(known: Values) -> tuple[str, Values]:
-    """How the axis divides, and the edges of its bins."""
+def _axis(known: Values, smallest: int) -> tuple[str, Values]:
+    """How the axis divides, and the edges of its bins: as many as the smallest class can fill."""
     if not len(known):
         return "none", known
     distinct = np.unique(known)
@@ -44,7 +44,7 @@ def _axis(known: Values) -> tuple[str, Values]:
         return "values", distinct[:1]
     if len(distinct) <= DISTINCT:
         return "values", distinct
-    bins = int(np.clip(2 * len(known) ** (1 / 3), FEWEST_BINS, MOST_BINS))
+    bins = int(np.clip(2 * smallest ** (1 / 3), FEWEST_BINS, MOST_BINS))
     if np.array_equal(known, np.round(known)) and high - low < 2 * MOST_BINS:
         # whole numbers: bins that are as wide as each other in numbers
         width = int(np.ceil((high - low + 1) / MOST_BINS))

@@ -68,13 +68,18 @@
     });
   }
 
+  const told = (value) => (value === null ? "has none" : `${spell(value)} ${data.columns[place.get(state.sort)].unit}`);
+
   const visible = () => ordered().filter((k) => inside(data.samples[k]));
 
   function apply() {
     const shown = visible();
     const kept = new Set(shown);
     for (const k of ordered()) grid.append(cards[k]);
-    cards.forEach((card, k) => { card.hidden = !kept.has(k); });
+    cards.forEach((card, k) => {
+      card.hidden = !kept.has(k);
+      card.querySelector(".told").textContent = state.sort ? told(data.samples[k].values[place.get(state.sort)]) : "";
+    });
     one("shown").textContent = `${shown.length} of ${cards.length} shown`;
     one("empty").hidden = shown.length > 0;
     for (const input of find("[data-class]")) input.checked = !state.classes.has(Number(input.dataset.class));

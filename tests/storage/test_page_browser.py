@@ -100,6 +100,8 @@ def test_a_class_filter_a_range_a_reset_and_the_same_view_again(
     view = _shown(page)
     assert 0 < len(view) < 12
     assert view == sorted(expected, key=lambda k: -theta[k])
+    first = page.locator(f"[data-at='{view[0]}'] .told").inner_text()
+    assert float(first.removesuffix(" arcsec")) == pytest.approx(theta[view[0]], rel=1e-3)
 
     page.reload()
     assert _shown(page) == view
