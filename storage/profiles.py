@@ -16,8 +16,8 @@ from schemas.store import SCALE, MapError, StorePlan
 from storage.backend import Arrays
 
 MOST_CODE, NOTHING = 65534, 65535
-# In units of 2**-24, half of float32's epsilon: subtraction, division and multiplication each round a number of
-# the size of the range, which is at most twice the largest value; the last addition rounds one of that value.
+# In units of 2**-24, half of float32's epsilon: subtraction, division and multiplication each round a number
+# of the range's size, at most twice the largest value; the last addition rounds one of that value's size.
 ROUNDING = 8 * 2.0**-24
 # Below the normal numbers of float32, rounding is absolute.
 SUBNORMAL = float(np.finfo(np.float32).smallest_subnormal)
