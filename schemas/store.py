@@ -16,6 +16,7 @@ from schemas.products import CATALOGUE, MAPS, CatalogueColumn, map_shape
 FORMAT_VERSION = 1
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["train", "val", "test"]
+BackendName = Literal["zarr", "hdf5"]
 Profile = Literal["float32", "quantised", "archive"]
 PIXELS = ("y", "x")
 # Companion of a map that is stored as codes: scale and offset of each sample and channel.
@@ -77,7 +78,7 @@ class StorePlan(Frozen):
     format_version: Literal[1] = 1
     recipe_name: str
     recipe_digest: Digest
-    backend: Literal["zarr"]
+    backend: BackendName
     profile: Profile
     classes: tuple[ClassSpec, ...]
     columns: tuple[ColumnSpec, ...]

@@ -26,6 +26,10 @@ class Backend(Protocol):
     entry: str
     """The file without which no reader of the format takes the folder for a data set."""
 
+    def packages(self, profile: str) -> list[str]:
+        """Libraries whose versions decide about the bytes of a profile."""
+        ...
+
     def shard_files(self, plan: StorePlan, span: Span, arrays: Arrays) -> ShardFiles:
         """The files of one shard by their path in the store; no other shard shares one of them."""
         ...

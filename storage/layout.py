@@ -128,13 +128,14 @@ def shard_count(plan: StorePlan) -> int:
     return sum(-(-split.rows // plan.shard_rows) for split in plan.splits)
 
 
-def _row_bytes(spec: ArraySpec) -> int:
+def row_bytes(spec: ArraySpec) -> int:
+    """Bytes of one row of an array."""
     return math.prod(spec.tail) * np.dtype(spec.dtype).itemsize
 
 
 def store_bytes(plan: StorePlan, subhalos: float = 0.0) -> int:
     """Bytes of the whole store with so many subhalos a sample; a hundredth for indices and books."""
-    small = sum(_row_bytes(spec) for spec in plan.arrays if spec not in plan.maps)
+    small = sum(row_bytes(spec) for spec in plan.arrays if spec not in plan.maps)
     # a chunk is written whole: maps come in inner chunks, the small arrays in whole shards
     arrays = sum(_map_bytes(plan, spec) for spec in plan.maps) + shard_count(plan) * plan.shard_rows * small
     rows = sum(split.rows for split in plan.splits) * subhalos
@@ -143,5 +144,5 @@ def store_bytes(plan: StorePlan, subhalos: float = 0.0) -> int:
 
 
 def _map_bytes(plan: StorePlan, spec: ArraySpec) -> int:
-    chunk = chunk_rows(_row_bytes(spec), plan.shard_rows)
-    return sum(-(-split.rows // chunk) * chunk for split in plan.splits) * _row_bytes(spec)
+    chunk = chunk_rows(row_bytes(spec), plan.shard_rows)
+    return sum(-(-split.rows // chunk) * chunk for split in plan.splits) * row_bytes(spec)
