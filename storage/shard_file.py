@@ -1,8 +1,8 @@
 """The file of one Zarr shard, written and read without zarr-python: bytes and checksums, nothing else.
 
 Inner chunks divide the rows alone. They are not compressed, or written here and read by zarr-python. Each is
-followed by its crc32c. After the last come offset and length of each, then the crc32c of these. A chunk wholly
-behind the data is absent, one in part is filled up.
+followed by its crc32c. After the last come offset and length of each, then the crc32c of these. A chunk
+wholly behind the data is absent, one in part is filled up.
 https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
 """
 
