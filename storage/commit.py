@@ -26,7 +26,7 @@ from schemas.errors import (
 )
 from schemas.frozen import sha256_of
 from schemas.store import FORMAT_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
-from storage import catalogue, layout
+from storage import catalogue, layout, profiles
 from storage.backend import BACKENDS, Arrays, ShardFiles
 from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, write_whole
@@ -119,8 +119,9 @@ def write_shard(
             where=str(root),
             advice="a prior reaches beyond what a column allows, or the simulator is wrong",
         )
+    stored, errors = profiles.encode(plan, arrays)
     files = {
-        **BACKENDS[plan.backend].shard_files(plan, span, arrays),
+        **BACKENDS[plan.backend].shard_files(plan, span, stored),
         **catalogue.shard_files(plan, span, subhalos),
     }
     receipt = Receipt(
@@ -131,6 +132,7 @@ def write_shard(
         first_row=span.first_row,
         rows=span.rows,
         files=_write_files(root, files),
+        errors=errors,
     )
     write_whole(root / receipt_path(span), receipt.to_json().encode())
     return receipt
@@ -149,7 +151,7 @@ def shard_faults(
 ) -> list[str]:
     """Everything that is wrong with arrays and catalogue of a shard; empty when all is well."""
     faults = []
-    for spec in plan.arrays:
+    for spec in plan.decoded:
         array = arrays.get(spec.name, NOTHING)
         if array.shape != (span.rows, *spec.tail) or array.dtype != np.dtype(spec.dtype):
             faults.append(

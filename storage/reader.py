@@ -17,8 +17,8 @@ from schemas.errors import (
 )
 from schemas.frozen import sha256_of
 from schemas.registry import unknown_name
-from schemas.store import CommitMarker, Manifest, Receipt, StoredRecipe, StorePlan
-from storage import catalogue, shard_checks
+from schemas.store import SCALE, CommitMarker, Manifest, Receipt, StoredRecipe, StorePlan
+from storage import catalogue, profiles, shard_checks
 from storage.backend import BACKENDS
 from storage.catalogue import Table
 from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, plan_digest, read_json
@@ -44,7 +44,14 @@ class Store:
         return self.stored.recipe
 
     def read(self, split: str, array: str, rows: slice = slice(None)) -> NDArray[Any]:
-        """Rows of one array, such as `read("train", "image", slice(0, 64))`."""
+        """Rows of one array, such as `read("train", "image", slice(0, 64))`; codes are decoded."""
+        codes = self.codes(split, array, rows)
+        if not self.plan.is_quantised(array):
+            return codes
+        return profiles.decode(codes, self.codes(split, array + SCALE, rows))
+
+    def codes(self, split: str, array: str, rows: slice = slice(None)) -> NDArray[Any]:
+        """Rows of one array as they are stored; scales and offsets are in `<array>_scale`."""
         names = [spec.name for spec in self.plan.splits]
         if split not in names:
             raise unknown_name("split", split, list(names))

@@ -84,7 +84,7 @@ def _shard_faults(store: Store, receipt: Receipt) -> list[str]:
         return [f"{span}: {fault}" for fault in broken]
     rows = slice(span.first_row, span.first_row + span.rows)
     try:
-        arrays: Arrays = {spec.name: store.read(span.split, spec.name, rows) for spec in store.plan.arrays}
+        arrays: Arrays = {spec.name: store.read(span.split, spec.name, rows) for spec in store.plan.decoded}
         subhalos = catalogue.read(store.root, store.plan, span) if store.plan.catalogue else None
     except StoreDamagedError as error:
         return [f"{span}: {error.found}"]

@@ -23,7 +23,7 @@ from schemas.store import ArraySpec, StoredRecipe, StorePlan
 from storage.backend import BACKENDS, Arrays, ShardFiles
 from storage.layout import Span, chunk_rows
 from storage.place import Root
-from storage.shard_file import ShardLayout, encode
+from storage.shard_file import ShardFile, ShardLayout, encode
 from storage.sharded_array import ShardedArray
 
 
@@ -76,6 +76,12 @@ class ZarrBackend:
                 f"{split}/{array} of {root} cannot be read: {error}",
                 advice="find what is damaged: lensmill verify STORE; mend it with the command that made it",
             ) from error
+
+    def shard(self, root: Root, plan: StorePlan, span: Span, array: str) -> ShardFile | None:
+        """The file of the shard, if its chunks follow each other at equal distances."""
+        spec = plan.array(array)
+        path = self.shard_paths(plan, span)[plan.arrays.index(spec)]
+        return ShardFile.open(root / path, _layout(spec, plan))
 
 
 BACKENDS.register("zarr")(ZarrBackend())
