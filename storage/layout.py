@@ -123,6 +123,15 @@ def span_of(plan: StorePlan, split: str, row: int) -> Span:
     return Span(split, shard, first, min(plan.shard_rows, plan.rows_of(split) - first))
 
 
+def spans_of(plan: StorePlan, split: str, rows: slice) -> Iterator[Span]:
+    """The shards that hold any of these rows, in order."""
+    chosen = range(*rows.indices(plan.rows_of(split)))
+    if chosen:
+        first, last = sorted((chosen[0], chosen[-1]))
+        for shard in range(first // plan.shard_rows, last // plan.shard_rows + 1):
+            yield span_of(plan, split, shard * plan.shard_rows)
+
+
 def shard_count(plan: StorePlan) -> int:
     """How many shards a store has, without listing them."""
     return sum(-(-split.rows // plan.shard_rows) for split in plan.splits)
