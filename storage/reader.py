@@ -19,7 +19,7 @@ from schemas.store import CommitMarker, Manifest, StoredRecipe, StorePlan
 from storage import catalogue
 from storage.backend import BACKENDS
 from storage.catalogue import Table
-from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, plan_digest, read_json
+from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, holds_schema, plan_digest, read_json
 from storage.layout import locate_known, shard_count, span_of
 from storage.place import Root
 
@@ -96,6 +96,8 @@ def open_books(root: Root) -> Store:
     unchanged = manifest.recipe_sha256 == sha256_of((root / RECIPE).read_bytes())
     if len(digests) > 1 or manifest.plan_digest != plan_digest(root) or not unchanged:
         raise _damaged(root, "recipe, plan, manifest and marker do not belong together")
+    if not holds_schema(root, manifest):
+        raise _damaged(root, "schema.json is not the one that the manifest lists")
     return Store(root, plan, stored, manifest)
 
 
