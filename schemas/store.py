@@ -4,7 +4,7 @@ The plan is written first and fixes the layout; a receipt is the only evidence t
 manifest lists all receipts; the marker seals the manifest. `docs/data_format.md` tells it at length.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,8 @@ from schemas.dataset import SPLITS, DatasetRecipe
 from schemas.frozen import Extended, Frozen, sha256_of
 from schemas.products import CATALOGUE, MAPS, CatalogueColumn, map_shape
 
-FORMAT_VERSION = 1
+# Of the books. A change that older code cannot read takes the next number and a step in storage.migrations.
+SCHEMA_VERSION: Final = 2
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["train", "val", "test"]
 BackendName = Literal["zarr", "hdf5"]
@@ -75,7 +76,7 @@ class Provenance(Frozen):
 class StorePlan(Frozen):
     """The layout of a store, fixed before the first shard is written."""
 
-    format_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     recipe_name: str
     recipe_digest: Digest
     backend: BackendName
@@ -134,6 +135,7 @@ class Receipt(Extended):
     """The evidence that a shard was written whole: rows `[first_row, first_row + rows)` of a split."""
 
     LATER = ("errors",)
+    schema_version: Literal[2] = SCHEMA_VERSION
     recipe_digest: Digest
     plan_digest: Digest = Field(description="SHA-256 of plan.json as it stands in the store")
     split: Split
@@ -147,6 +149,7 @@ class Receipt(Extended):
 class StoredRecipe(Frozen):
     """The recipe as it is kept in the store: canonical physics content, its digest, and the whole of it."""
 
+    schema_version: Literal[2] = SCHEMA_VERSION
     digest: Digest
     physics: str = Field(description="canonical JSON; its SHA-256 is the digest")
     recipe: DatasetRecipe
@@ -162,10 +165,13 @@ class StoredRecipe(Frozen):
 class Manifest(Frozen):
     """All receipts of a finished store, and the files that make it readable to others."""
 
-    format_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     recipe_digest: Digest
     recipe_sha256: Digest = Field(description="SHA-256 of recipe.json as it stands in the store")
     plan_digest: Digest = Field(description="SHA-256 of plan.json as it stands in the store")
+    schema_sha256: Digest | None = Field(
+        default=None, description="SHA-256 of schema.json as it stands in the store; version 1 had none"
+    )
     receipts: tuple[Receipt, ...]
     metadata: tuple[FileRecord, ...] = Field(description="zarr.json and the like")
 
@@ -173,7 +179,7 @@ class Manifest(Frozen):
 class CommitMarker(Frozen):
     """Written last: a store without it is unfinished."""
 
-    format_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     recipe_digest: Digest
     manifest_sha256: Digest
 

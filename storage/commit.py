@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from schemas.columns import column_faults
 from schemas.dataset import DatasetRecipe
@@ -25,12 +26,14 @@ from schemas.errors import (
     WriteError,
 )
 from schemas.frozen import sha256_of
-from schemas.store import FORMAT_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
+from schemas.store import SCHEMA_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
+from schemas.store_schema import schema_text
 from storage import catalogue, layout, profiles
 from storage.backend import BACKENDS, Arrays, ShardFiles
 from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, write_whole
 from storage.layout import Span
+from storage.migrations import migrate, version_of
 from storage.place import Root
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -38,6 +41,7 @@ Model = TypeVar("Model", bound=BaseModel)
 BOOKS = Path("lensmill")
 RECIPE = BOOKS / "recipe.json"
 PLAN = BOOKS / "plan.json"
+SCHEMA = BOOKS / "schema.json"
 MANIFEST = BOOKS / "manifest.json"
 MARKER = BOOKS / "COMMIT.json"
 LOCK = BOOKS / "lock"
@@ -75,6 +79,7 @@ def begin(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
         unseal(root)
         write_whole(root / RECIPE, stored_recipe(recipe).to_json().encode())
     if not (root / PLAN).is_file():
+        write_whole(root / SCHEMA, schema_text(plan))
         write_whole(root / PLAN, plan.to_json().encode())
 
 
@@ -231,12 +236,14 @@ def seal(root: Root, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Rece
     """Write the metadata, the manifest and last the marker. Nobody else may be writing any more."""
     # of workers that died while the others went on
     _sweep(root)
-    text = stored_recipe(recipe).to_json().encode()
+    text, schema = stored_recipe(recipe).to_json().encode(), schema_text(plan)
     write_whole(root / RECIPE, text)
+    write_whole(root / SCHEMA, schema)
     manifest = Manifest(
         recipe_digest=recipe.digest,
         recipe_sha256=sha256_of(text),
         plan_digest=plan_digest(root),
+        schema_sha256=sha256_of(schema),
         receipts=tuple(receipts),
         metadata=_write_files(root, BACKENDS[plan.backend].metadata_files(plan, stored_recipe(recipe))),
     )
@@ -255,25 +262,34 @@ def is_sealed(root: Root) -> bool:
     """Whether all books and metadata are there and fit together; the shards are not looked at."""
     try:
         manifest = read_json(root / MANIFEST, Manifest)
-        marker, recipe = (root / MARKER).read_bytes(), (root / RECIPE).read_bytes()
+        marker, recipe = read_json(root / MARKER, CommitMarker), (root / RECIPE).read_bytes()
     except (StoreDamagedError, OSError):
         return False
     return (
-        marker == _marker(manifest.recipe_digest, (root / MANIFEST).read_bytes())
+        marker.recipe_digest == manifest.recipe_digest
+        and marker.manifest_sha256 == sha256_of((root / MANIFEST).read_bytes())
         and manifest.plan_digest == plan_digest(root)
         and manifest.recipe_sha256 == sha256_of(recipe)
+        and holds_schema(root, manifest)
         and not any(file_fault(root, one) for one in manifest.metadata)
     )
 
 
+def holds_schema(root: Root, manifest: Manifest) -> bool:
+    """Whether the JSON Schema is there as the manifest has it; stores of version 1 have none."""
+    if manifest.schema_sha256 is None:
+        return True
+    path = root / SCHEMA
+    return path.is_file() and sha256_of(path.read_bytes()) == manifest.schema_sha256
+
+
 def read_json(path: Path, model: type[Model]) -> Model:
-    """A file of the store's books as its model."""
+    """A file of the store's books as its model, whatever version wrote it."""
     try:
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(_of_this_version(path, model))
     except OSError as error:
         raise StoreDamagedError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
-        _refuse_newer(path)
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "text"
         raise StoreDamagedError(
@@ -283,15 +299,23 @@ def read_json(path: Path, model: type[Model]) -> Model:
         ) from error
 
 
-def _refuse_newer(path: Path) -> None:
-    """A store that a later lensmill wrote is sound, only unknown here."""
+def _of_this_version(path: Path, model: type[Model]) -> bytes:
+    """What a book says, in the words of this version; what is damaged is left to the model to judge."""
+    content = path.read_bytes()
     try:
-        found = json.loads(path.read_bytes()).get("format_version", FORMAT_VERSION)
+        book = from_json(content)
+        version = version_of(book)
     except (ValueError, AttributeError):
-        return
-    if isinstance(found, int) and found > FORMAT_VERSION:
+        return content
+    if isinstance(version, int) and version > SCHEMA_VERSION:
         raise StoreConflictError(
-            f"{path} has format {found}",
-            expected=f"format {FORMAT_VERSION} or below",
+            f"{path} has schema version {version}",
+            expected=f"version {SCHEMA_VERSION} or below",
             advice="the store was written by a newer lensmill: install that version",
         )
+    if version == SCHEMA_VERSION:
+        return content
+    try:
+        return json.dumps(migrate(model, book)).encode()
+    except (KeyError, TypeError, AttributeError):
+        return content

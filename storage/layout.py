@@ -22,6 +22,8 @@ SHARD_BYTES = 64 << 20
 CHUNK_BYTES = 512 << 10
 # Of a catalogue: a row of a dozen numbers, and what a file has beside its rows.
 CATALOGUE_ROW_BYTES, CATALOGUE_BYTES = 128, 16_384
+# Of the books: a receipt, in its file and in the manifest, and the JSON Schema of all of them.
+RECEIPT_BYTES, SCHEMA_BYTES = 16_384, 131_072
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def store_bytes(plan: StorePlan, subhalos: float = 0.0) -> int:
     arrays = sum(_map_bytes(plan, spec) for spec in plan.maps) + shard_count(plan) * plan.shard_rows * small
     rows = sum(split.rows for split in plan.splits) * subhalos
     catalogue = rows * CATALOGUE_ROW_BYTES + (CATALOGUE_BYTES * shard_count(plan) if plan.catalogue else 0)
-    return int((arrays + catalogue) * 1.01) + 16_384 * (shard_count(plan) + 1)
+    return int((arrays + catalogue) * 1.01) + RECEIPT_BYTES * (shard_count(plan) + 1) + SCHEMA_BYTES
 
 
 def _map_bytes(plan: StorePlan, spec: ArraySpec) -> int:

@@ -21,7 +21,7 @@ from schemas.store import SCALE, CommitMarker, Manifest, Receipt, StoredRecipe, 
 from storage import catalogue, profiles, shard_checks
 from storage.backend import BACKENDS
 from storage.catalogue import Table
-from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, plan_digest, read_json
+from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, holds_schema, plan_digest, read_json
 from storage.durable import file_fault
 from storage.layout import Span, locate_known, shard_count, span_of, spans_of
 from storage.place import Root
@@ -134,6 +134,8 @@ def open_books(root: Root) -> Store:
     unchanged = manifest.recipe_sha256 == sha256_of((root / RECIPE).read_bytes())
     if len(digests) > 1 or manifest.plan_digest != plan_digest(root) or not unchanged:
         raise _damaged(root, "recipe, plan, manifest and marker do not belong together")
+    if not holds_schema(root, manifest):
+        raise _damaged(root, "schema.json is not the one that the manifest lists")
     return Store(root, plan, stored, manifest)
 
 

@@ -290,10 +290,10 @@ def recipes_command() -> None:
 @app.command("schema")
 def schema_command(
     document: Annotated[
-        str, typer.Argument(metavar="KIND", help="The kind of recipe: dataset or experiment.")
+        str, typer.Argument(metavar="KIND", help="A kind of recipe, dataset or experiment, or store.")
     ],
 ) -> None:
-    """Print the JSON Schema of a kind of recipe, for editors and for reading.
+    """Print the JSON Schema of a kind of recipe or of a store's books, for editors and for reading.
 
     Example: `lensmill schema dataset > dataset.schema.json`
     """
