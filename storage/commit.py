@@ -32,6 +32,7 @@ from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, write_whole
 from storage.layout import Span
 from storage.place import Root
+from storage.profiles import Encoded
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -109,8 +110,12 @@ def write_shard(
     span: Span,
     arrays: Arrays,
     subhalos: Table | None = None,
+    encoded: Encoded | None = None,
 ) -> Receipt:
-    """Check a shard against the specification, write its files, then its receipt."""
+    """Check a shard against the specification, write its files, then its receipt.
+
+    `encoded` is what to store in place of the arrays, if their codes are known already.
+    """
     faults = shard_faults(recipe, plan, span, arrays, subhalos)
     if faults:
         raise ColumnError(
@@ -119,7 +124,7 @@ def write_shard(
             where=str(root),
             advice="a prior reaches beyond what a column allows, or the simulator is wrong",
         )
-    stored, errors = profiles.encode(plan, arrays)
+    stored, errors = encoded or profiles.encode(plan, arrays)
     files = {
         **BACKENDS[plan.backend].shard_files(plan, span, stored),
         **catalogue.shard_files(plan, span, subhalos),

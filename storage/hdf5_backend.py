@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from schemas.errors import StoreDamagedError
 from schemas.store import ArraySpec, StoredRecipe, StorePlan
 from storage import attributes
-from storage.backend import BACKENDS, Arrays, ShardFiles
+from storage.backend import BACKENDS, Arrays, ShardFiles, read_by_shards
 from storage.durable import READ_BYTES, Part
 from storage.layout import Span, chunk_rows, row_bytes, span_of
 from storage.place import Root
@@ -65,14 +65,25 @@ class Hdf5Backend:
 
     def read(self, root: Root, plan: StorePlan, split: str, array: str, rows: slice) -> NDArray[Any]:
         """Rows of an array, mapped where they are contiguous."""
-        spec, wanted = plan.array(array), range(plan.rows_of(split))[rows]
-        start, stop = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
-        found = np.empty((stop - start, *spec.tail), spec.dtype)
-        for number in range(start // plan.shard_rows, -(-stop // plan.shard_rows)):
-            span = span_of(plan, split, number * plan.shard_rows)
-            first, last = max(start, span.first_row), min(stop, span.first_row + span.rows)
-            _fill(root, plan, span, spec, first - span.first_row, found[first - start : last - start])
-        return found[:: wanted.step]
+        return read_by_shards(self, root, plan, split, array, rows)
+
+    def read_shard(
+        self, root: Root, plan: StorePlan, span: Span, array: str, rows: slice = slice(None)
+    ) -> NDArray[Any]:
+        """Rows of one array of one shard."""
+        shard, spec = self.shard(root, plan, span, array), plan.array(array)
+        first, stop, _ = rows.indices(span.rows)
+        found = np.empty((stop - first, *spec.tail), spec.dtype)
+        if shard:
+            shard.copy(first, found)
+            return found
+        path = root / _path(span)
+        with _opened(path, spec, span) as dataset:
+            try:
+                dataset.read_direct(found, np.s_[first:stop])
+            except OSError as error:
+                raise _damaged(path, str(error)) from error
+        return found
 
     def shard(self, root: Root, plan: StorePlan, span: Span, array: str) -> ShardFile | None:
         """The part of the shard's file that holds the array."""
@@ -187,20 +198,6 @@ def _describe(what: h5py.Group | h5py.Dataset, about: dict[str, Any]) -> None:
             isinstance(value, list) and all(isinstance(one, str) for one in value)
         )
         what.attrs[name] = value if plain else json.dumps(value)
-
-
-def _fill(root: Root, plan: StorePlan, span: Span, spec: ArraySpec, first: int, into: NDArray[Any]) -> None:
-    """Rows of one shard from `first` on."""
-    shard = BACKENDS["hdf5"].shard(root, plan, span, spec.name)
-    if shard:
-        shard.copy(first, into)
-        return
-    path = root / _path(span)
-    with _opened(path, spec, span) as dataset:
-        try:
-            dataset.read_direct(into, np.s_[first : first + len(into)])
-        except OSError as error:
-            raise _damaged(path, str(error)) from error
 
 
 @contextlib.contextmanager

@@ -26,9 +26,11 @@ BLOCK_VALUES = 1 << 15
 
 Codes = NDArray[np.uint16]
 Floats = NDArray[np.float32]
+# Arrays as they are stored, and how far off the maps among them are.
+Encoded = tuple[Arrays, tuple[MapError, ...]]
 
 
-def encode(plan: StorePlan, arrays: Arrays) -> tuple[Arrays, tuple[MapError, ...]]:
+def encode(plan: StorePlan, arrays: Arrays) -> Encoded:
     """A shard's arrays as they are stored, and how far off the maps are. Too far is refused."""
     stored: dict[str, NDArray[Any]] = {}
     errors = []
