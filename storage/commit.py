@@ -69,12 +69,15 @@ def writing(root: Root) -> Iterator[None]:
         yield
 
 
-def begin(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
-    """Write recipe and plan, and sweep up what a killed writer left half-written. Needs `writing`."""
+def begin(root: Root, recipe: DatasetRecipe, plan: StorePlan, stored: StoredRecipe | None = None) -> None:
+    """Write recipe and plan, and sweep up what a killed writer left half-written. Needs `writing`.
+
+    `stored` is the recipe as another store keeps it, which newer code may spell differently.
+    """
     _sweep(root)
-    if not _holds_recipe(root, recipe):
+    if not _holds_recipe(root, stored or stored_recipe(recipe)):
         unseal(root)
-        write_whole(root / RECIPE, stored_recipe(recipe).to_json().encode())
+        write_whole(root / RECIPE, (stored or stored_recipe(recipe)).to_json().encode())
     if not (root / PLAN).is_file():
         write_whole(root / PLAN, plan.to_json().encode())
 
@@ -85,10 +88,10 @@ def _sweep(root: Root) -> None:
         stray.unlink(missing_ok=True)
 
 
-def _holds_recipe(root: Root, recipe: DatasetRecipe) -> bool:
+def _holds_recipe(root: Root, recipe: StoredRecipe) -> bool:
     try:
         found = read_json(root / RECIPE, StoredRecipe)
-        return found.digest == found.recipe.digest == recipe.digest
+        return found.digest == recipe.digest and found.recipe.digest == recipe.recipe.digest
     except StoreDamagedError:
         return False
 
@@ -232,22 +235,29 @@ def unseal(root: Root) -> None:
         (root / backend.entry).unlink(missing_ok=True)
 
 
-def seal(root: Root, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Receipt]) -> Manifest:
+def seal(
+    root: Root,
+    recipe: DatasetRecipe,
+    plan: StorePlan,
+    receipts: list[Receipt],
+    stored: StoredRecipe | None = None,
+) -> Manifest:
     """Write the metadata, the manifest and last the marker. Nobody else may be writing any more."""
     # of workers that died while the others went on
     _sweep(root)
-    text = stored_recipe(recipe).to_json().encode()
+    stored = stored or stored_recipe(recipe)
+    text = stored.to_json().encode()
     write_whole(root / RECIPE, text)
     manifest = Manifest(
-        recipe_digest=recipe.digest,
+        recipe_digest=stored.digest,
         recipe_sha256=sha256_of(text),
         plan_digest=plan_digest(root),
         receipts=tuple(receipts),
-        metadata=_write_files(root, BACKENDS[plan.backend].metadata_files(plan, stored_recipe(recipe))),
+        metadata=_write_files(root, BACKENDS[plan.backend].metadata_files(plan, stored)),
     )
     text = manifest.to_json().encode()
     write_whole(root / MANIFEST, text)
-    write_whole(root / MARKER, _marker(recipe.digest, text))
+    write_whole(root / MARKER, _marker(stored.digest, text))
     return manifest
 
 
