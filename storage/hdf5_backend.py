@@ -79,10 +79,7 @@ class Hdf5Backend:
             return found
         path = root / _path(span)
         with _opened(path, spec, span) as dataset:
-            try:
-                dataset.read_direct(found, np.s_[first:stop])
-            except OSError as error:
-                raise _damaged(path, str(error)) from error
+            dataset.read_direct(found, np.s_[first:stop])
         return found
 
     def shard(self, root: Root, plan: StorePlan, span: Span, array: str) -> ShardFile | None:
@@ -204,16 +201,18 @@ def _describe(what: h5py.Group | h5py.Dataset, about: dict[str, Any]) -> None:
 def _opened(path: Path, spec: ArraySpec, span: Span) -> Iterator[h5py.Dataset]:
     """The data set of an array in a shard's file, if it is what the plan says."""
     try:
-        # many readers may share a file on a file system that cannot lock
-        file = h5py.File(path, "r", locking=False)
+        # by a file object: HDF5's own driver locks, and refuses what the process has open in another way
+        with path.open("rb") as content, h5py.File(content, "r") as file:
+            yield _checked(path, file.get(spec.name), spec, span)
     except OSError as error:
         raise _damaged(path, str(error)) from error
-    with file:
-        dataset = file.get(spec.name)
-        shape = (span.rows, *spec.tail)
-        if not isinstance(dataset, h5py.Dataset) or (dataset.shape, dataset.dtype) != (shape, spec.dtype):
-            raise _damaged(path, f"{spec.name} in it is {dataset}, expected {spec.dtype}{shape}")
-        yield dataset
+
+
+def _checked(path: Path, dataset: Any, spec: ArraySpec, span: Span) -> h5py.Dataset:
+    shape = (span.rows, *spec.tail)
+    if not isinstance(dataset, h5py.Dataset) or (dataset.shape, dataset.dtype) != (shape, spec.dtype):
+        raise _damaged(path, f"{spec.name} in it is {dataset}, expected {spec.dtype}{shape}")
+    return dataset
 
 
 def _damaged(path: Path, what: str) -> StoreDamagedError:

@@ -276,11 +276,9 @@ def _print_sample(found: SampleSheet) -> None:
     if found.identical:
         exact = ", ".join(one.name for one in found.compared if one.bound is None)
         out.print(f"as stored, bit by bit: {exact}", soft_wrap=True)
-        for one in found.compared:
-            if one.bound is not None:
-                out.print(
-                    f"as stored within {one.bound:.3g}, for it was quantised: {one.name}", soft_wrap=True
-                )
+        for part in (part for part in found.compared if part.bound is not None):
+            told = f"as stored within {part.bound:.3g}, for it was quantised: {part.name}"
+            out.print(told, soft_wrap=True)
         return
     err.print("[bold red]error:[/] the sample is not as it is stored", soft_wrap=True)
     for part in found.compared:
