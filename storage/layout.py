@@ -20,10 +20,12 @@ from schemas.store import ArraySpec, StorePlan
 Ids = NDArray[np.int64]
 SHARD_BYTES = 64 << 20
 CHUNK_BYTES = 512 << 10
+# A shard's receipt and metadata; an HDF5 file says of itself what columns and arrays mean.
+BESIDE_BYTES = {"zarr": 16_384, "hdf5": 65_536}
 # Of a catalogue: a row of a dozen numbers, and what a file has beside its rows.
 CATALOGUE_ROW_BYTES, CATALOGUE_BYTES = 128, 16_384
-# Of the books: a receipt, in its file and in the manifest, and the JSON Schema of all of them.
-RECEIPT_BYTES, SCHEMA_BYTES = 16_384, 131_072
+# The JSON Schema of the books.
+SCHEMA_BYTES = 131_072
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def store_bytes(plan: StorePlan, subhalos: float = 0.0) -> int:
     arrays = sum(_map_bytes(plan, spec) for spec in plan.maps) + shard_count(plan) * plan.shard_rows * small
     rows = sum(split.rows for split in plan.splits) * subhalos
     catalogue = rows * CATALOGUE_ROW_BYTES + (CATALOGUE_BYTES * shard_count(plan) if plan.catalogue else 0)
-    return int((arrays + catalogue) * 1.01) + RECEIPT_BYTES * (shard_count(plan) + 1) + SCHEMA_BYTES
+    books = BESIDE_BYTES[plan.backend] * (shard_count(plan) + 1) + SCHEMA_BYTES
+    return int((arrays + catalogue) * 1.01) + books
 
 
 def _map_bytes(plan: StorePlan, spec: ArraySpec) -> int:

@@ -22,7 +22,8 @@ from zarr.storage import MemoryStore
 from schemas.errors import StoreDamagedError
 from schemas.store import ArraySpec, StoredRecipe, StorePlan
 from storage import attributes
-from storage.backend import BACKENDS, Arrays, ShardFiles
+from storage.backend import BACKENDS, Arrays, ShardFiles, read_by_shards
+from storage.compressed_shard import read_rows
 from storage.layout import Span, chunk_rows
 from storage.place import Root
 from storage.shard_file import Bytes, ShardFile, ShardLayout, encode
@@ -74,6 +75,8 @@ class ZarrBackend:
     def read(self, root: Root, plan: StorePlan, split: str, array: str, rows: slice) -> NDArray[Any]:
         """Rows, every chunk that is touched checked against its crc32c."""
         spec = plan.array(array)
+        if _compression(spec, plan):
+            return read_by_shards(self, root, plan, split, array, rows)
         own = ShardedArray.open(root / split / array)
         found = own.read(rows) if own else None
         if found is not None:
@@ -87,13 +90,35 @@ class ZarrBackend:
                 advice="find what is damaged: lensmill verify STORE; mend it with the command that made it",
             ) from error
 
+    def read_shard(
+        self, root: Root, plan: StorePlan, span: Span, array: str, rows: slice = slice(None)
+    ) -> NDArray[Any]:
+        """Rows of one array of one shard, every chunk that is touched checked against its crc32c."""
+        spec = plan.array(array)
+        first, stop, _ = rows.indices(span.rows)
+        found = np.empty((stop - first, *spec.tail), spec.dtype)
+        shard = self.shard(root, plan, span, array)
+        if shard:
+            shard.copy(first, found)
+        elif _compression(spec, plan):
+            read_rows(
+                root / self._shard_path(plan, span, spec), _layout(spec, plan), _decompress, first, found
+            )
+        else:
+            found[:] = self.read(
+                root, plan, span.split, array, slice(span.first_row + first, span.first_row + stop)
+            )
+        return found
+
     def shard(self, root: Root, plan: StorePlan, span: Span, array: str) -> ShardFile | None:
         """The file of the shard, if its chunks follow each other at equal distances."""
         spec = plan.array(array)
         if _compression(spec, plan):
             return None
-        path = self.shard_paths(plan, span)[plan.arrays.index(spec)]
-        return ShardFile.open(root / path, _layout(spec, plan))
+        return ShardFile.open(root / self._shard_path(plan, span, spec), _layout(spec, plan))
+
+    def _shard_path(self, plan: StorePlan, span: Span, spec: ArraySpec) -> str:
+        return self.shard_paths(plan, span)[plan.arrays.index(spec)]
 
 
 BACKENDS.register("zarr")(ZarrBackend())
@@ -128,6 +153,10 @@ def _compress(chunk: Bytes) -> bytes:
     """What `CODEC` makes of it."""
     # numcodecs takes the size of what is shuffled from the array
     return bytes(BLOSC.encode(chunk.view(np.uint16)))
+
+
+def _decompress(chunk: bytes) -> bytes:
+    return bytes(BLOSC.decode(chunk))
 
 
 def _layout(spec: ArraySpec, plan: StorePlan) -> ShardLayout:
