@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -49,6 +50,8 @@ def _in_a_fork(work: Callable[[], Any]) -> Any:
     child = os.fork()
     if not child:
         code = 1
+        # a child that hangs would outlive the test
+        signal.alarm(60)
         try:
             os.close(reading)
             with os.fdopen(writing, "wb") as file:
