@@ -15,7 +15,7 @@ from schemas.errors import DataError
 from schemas.products import PRODUCTS
 from schemas.sample import Comparison, Parameter, SampleSheet
 from simulate.render import Rendered, render
-from storage.layout import locate_known
+from storage.layout import locate_known, span_of
 from storage.reader import Store, open_store
 from storage.sample_folder import check_folder, write_folder
 
@@ -79,13 +79,16 @@ def _parameters(recipe: DatasetRecipe, made: Rendered) -> tuple[Parameter, ...]:
 
 def _compare(store: Store, made: Rendered, split: str, row: int) -> tuple[Comparison, ...]:
     """Every array of the store that holds the sample, and its rows of the catalogue."""
-    arrays = made.arrays()
+    arrays, bounds = made.arrays(), _bounds(store, split, row)
     found = [
         Comparison(
             name=spec.name,
-            difference=_difference(store.read(split, spec.name, slice(row, row + 1)), arrays[spec.name]),
+            difference=_difference(
+                store.read(split, spec.name, slice(row, row + 1)), arrays[spec.name], bounds.get(spec.name)
+            ),
+            bound=bounds.get(spec.name),
         )
-        for spec in store.plan.arrays
+        for spec in store.plan.decoded
     ]
     if store.plan.catalogue:
         stored = store.subhalos(int(made.sample_id[0]))
@@ -93,13 +96,21 @@ def _compare(store: Store, made: Rendered, split: str, row: int) -> tuple[Compar
     return tuple(found)
 
 
-def _difference(stored: NDArray[Any], made: NDArray[Any]) -> str:
+def _bounds(store: Store, split: str, row: int) -> dict[str, float]:
+    """How far maps may be off that went through quantisation, as the shard's receipt has it."""
+    span = span_of(store.plan, split, row)
+    return {error.map: error.bound for error in store.receipts[split, span.shard].errors}
+
+
+def _difference(stored: NDArray[Any], made: NDArray[Any], bound: float | None = None) -> str:
     if stored.shape != made.shape or stored.dtype != made.dtype:
         return f"{stored.dtype}{stored.shape} in the store, {made.dtype}{made.shape} made anew"
     if stored.tobytes() == made.tobytes():
         return ""
     wrong = (stored != made) & ~(np.isnan(stored) & np.isnan(made))
     most = np.abs(stored[wrong].astype(np.float64) - made[wrong]).max(initial=0.0)
+    if bound is not None and most <= bound:
+        return ""
     return f"{int(wrong.sum()):,} of {stored.size:,} values differ, by at most {most:.3g}"
 
 

@@ -16,6 +16,7 @@ from schemas.products import CATALOGUE, MAPS, CatalogueColumn, map_shape
 FORMAT_VERSION = 1
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["train", "val", "test"]
+BackendName = Literal["zarr", "hdf5"]
 Profile = Literal["float32", "quantised", "archive"]
 PIXELS = ("y", "x")
 # Companion of a map that is stored as codes: scale and offset of each sample and channel.
@@ -61,14 +62,28 @@ class SplitSpec(Frozen):
     rows: int = Field(ge=1)
 
 
-class Provenance(Frozen):
+class Conversion(Frozen):
+    """What a store was converted from, and by what."""
+
+    manifest_sha256: Digest = Field(description="SHA-256 of the source's manifest.json")
+    backend: BackendName = Field(description="of the source")
+    profile: Profile = Field(description="of the source")
+    lossy: bool = Field(description="whether values went through quantisation, in this step or before")
+    versions: dict[str, str] = Field(description="package versions")
+
+
+class Provenance(Extended):
     """What made the data, beside the recipe. Bytes are promised to be the same only if this is."""
 
+    LATER = ("conversions",)
     engine: str = Field(description="what rendered the images")
     through_lenstronomy: tuple[str, ...] = Field(
         default=(), description="profiles that the engine leaves to lenstronomy, which takes longer"
     )
     versions: dict[str, str] = Field(description="package versions")
+    conversions: tuple[Conversion, ...] = Field(
+        default=(), description="from the store that was simulated to this one, in order"
+    )
 
 
 class StorePlan(Frozen):
@@ -77,7 +92,7 @@ class StorePlan(Frozen):
     format_version: Literal[1] = 1
     recipe_name: str
     recipe_digest: Digest
-    backend: Literal["zarr"]
+    backend: BackendName
     profile: Profile
     classes: tuple[ClassSpec, ...]
     columns: tuple[ColumnSpec, ...]

@@ -32,6 +32,7 @@ from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, write_whole
 from storage.layout import Span
 from storage.place import Root
+from storage.profiles import Encoded
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -68,12 +69,15 @@ def writing(root: Root) -> Iterator[None]:
         yield
 
 
-def begin(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
-    """Write recipe and plan, and sweep up what a killed writer left half-written. Needs `writing`."""
+def begin(root: Root, recipe: DatasetRecipe, plan: StorePlan, stored: StoredRecipe | None = None) -> None:
+    """Write recipe and plan, and sweep up what a killed writer left half-written. Needs `writing`.
+
+    `stored` is the recipe as another store keeps it, which newer code may spell differently.
+    """
     _sweep(root)
-    if not _holds_recipe(root, recipe):
+    if not _holds_recipe(root, stored or stored_recipe(recipe)):
         unseal(root)
-        write_whole(root / RECIPE, stored_recipe(recipe).to_json().encode())
+        write_whole(root / RECIPE, (stored or stored_recipe(recipe)).to_json().encode())
     if not (root / PLAN).is_file():
         write_whole(root / PLAN, plan.to_json().encode())
 
@@ -84,10 +88,10 @@ def _sweep(root: Root) -> None:
         stray.unlink(missing_ok=True)
 
 
-def _holds_recipe(root: Root, recipe: DatasetRecipe) -> bool:
+def _holds_recipe(root: Root, recipe: StoredRecipe) -> bool:
     try:
         found = read_json(root / RECIPE, StoredRecipe)
-        return found.digest == found.recipe.digest == recipe.digest
+        return found.digest == recipe.digest and found.recipe.digest == recipe.recipe.digest
     except StoreDamagedError:
         return False
 
@@ -109,8 +113,12 @@ def write_shard(
     span: Span,
     arrays: Arrays,
     subhalos: Table | None = None,
+    encoded: Encoded | None = None,
 ) -> Receipt:
-    """Check a shard against the specification, write its files, then its receipt."""
+    """Check a shard against the specification, write its files, then its receipt.
+
+    `encoded` is what to store in place of the arrays, if their codes are known already.
+    """
     faults = shard_faults(recipe, plan, span, arrays, subhalos)
     if faults:
         raise ColumnError(
@@ -119,7 +127,7 @@ def write_shard(
             where=str(root),
             advice="a prior reaches beyond what a column allows, or the simulator is wrong",
         )
-    stored, errors = profiles.encode(plan, arrays)
+    stored, errors = encoded or profiles.encode(plan, arrays)
     files = {
         **BACKENDS[plan.backend].shard_files(plan, span, stored),
         **catalogue.shard_files(plan, span, subhalos),
@@ -227,22 +235,29 @@ def unseal(root: Root) -> None:
         (root / backend.entry).unlink(missing_ok=True)
 
 
-def seal(root: Root, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Receipt]) -> Manifest:
+def seal(
+    root: Root,
+    recipe: DatasetRecipe,
+    plan: StorePlan,
+    receipts: list[Receipt],
+    stored: StoredRecipe | None = None,
+) -> Manifest:
     """Write the metadata, the manifest and last the marker. Nobody else may be writing any more."""
     # of workers that died while the others went on
     _sweep(root)
-    text = stored_recipe(recipe).to_json().encode()
+    stored = stored or stored_recipe(recipe)
+    text = stored.to_json().encode()
     write_whole(root / RECIPE, text)
     manifest = Manifest(
-        recipe_digest=recipe.digest,
+        recipe_digest=stored.digest,
         recipe_sha256=sha256_of(text),
         plan_digest=plan_digest(root),
         receipts=tuple(receipts),
-        metadata=_write_files(root, BACKENDS[plan.backend].metadata_files(plan, stored_recipe(recipe))),
+        metadata=_write_files(root, BACKENDS[plan.backend].metadata_files(plan, stored)),
     )
     text = manifest.to_json().encode()
     write_whole(root / MANIFEST, text)
-    write_whole(root / MARKER, _marker(recipe.digest, text))
+    write_whole(root / MARKER, _marker(stored.digest, text))
     return manifest
 
 

@@ -1,4 +1,4 @@
-"""What a store says of itself, without reading an image."""
+"""What a store says of itself, without reading more than a few images."""
 
 import numpy as np
 from pydantic import Field
@@ -8,6 +8,7 @@ from schemas.detectability import DetectabilityColumns, ideal_auc
 from schemas.frozen import Frozen
 from schemas.store import ClassSpec, Provenance, SplitSpec
 from storage.layout import shard_count
+from storage.loss import MapLoss, losses
 from storage.place import Root
 from storage.reader import Store, open_store
 
@@ -47,6 +48,7 @@ class StoreInfo(Frozen):
     bytes: int
     provenance: Provenance
     visibility: tuple[ClassVisibility, ...] = Field(description="empty unless the recipe asks for it")
+    losses: tuple[MapLoss, ...] = Field(description="by quantisation; empty when no bit was lost")
 
 
 def info(root: Root) -> StoreInfo:
@@ -74,6 +76,7 @@ def info(root: Root) -> StoreInfo:
         bytes=sum(record.size for receipt in store.manifest.receipts for record in receipt.files),
         provenance=plan.provenance,
         visibility=_visibility(store),
+        losses=losses(store),
     )
 
 

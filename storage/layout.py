@@ -20,6 +20,8 @@ from schemas.store import ArraySpec, StorePlan
 Ids = NDArray[np.int64]
 SHARD_BYTES = 64 << 20
 CHUNK_BYTES = 512 << 10
+# A shard's receipt and metadata; an HDF5 file says of itself what columns and arrays mean.
+BESIDE_BYTES = {"zarr": 16_384, "hdf5": 65_536}
 # Of a catalogue: a row of a dozen numbers, and what a file has beside its rows.
 CATALOGUE_ROW_BYTES, CATALOGUE_BYTES = 128, 16_384
 
@@ -137,20 +139,21 @@ def shard_count(plan: StorePlan) -> int:
     return sum(-(-split.rows // plan.shard_rows) for split in plan.splits)
 
 
-def _row_bytes(spec: ArraySpec) -> int:
+def row_bytes(spec: ArraySpec) -> int:
+    """Bytes of one row of an array."""
     return math.prod(spec.tail) * np.dtype(spec.dtype).itemsize
 
 
 def store_bytes(plan: StorePlan, subhalos: float = 0.0) -> int:
     """Bytes of the whole store with so many subhalos a sample; a hundredth for indices and books."""
-    small = sum(_row_bytes(spec) for spec in plan.arrays if spec not in plan.maps)
+    small = sum(row_bytes(spec) for spec in plan.arrays if spec not in plan.maps)
     # a chunk is written whole: maps come in inner chunks, the small arrays in whole shards
     arrays = sum(_map_bytes(plan, spec) for spec in plan.maps) + shard_count(plan) * plan.shard_rows * small
     rows = sum(split.rows for split in plan.splits) * subhalos
     catalogue = rows * CATALOGUE_ROW_BYTES + (CATALOGUE_BYTES * shard_count(plan) if plan.catalogue else 0)
-    return int((arrays + catalogue) * 1.01) + 16_384 * (shard_count(plan) + 1)
+    return int((arrays + catalogue) * 1.01) + BESIDE_BYTES[plan.backend] * (shard_count(plan) + 1)
 
 
 def _map_bytes(plan: StorePlan, spec: ArraySpec) -> int:
-    chunk = chunk_rows(_row_bytes(spec), plan.shard_rows)
-    return sum(-(-split.rows // chunk) * chunk for split in plan.splits) * _row_bytes(spec)
+    chunk = chunk_rows(row_bytes(spec), plan.shard_rows)
+    return sum(-(-split.rows // chunk) * chunk for split in plan.splits) * row_bytes(spec)

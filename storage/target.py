@@ -34,10 +34,10 @@ def check_target(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
             )
         return
     found = read_json(root / PLAN, StorePlan)
-    if found.recipe_digest != recipe.digest:
+    if found.recipe_digest != plan.recipe_digest:
         raise StoreConflictError(
             f"the store at {root} holds recipe {found.recipe_name!r}, digest {found.recipe_digest}",
-            expected=f"recipe {recipe.name!r}, digest {recipe.digest}",
+            expected=f"recipe {recipe.name!r}, digest {plan.recipe_digest}",
             advice="choose another --out, or move the old store away",
         )
     if found.model_copy(update={"recipe_name": plan.recipe_name}) != plan:
@@ -64,7 +64,12 @@ def _told(plan: StorePlan) -> dict[str, Any]:
     """A plan as people compare it: arrays by name and shape, a catalogue by its number of columns."""
     arrays = ", ".join(f"{spec.name} {spec.tail}" for spec in plan.arrays)
     catalogue = f"of {len(plan.catalogue)} columns" if plan.catalogue else "none"
-    return plan.model_dump(mode="json") | {"arrays": arrays, "catalogue": catalogue}
+    told = plan.model_dump(mode="json") | {"arrays": arrays, "catalogue": catalogue}
+    steps = [
+        f"from {one.backend} {one.profile} {one.manifest_sha256[:12]}" for one in plan.provenance.conversions
+    ]
+    told["provenance"]["conversions"] = " and ".join(steps) or "none"
+    return told
 
 
 def _nearest_existing(root: Root) -> Path:

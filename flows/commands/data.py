@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -26,6 +26,9 @@ from flows.commands.app import (
 from schemas.audit import Audit
 from schemas.sample import SampleSheet
 from schemas.store import Provenance
+
+if TYPE_CHECKING:
+    from storage.loss import MapLoss
 
 
 @app.command("simulate")
@@ -86,6 +89,11 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         ("made by", f"engine {_engine(found.provenance)}; {versions}"),
     ):
         table.add_row(key, escape(value))
+    for step in found.provenance.conversions:
+        lost = "; values went through quantisation" if step.lossy else "; every bit kept"
+        table.add_row("converted", f"from {step.backend} {step.profile} {step.manifest_sha256[:12]}{lost}")
+    for loss in found.losses:
+        table.add_row(f"{loss.map} loss", _loss(loss))
     for one in found.visibility:
         known = f"median S/N {one.median_detectability:.3g}, ideal AUC {one.ideal_auc:.3f}"
         table.add_row(f"{one.name} seen", f"{known} ({one.samples:,} samples)")
@@ -96,6 +104,15 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         labels += f" in {', '.join(column.splits)}" if column.splits else ""
         columns.add_row(column.name, column.unit, column.quantity.bounds, labels, column.description)
     out.print(columns)
+
+
+def _loss(loss: "MapLoss") -> str:
+    told = f"off by at most {loss.worst:.3g}"
+    told += f", typically {loss.typical:.3g}" if loss.typical is not None else ""
+    if loss.noise:
+        parts = [value / loss.noise for value in (loss.worst, loss.typical) if value is not None]
+        told += f": {' and '.join(f'{part:.2%}' for part in parts)} of the noise ({loss.noise:.3g} a pixel)"
+    return told
 
 
 def _engine(made_by: Provenance) -> str:
@@ -257,7 +274,11 @@ def _print_sample(found: SampleSheet) -> None:
     if found.compared is None:
         return
     if found.identical:
-        out.print(f"as stored, bit by bit: {', '.join(one.name for one in found.compared)}", soft_wrap=True)
+        exact = ", ".join(one.name for one in found.compared if one.bound is None)
+        out.print(f"as stored, bit by bit: {exact}", soft_wrap=True)
+        for part in (part for part in found.compared if part.bound is not None):
+            told = f"as stored within {part.bound:.3g}, for it was quantised: {part.name}"
+            out.print(told, soft_wrap=True)
         return
     err.print("[bold red]error:[/] the sample is not as it is stored", soft_wrap=True)
     for part in found.compared:
