@@ -8,8 +8,9 @@ manifest; whatever dies in between leaves a store that readers refuse and a reru
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +18,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from schemas.columns import column_faults
-from schemas.dataset import DatasetRecipe
 from schemas.errors import (
     ColumnError,
     StoreBusyError,
@@ -26,6 +26,7 @@ from schemas.errors import (
     WriteError,
 )
 from schemas.frozen import sha256_of
+from schemas.imported import Origin
 from schemas.store import SCHEMA_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
 from schemas.store_schema import schema_text
 from storage import catalogue, layout
@@ -72,7 +73,7 @@ def writing(root: Root) -> Iterator[None]:
         yield
 
 
-def begin(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
+def begin(root: Root, recipe: Origin, plan: StorePlan) -> None:
     """Write recipe and plan, and sweep up what a killed writer left half-written. Needs `writing`."""
     _sweep(root)
     if not _holds_recipe(root, recipe):
@@ -89,7 +90,7 @@ def _sweep(root: Root) -> None:
         stray.unlink(missing_ok=True)
 
 
-def _holds_recipe(root: Root, recipe: DatasetRecipe) -> bool:
+def _holds_recipe(root: Root, recipe: Origin) -> bool:
     try:
         found = read_json(root / RECIPE, StoredRecipe)
         return found.digest == found.recipe.digest == recipe.digest
@@ -102,14 +103,14 @@ def plan_digest(root: Root) -> str:
     return sha256_of((root / PLAN).read_bytes())
 
 
-def stored_recipe(recipe: DatasetRecipe) -> StoredRecipe:
+def stored_recipe(recipe: Origin) -> StoredRecipe:
     """The recipe as a store keeps it."""
     return StoredRecipe(digest=recipe.digest, physics=recipe.physics_json, recipe=recipe)
 
 
 def write_shard(
     root: Root,
-    recipe: DatasetRecipe,
+    recipe: Origin,
     plan: StorePlan,
     span: Span,
     arrays: Arrays,
@@ -150,7 +151,7 @@ def _write_files(root: Root, files: ShardFiles) -> tuple[FileRecord, ...]:
 
 
 def shard_faults(
-    recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arrays, subhalos: Table | None = None
+    recipe: Origin, plan: StorePlan, span: Span, arrays: Arrays, subhalos: Table | None = None
 ) -> list[str]:
     """Everything that is wrong with arrays and catalogue of a shard; empty when all is well."""
     faults = []
@@ -230,8 +231,17 @@ def unseal(root: Root) -> None:
         (root / backend.entry).unlink(missing_ok=True)
 
 
-def seal(root: Root, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Receipt]) -> Manifest:
-    """Write the metadata, the manifest and last the marker. Nobody else may be writing any more."""
+def seal(
+    root: Root,
+    recipe: Origin,
+    plan: StorePlan,
+    receipts: list[Receipt],
+    beside: Mapping[str, bytes] = MappingProxyType({}),
+) -> Manifest:
+    """Write the metadata, the manifest and last the marker. Nobody else may be writing any more.
+
+    `beside` are further files that the manifest is to vouch for, by their path.
+    """
     # of workers that died while the others went on
     _sweep(root)
     text, schema = stored_recipe(recipe).to_json().encode(), schema_text(plan)
@@ -243,7 +253,9 @@ def seal(root: Root, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Rece
         plan_digest=plan_digest(root),
         schema_sha256=sha256_of(schema),
         receipts=tuple(receipts),
-        metadata=_write_files(root, BACKENDS[plan.backend].metadata_files(plan, stored_recipe(recipe))),
+        metadata=_write_files(
+            root, {**beside, **BACKENDS[plan.backend].metadata_files(plan, stored_recipe(recipe))}
+        ),
     )
     text = manifest.to_json().encode()
     write_whole(root / MANIFEST, text)

@@ -75,7 +75,7 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         ("recipe", f"{found.recipe} ({found.family}), seed {found.seed}"),
         ("purpose", found.description.split("\n")[0]),
         ("digest", found.digest),
-        ("images", f"{shape}, {found.profile}, {found.pixel_scale_arcsec:g} arcsec a pixel"),
+        ("images", f"{shape}, {found.profile}, {_pixel(found.pixel_scale_arcsec)}"),
         ("products", ", ".join(found.products) or "none"),
         ("splits", ", ".join(f"{split.name} {split.rows:,}" for split in found.splits)),
         ("classes", ", ".join(f"{one.label} {one.name}" for one in found.classes)),
@@ -96,6 +96,10 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         labels += f" in {', '.join(column.splits)}" if column.splits else ""
         columns.add_row(column.name, column.unit, column.quantity.bounds, labels, column.description)
     out.print(columns)
+
+
+def _pixel(scale_arcsec: float | None) -> str:
+    return "size of a pixel not known" if scale_arcsec is None else f"{scale_arcsec:g} arcsec a pixel"
 
 
 def _engine(made_by: Provenance) -> str:
