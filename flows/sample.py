@@ -12,9 +12,11 @@ from flows.galaxies import galaxies_of
 from schemas.columns import columns_of
 from schemas.dataset import DatasetRecipe
 from schemas.errors import DataError
+from schemas.imported import ImportedData
 from schemas.products import PRODUCTS
 from schemas.sample import Comparison, Parameter, SampleSheet
 from simulate.render import Rendered, render
+from storage.importing.orders import source_of
 from storage.layout import locate_known, span_of
 from storage.reader import Store, open_store
 from storage.sample_folder import check_folder, write_folder
@@ -30,6 +32,8 @@ def sample(
     if out is not None:
         check_folder(Path(out))
     store = _store(source, overrides)
+    if store:
+        _refuse_imported(store, index)
     recipe = store.recipe if store else load_recipe(str(source), overrides)
     split, row = locate_known(recipe, index)
     with_products = recipe.model_copy(update={"products": PRODUCTS})
@@ -65,6 +69,20 @@ def _store(source: str | Path, overrides: Sequence[str]) -> Store | None:
             advice="name the recipe, or leave out --set",
         )
     return open_store(Path(source))
+
+
+def _refuse_imported(store: Store, index: int) -> None:
+    """Nobody here can make it again, but where it came from is known."""
+    if not isinstance(store.origin, ImportedData):
+        return
+    split, row = locate_known(store.origin, index)
+    raise DataError(
+        f"sample {index} was imported from {source_of(store, index)} in {store.origin.source}:"
+        " it has no recipe",
+        expected="a store that lensmill simulated",
+        where=f"row {row:,} of {split} in {store.root}",
+        advice="look at that file; what the store holds of it: lensmill info",
+    )
 
 
 def _parameters(recipe: DatasetRecipe, made: Rendered) -> tuple[Parameter, ...]:

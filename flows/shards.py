@@ -17,6 +17,7 @@ from flows.galaxies import galaxies_of
 from schemas.dataset import DatasetRecipe
 from schemas.errors import FlowError, LensmillError, StoreConflictError
 from schemas.galaxy_image import GalaxyImage
+from schemas.imported import ImportedData
 from schemas.store import Receipt, StoredRecipe, StorePlan
 from simulate.render import render, warm_up
 from storage import layout
@@ -60,7 +61,7 @@ def order_of(ticket: Ticket) -> Order:
     root = Path(ticket.root)
     recipe, plan = read_json(root / RECIPE, StoredRecipe).recipe, read_json(root / PLAN, StorePlan)
     found = Ticket(ticket.root, recipe.digest, plan_digest(root), ticket.galaxies)
-    if found != ticket:
+    if found != ticket or isinstance(recipe, ImportedData):
         raise StoreConflictError(
             f"the store at {root} has recipe {found.recipe_digest}, plan {found.plan_digest}",
             expected=f"recipe {ticket.recipe_digest}, plan {ticket.plan_digest}",

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from schemas.columns import ColumnSpec, columns_of
 from schemas.dataset import SPLITS, DatasetRecipe
 from schemas.frozen import Extended, Frozen, sha256_of
+from schemas.imported import ImportedData, StoredOrigin
 from schemas.products import CATALOGUE, MAPS, CatalogueColumn, map_shape
 
 # Of the books. A change that older code cannot read takes the next number and a step in storage.migrations.
@@ -161,12 +162,12 @@ class Receipt(Extended):
 
 
 class StoredRecipe(Frozen):
-    """The recipe as it is kept in the store: canonical physics content, its digest, and the whole of it."""
+    """The recipe, or what was imported, as the store keeps it: what determines rows, its digest, all."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
     digest: Digest
     physics: str = Field(description="canonical JSON; its SHA-256 is the digest")
-    recipe: DatasetRecipe
+    recipe: StoredOrigin
 
     @model_validator(mode="after")
     def _digest_is_of_the_text(self) -> Self:
@@ -244,6 +245,24 @@ def _scale_of(spec: ArraySpec) -> ArraySpec:
 
 def _as_floats(spec: ArraySpec) -> ArraySpec:
     return spec.model_copy(update={"dtype": "float32", "fill": "NaN"}) if spec.dtype == "uint16" else spec
+
+
+def plan_import(
+    data: ImportedData, rows: dict[str, int], shard_rows: int, provenance: Provenance
+) -> StorePlan:
+    """The plan of a store of imported images with `rows` per split."""
+    return StorePlan(
+        recipe_name=data.name,
+        recipe_digest=data.digest,
+        backend="zarr",
+        profile="float32",
+        classes=tuple(ClassSpec(name=name, label=label) for name, label in data.classes),
+        columns=data.columns,
+        arrays=_arrays(data.image_shape, len(data.columns)),
+        splits=tuple(SplitSpec(name=name, rows=rows[name]) for name in SPLITS if rows[name]),  # type: ignore[arg-type]
+        shard_rows=shard_rows,
+        provenance=provenance,
+    )
 
 
 def _map(product: str, image: tuple[int, ...]) -> ArraySpec:

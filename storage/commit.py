@@ -8,8 +8,9 @@ manifest; whatever dies in between leaves a store that readers refuse and a reru
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +18,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from schemas.columns import column_faults
-from schemas.dataset import DatasetRecipe
 from schemas.errors import (
     ColumnError,
     StoreBusyError,
@@ -26,6 +26,7 @@ from schemas.errors import (
     WriteError,
 )
 from schemas.frozen import sha256_of
+from schemas.imported import Origin
 from schemas.store import SCHEMA_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
 from schemas.store_schema import schema_text
 from storage import catalogue, layout, profiles
@@ -73,7 +74,7 @@ def writing(root: Root) -> Iterator[None]:
         yield
 
 
-def begin(root: Root, recipe: DatasetRecipe, plan: StorePlan, stored: StoredRecipe | None = None) -> None:
+def begin(root: Root, recipe: Origin, plan: StorePlan, stored: StoredRecipe | None = None) -> None:
     """Write recipe and plan, and sweep up what a killed writer left half-written. Needs `writing`.
 
     `stored` is the recipe as another store keeps it, which newer code may spell differently.
@@ -106,14 +107,14 @@ def plan_digest(root: Root) -> str:
     return sha256_of((root / PLAN).read_bytes())
 
 
-def stored_recipe(recipe: DatasetRecipe) -> StoredRecipe:
+def stored_recipe(recipe: Origin) -> StoredRecipe:
     """The recipe as a store keeps it."""
     return StoredRecipe(digest=recipe.digest, physics=recipe.physics_json, recipe=recipe)
 
 
 def write_shard(
     root: Root,
-    recipe: DatasetRecipe,
+    recipe: Origin,
     plan: StorePlan,
     span: Span,
     arrays: Arrays,
@@ -160,7 +161,7 @@ def _write_files(root: Root, files: ShardFiles) -> tuple[FileRecord, ...]:
 
 
 def shard_faults(
-    recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arrays, subhalos: Table | None = None
+    recipe: Origin, plan: StorePlan, span: Span, arrays: Arrays, subhalos: Table | None = None
 ) -> list[str]:
     """Everything that is wrong with arrays and catalogue of a shard; empty when all is well."""
     faults = []
@@ -242,12 +243,16 @@ def unseal(root: Root) -> None:
 
 def seal(
     root: Root,
-    recipe: DatasetRecipe,
+    recipe: Origin,
     plan: StorePlan,
     receipts: list[Receipt],
     stored: StoredRecipe | None = None,
+    beside: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Manifest:
-    """Write the metadata, the manifest and last the marker. Nobody else may be writing any more."""
+    """Write the metadata, the manifest and last the marker. Nobody else may be writing any more.
+
+    `beside` are further files that the manifest is to vouch for, by their path.
+    """
     # of workers that died while the others went on
     _sweep(root)
     stored = stored or stored_recipe(recipe)
@@ -260,7 +265,7 @@ def seal(
         plan_digest=plan_digest(root),
         schema_sha256=sha256_of(schema),
         receipts=tuple(receipts),
-        metadata=_write_files(root, BACKENDS[plan.backend].metadata_files(plan, stored)),
+        metadata=_write_files(root, {**beside, **BACKENDS[plan.backend].metadata_files(plan, stored)}),
     )
     text = manifest.to_json().encode()
     write_whole(root / MANIFEST, text)

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from schemas.dataset import SPLITS, DatasetRecipe, split_pattern
 from schemas.errors import DataError, RecipeError
+from schemas.imported import ImportedData, Origin
 from schemas.store import ArraySpec, StorePlan
+from storage import imported_rows
 
 Ids = NDArray[np.int64]
 SHARD_BYTES = 64 << 20
@@ -64,8 +66,10 @@ def split_rows(recipe: DatasetRecipe) -> dict[str, int]:
     return rows
 
 
-def sample_ids(recipe: DatasetRecipe, span: Span) -> Ids:
+def sample_ids(recipe: Origin, span: Span) -> Ids:
     """The sample in each row of a shard."""
+    if isinstance(recipe, ImportedData):
+        return imported_rows.rows_of(recipe)[span.split][span.first_row : span.first_row + span.rows]
     row = np.arange(span.first_row, span.first_row + span.rows)
     slots = _slots(recipe, span.split)
     block, position = np.divmod(row, len(recipe.classes))
@@ -73,8 +77,10 @@ def sample_ids(recipe: DatasetRecipe, span: Span) -> Ids:
     return (period * recipe.splits.denominator + slots[rank]) * len(recipe.classes) + position
 
 
-def locate(recipe: DatasetRecipe, sample_id: int) -> tuple[str, int]:
+def locate(recipe: Origin, sample_id: int) -> tuple[str, int]:
     """The split and row of a sample: the inverse of `sample_ids`."""
+    if isinstance(recipe, ImportedData):
+        return imported_rows.locate(recipe, sample_id)
     block, position = divmod(sample_id, len(recipe.classes))
     period, slot = divmod(block, recipe.splits.denominator)
     split = SPLITS[int(split_pattern(recipe.splits)[slot])]
@@ -83,7 +89,7 @@ def locate(recipe: DatasetRecipe, sample_id: int) -> tuple[str, int]:
     return split, (period * len(slots) + rank) * len(recipe.classes) + position
 
 
-def locate_known(recipe: DatasetRecipe, sample_id: int) -> tuple[str, int]:
+def locate_known(recipe: Origin, sample_id: int) -> tuple[str, int]:
     """The same, of a number that a person gave."""
     if not 0 <= sample_id < recipe.sample_count:
         raise DataError(
@@ -93,8 +99,10 @@ def locate_known(recipe: DatasetRecipe, sample_id: int) -> tuple[str, int]:
     return locate(recipe, sample_id)
 
 
-def labels_of(recipe: DatasetRecipe, sample_id: Ids) -> NDArray[np.int32]:
+def labels_of(recipe: Origin, sample_id: Ids) -> NDArray[np.int32]:
     """The label of each sample."""
+    if isinstance(recipe, ImportedData):
+        return imported_rows.labels_of(recipe, sample_id)
     labels = np.array([one.label for one in recipe.classes], dtype=np.int32)
     return labels[recipe.class_positions(sample_id)]
 

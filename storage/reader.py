@@ -16,6 +16,7 @@ from schemas.errors import (
     StoreUnfinishedError,
 )
 from schemas.frozen import sha256_of
+from schemas.imported import ImportedData, Origin
 from schemas.registry import unknown_name
 from schemas.store import SCALE, CommitMarker, Manifest, Receipt, StoredRecipe, StorePlan
 from storage import catalogue, profiles, shard_checks
@@ -40,8 +41,27 @@ class Store:
 
     @property
     def recipe(self) -> DatasetRecipe:
-        """The recipe that the store was made from."""
+        """The recipe that the store was made from; imported data have none."""
+        if isinstance(self.stored.recipe, ImportedData):
+            raise DataError(
+                f"the data of {self.root} have no recipe: they were imported",
+                expected="a store that lensmill simulated",
+                where=str(self.root),
+                advice="imported samples cannot be simulated again; lensmill info says what is known of them",
+            )
         return self.stored.recipe
+
+    @property
+    def origin(self) -> Origin:
+        """The recipe, or what is known of imported data."""
+        return self.stored.recipe
+
+    @property
+    def pixel_scale_arcsec(self) -> float | None:
+        """The side of a pixel, if it is known."""
+        if isinstance(self.stored.recipe, ImportedData):
+            return self.stored.recipe.pixel_scale_arcsec
+        return self.stored.recipe.detector.pixel_scale_arcsec
 
     def read(self, split: str, array: str, rows: slice = slice(None)) -> NDArray[Any]:
         """Rows of one array, such as `read("train", "image", slice(0, 64))`; codes are decoded."""

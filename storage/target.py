@@ -5,14 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from schemas.dataset import DatasetRecipe
 from schemas.errors import StoreConflictError, WriteError
+from schemas.imported import Origin
 from schemas.store import StorePlan
 from storage.commit import BOOKS, PLAN, read_json
 from storage.place import Root
 
 
-def check_target(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
+def check_target(root: Root, recipe: Origin, plan: StorePlan) -> None:
     """Refuse a path where this store cannot be made or continued. Writes nothing."""
     if root.exists() and not root.is_dir():
         raise WriteError(f"{root} is a file", expected="a folder, or a path where nothing is yet")

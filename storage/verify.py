@@ -88,4 +88,4 @@ def _shard_faults(store: Store, receipt: Receipt) -> list[str]:
         subhalos = catalogue.read(store.root, store.plan, span) if store.plan.catalogue else None
     except StoreDamagedError as error:
         return [f"{span}: {error.found}"]
-    return [f"{span}: {fault}" for fault in shard_faults(store.recipe, store.plan, span, arrays, subhalos)]
+    return [f"{span}: {fault}" for fault in shard_faults(store.origin, store.plan, span, arrays, subhalos)]

@@ -78,7 +78,7 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         ("recipe", f"{found.recipe} ({found.family}), seed {found.seed}"),
         ("purpose", found.description.split("\n")[0]),
         ("digest", found.digest),
-        ("images", f"{shape}, {found.profile}, {found.pixel_scale_arcsec:g} arcsec a pixel"),
+        ("images", f"{shape}, {found.profile}, {_pixel(found.pixel_scale_arcsec)}"),
         ("products", ", ".join(found.products) or "none"),
         ("splits", ", ".join(f"{split.name} {split.rows:,}" for split in found.splits)),
         ("classes", ", ".join(f"{one.label} {one.name}" for one in found.classes)),
@@ -113,6 +113,10 @@ def _loss(loss: "MapLoss") -> str:
         parts = [value / loss.noise for value in (loss.worst, loss.typical) if value is not None]
         told += f": {' and '.join(f'{part:.2%}' for part in parts)} of the noise ({loss.noise:.3g} a pixel)"
     return told
+
+
+def _pixel(scale_arcsec: float | None) -> str:
+    return "size of a pixel not known" if scale_arcsec is None else f"{scale_arcsec:g} arcsec a pixel"
 
 
 def _engine(made_by: Provenance) -> str:
