@@ -54,7 +54,8 @@ def sample(
         compared=_compare(store, made, split, row) if store else None,
     )
     if out is not None:
-        write_folder(Path(out), sheet, {name: rows[0] for name, rows in made.arrays().items()}, made.subhalos)
+        arrays = {name: rows[0] for name, rows in made.arrays().items()}
+        write_folder(Path(out), sheet, arrays, made.subhalos, normalised=recipe.normalisation is not None)
     return sheet
 
 

@@ -48,6 +48,7 @@ MANIFEST = BOOKS / "manifest.json"
 MARKER = BOOKS / "COMMIT.json"
 LOCK = BOOKS / "lock"
 RECEIPTS = BOOKS / "receipts"
+VERIFICATION = BOOKS / "verification.json"
 # stands for an array that is not there
 NOTHING = np.empty(0)
 
@@ -237,6 +238,8 @@ def discard(root: Root, span: Span) -> None:
 def unseal(root: Root) -> None:
     """Take marker and entries away before anything below changes, for us and for other readers."""
     (root / MARKER).unlink(missing_ok=True)
+    # what was found before says nothing of what comes now
+    (root / VERIFICATION).unlink(missing_ok=True)
     for backend in BACKENDS.values():
         (root / backend.entry).unlink(missing_ok=True)
 

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from schemas.errors import StoreDamagedError
 from schemas.frozen import Frozen
-from schemas.store import Receipt
+from schemas.store import CommitMarker, Digest, Receipt
 from storage import catalogue, layout
 from storage.backend import Arrays
-from storage.commit import read_json, receipt_path, shard_faults
+from storage.commit import MARKER, read_json, receipt_path, shard_faults
 from storage.durable import file_fault
 from storage.layout import Span
 from storage.place import Root
@@ -27,6 +27,7 @@ class Verification(Frozen):
     shards: int = Field(ge=0)
     rows: int = Field(ge=0)
     bytes: int = Field(ge=0)
+    manifest_sha256: Digest = Field(description="of the manifest that all was compared with")
     faults: tuple[str, ...] = Field(description="one line each; empty when the store is sound")
 
     @property
@@ -38,6 +39,7 @@ class Verification(Frozen):
 def verify(root: Root, progress: Callable[[int], None] = lambda _: None) -> Verification:
     """Read everything; all faults are reported, not the first."""
     store = open_books(root)
+    sealed = read_json(root / MARKER, CommitMarker).manifest_sha256
     receipts = store.manifest.receipts
     faults = _missing_shards(store) + _book_faults(store)
     for done, found in enumerate(threaded(partial(_shard_faults, store), receipts), start=1):
@@ -50,6 +52,7 @@ def verify(root: Root, progress: Callable[[int], None] = lambda _: None) -> Veri
         shards=len(receipts),
         rows=sum(receipt.rows for receipt in receipts),
         bytes=sum(record.size for receipt in receipts for record in receipt.files),
+        manifest_sha256=sealed,
         faults=tuple(faults),
     )
 

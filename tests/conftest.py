@@ -213,14 +213,14 @@ def assert_same_arrays(
 
 @pytest.fixture(scope="session")
 def bytes_of() -> Callable[[Path], dict[str, bytes]]:
-    """All files of a store by their path, but for the lock."""
+    """All files of a store by their path, but for the lock and the record of the last `verify`."""
 
     def content(root: Path) -> dict[str, bytes]:
         paths = sorted(path for path in root.rglob("*") if path.is_file())
         return {
             str(path.relative_to(root)): path.read_bytes()
             for path in paths
-            if path.relative_to(root) != commit.LOCK
+            if path.relative_to(root) not in (commit.LOCK, commit.VERIFICATION)
         }
 
     return content

@@ -132,11 +132,17 @@ def verify_command(store: StorePath, as_json: AsJson = False) -> None:
     """
     from flows.progress import progress_bar
     from storage.reader import open_books
+    from storage.verification import record
     from storage.verify import verify
 
     shards = len(open_books(store).manifest.receipts)
     with progress_bar("verifying", shards, "shards", quiet=as_json) as report:
         found = verify(store, report)
+    unrecorded = record(store, found)
+    if unrecorded:
+        err.print(
+            f"[yellow]warning:[/] the result is not kept in the store: {escape(unrecorded)}", soft_wrap=True
+        )
     if as_json:
         out.print_json(found.model_dump_json())
     elif found.sound:
@@ -225,17 +231,35 @@ def _print_audit(found: Audit) -> None:
 @app.command("show")
 def show_command(
     store: StorePath,
-    picture: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("gallery.png"),
+    html: Annotated[
+        bool,
+        typer.Option("--html", help="Write a page instead: provenance, histograms, gallery with filters."),
+    ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="File to write; gallery.png, or STORE.html, by default.", show_default=False
+        ),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="train, val or test; the first by default.")] = None,
-    columns: Annotated[int, typer.Option(min=1, max=24, help="Images per class.")] = 6,
+    columns: Annotated[
+        int | None, typer.Option(min=1, max=24, help="Images per class; 6 by default.")
+    ] = None,
 ) -> None:
-    """Draw a gallery: a row of images per class, with the parameters that matter.
+    """Draw a gallery: a row of images per class, with the parameters that matter. Or a page of everything.
 
-    Example: `lensmill show model_ii.zarr --out gallery.png`
+    Example: `lensmill show model_ii.zarr --out gallery.png` or `lensmill show model_ii.zarr --html`
     """
     from storage.gallery import show
+    from storage.page import write_page
 
-    out.print(f"wrote {show(store, picture, split, columns)}", soft_wrap=True)
+    if html and (split or columns):
+        raise typer.BadParameter("--split and --columns are for the picture; a page has all splits")
+    if html:
+        out.print(f"wrote {write_page(store, picture)}", soft_wrap=True)
+    else:
+        made = show(store, picture or Path("gallery.png"), split, columns or 6)
+        out.print(f"wrote {made}", soft_wrap=True)
 
 
 @app.command("sample")
