@@ -4,13 +4,13 @@ The plan is written first and fixes the layout; a receipt is the only evidence t
 manifest lists all receipts; the marker seals the manifest. `docs/data_format.md` tells it at length.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from schemas.columns import ColumnSpec, columns_of
 from schemas.dataset import SPLITS, DatasetRecipe
-from schemas.frozen import Frozen, sha256_of
+from schemas.frozen import Extended, Frozen, sha256_of
 from schemas.products import CATALOGUE, MAPS, CatalogueColumn, map_shape
 
 FORMAT_VERSION = 1
@@ -97,8 +97,10 @@ class FileRecord(Frozen):
     sha256: Digest
 
 
-class Receipt(Frozen):
+class Receipt(Extended):
     """The evidence that a shard was written whole: rows `[first_row, first_row + rows)` of a split."""
+
+    LATER: ClassVar[tuple[str, ...]] = ("versions",)
 
     recipe_digest: Digest
     plan_digest: Digest = Field(description="SHA-256 of plan.json as it stands in the store")
@@ -107,6 +109,9 @@ class Receipt(Frozen):
     first_row: int = Field(ge=0)
     rows: int = Field(ge=1)
     files: tuple[FileRecord, ...]
+    versions: dict[str, str] | None = Field(
+        default=None, description="package versions that made the shard, where they are not those of the plan"
+    )
 
 
 class StoredRecipe(Frozen):
