@@ -70,7 +70,7 @@ def writing(root: Root) -> Iterator[None]:
 
 def begin(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
     """Write recipe and plan, and sweep up what a killed writer left half-written. Needs `writing`."""
-    _sweep(root)
+    sweep(root)
     if not _holds_recipe(root, recipe):
         unseal(root)
         write_whole(root / RECIPE, stored_recipe(recipe).to_json().encode())
@@ -78,7 +78,7 @@ def begin(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
         write_whole(root / PLAN, plan.to_json().encode())
 
 
-def _sweep(root: Root) -> None:
+def sweep(root: Root) -> None:
     """Remove what killed writers left half-written."""
     for stray in root.rglob(f".*{TEMPORARY}"):
         stray.unlink(missing_ok=True)
@@ -257,7 +257,7 @@ def unseal(root: Root) -> None:
 def seal(root: Root, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Receipt]) -> Manifest:
     """Write the metadata, the manifest and last the marker. Nobody else may be writing any more."""
     # of workers that died while the others went on
-    _sweep(root)
+    sweep(root)
     text = stored_recipe(recipe).to_json().encode()
     write_whole(root / RECIPE, text)
     manifest = Manifest(

@@ -16,7 +16,6 @@ from storage import catalogue, layout
 from storage.backend import Arrays
 from storage.commit import read_json, receipt_path, shard_faults
 from storage.durable import file_fault
-from storage.layout import Span
 from storage.place import Root
 from storage.reader import Store, open_books
 from storage.strangers import find_strangers
@@ -120,7 +119,7 @@ def _receipt_faults(store: Store) -> list[BadFile]:
     """Receipts that are not as the manifest has them."""
     found = []
     for receipt in store.manifest.receipts:
-        span = span_of(receipt)
+        span = layout.span_of_receipt(receipt)
         path = receipt_path(span)
         try:
             if read_json(store.root / path, Receipt) == receipt:
@@ -132,17 +131,12 @@ def _receipt_faults(store: Store) -> list[BadFile]:
     return found
 
 
-def span_of(receipt: Receipt) -> Span:
-    """The shard that a receipt is of."""
-    return Span(receipt.split, receipt.shard, receipt.first_row, receipt.rows)
-
-
 def shard_damage(store: Store, receipt: Receipt, unreadable: set[str]) -> tuple[str, ...]:
     """What is wrong with the files and rows of a shard; rows are left out where their split is unreadable."""
     broken = tuple(fault for record in receipt.files if (fault := file_fault(store.root, record)))
     if broken or receipt.split in unreadable:
         return broken
-    span = span_of(receipt)
+    span = layout.span_of_receipt(receipt)
     rows = slice(span.first_row, span.first_row + span.rows)
     try:
         arrays: Arrays = {spec.name: store.read(span.split, spec.name, rows) for spec in store.plan.arrays}
