@@ -21,6 +21,7 @@ from schemas.store import Provenance, Receipt, plan_store
 from simulate.galaxies import check_light
 from simulate.render import subhalos_per_sample, through_lenstronomy
 from storage import commit, layout, target
+from storage.backend import BACKENDS
 from storage.layout import Span
 from storage.place import place
 from storage.reader import open_store
@@ -127,6 +128,7 @@ def provenance(recipe: DatasetRecipe) -> Provenance:
     packages = ["lensmill", "lenstronomy", "numba", "numpy"]
     if "subhalos" in recipe.products:
         packages.append("pyarrow")
+    packages += BACKENDS[recipe.storage.backend].packages(recipe.storage.profile)
     return Provenance(
         engine=recipe.engine,
         through_lenstronomy=through_lenstronomy(recipe),

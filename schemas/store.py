@@ -4,7 +4,7 @@ The plan is written first and fixes the layout; a receipt is the only evidence t
 manifest lists all receipts; the marker seals the manifest. `docs/data_format.md` tells it at length.
 """
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,7 +16,11 @@ from schemas.products import CATALOGUE, MAPS, CatalogueColumn, map_shape
 FORMAT_VERSION = 1
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["train", "val", "test"]
+BackendName = Literal["zarr", "hdf5"]
+Profile = Literal["float32", "quantised", "archive"]
 PIXELS = ("y", "x")
+# Companion of a map that is stored as codes: scale and offset of each sample and channel.
+SCALE = "_scale"
 
 
 class ArraySpec(Frozen):
@@ -25,11 +29,23 @@ class ArraySpec(Frozen):
     Fill values cannot pass for data, so that a missing chunk never reads as a black image of class 0.
     """
 
-    name: Literal["image", "label", "sample_id", "params", "noise_free", "convergence", "deflection"]
-    dtype: Literal["float32", "int32", "int64", "float64"]
+    name: Literal[
+        "image",
+        "label",
+        "sample_id",
+        "params",
+        "noise_free",
+        "convergence",
+        "deflection",
+        "image_scale",
+        "noise_free_scale",
+        "convergence_scale",
+        "deflection_scale",
+    ]
+    dtype: Literal["float32", "int32", "int64", "float64", "uint16"]
     tail: tuple[int, ...]
     dimensions: tuple[str, ...]
-    fill: Literal["NaN", "-1"]
+    fill: Literal["NaN", "-1", "65535"]
 
 
 class ClassSpec(Frozen):
@@ -62,8 +78,8 @@ class StorePlan(Frozen):
     format_version: Literal[1] = 1
     recipe_name: str
     recipe_digest: Digest
-    backend: Literal["zarr"]
-    profile: Literal["float32"]
+    backend: BackendName
+    profile: Profile
     classes: tuple[ClassSpec, ...]
     columns: tuple[ColumnSpec, ...]
     arrays: tuple[ArraySpec, ...]
@@ -83,6 +99,15 @@ class StorePlan(Frozen):
         """The arrays that have pixels: the images and what is beside them."""
         return tuple(spec for spec in self.arrays if spec.dimensions[-2:] == PIXELS)
 
+    @property
+    def decoded(self) -> tuple[ArraySpec, ...]:
+        """The arrays as they are given to a store and read from it: codes are numbers again."""
+        return tuple(_as_floats(spec) for spec in self.arrays if not spec.name.endswith(SCALE))
+
+    def is_quantised(self, name: str) -> bool:
+        """Whether an array is stored as codes."""
+        return any(spec.name == name + SCALE for spec in self.arrays)
+
     def rows_of(self, split: str) -> int:
         """The length of a split; 0 for one that the store does not have."""
         return next((spec.rows for spec in self.splits if spec.name == split), 0)
@@ -97,11 +122,18 @@ class FileRecord(Frozen):
     sha256: Digest
 
 
+class MapError(Frozen):
+    """How far the stored values of a map are from those that were to be stored."""
+
+    map: str
+    worst: float = Field(ge=0, description="largest difference, in the unit of the map")
+    bound: float = Field(ge=0, description="what it was checked against: the largest bound of an image")
+
+
 class Receipt(Extended):
     """The evidence that a shard was written whole: rows `[first_row, first_row + rows)` of a split."""
 
-    LATER: ClassVar[tuple[str, ...]] = ("versions",)
-
+    LATER = ("errors", "versions")
     recipe_digest: Digest
     plan_digest: Digest = Field(description="SHA-256 of plan.json as it stands in the store")
     split: Split
@@ -109,6 +141,7 @@ class Receipt(Extended):
     first_row: int = Field(ge=0)
     rows: int = Field(ge=1)
     files: tuple[FileRecord, ...]
+    errors: tuple[MapError, ...] = Field(default=(), description="of the maps that are stored as codes")
     versions: dict[str, str] | None = Field(
         default=None, description="package versions that made the shard, where they are not those of the plan"
     )
@@ -156,6 +189,7 @@ def plan_store(
     columns = columns_of(recipe)
     image = (recipe.channels, detector.num_pix, detector.num_pix)
     products = tuple(_map(name, image) for name in recipe.products if name in MAPS)
+    arrays = (*_arrays(image, len(columns)), *products)
     return StorePlan(
         recipe_name=recipe.name,
         recipe_digest=recipe.digest,
@@ -163,12 +197,36 @@ def plan_store(
         profile=recipe.storage.profile,
         classes=tuple(ClassSpec(name=one.name, label=one.label) for one in recipe.classes),
         columns=columns,
-        arrays=(*_arrays(image, len(columns)), *products),
+        arrays=arrays if recipe.storage.profile == "float32" else as_codes(arrays),
         catalogue=CATALOGUE if "subhalos" in recipe.products else (),
         splits=tuple(SplitSpec(name=name, rows=rows[name]) for name in SPLITS if rows[name]),  # type: ignore[arg-type]
         shard_rows=shard_rows,
         provenance=provenance,
     )
+
+
+def as_codes(arrays: tuple[ArraySpec, ...]) -> tuple[ArraySpec, ...]:
+    """Maps as codes of 16 bits, behind them all the scales."""
+    maps = [spec for spec in arrays if spec.dimensions[-2:] == PIXELS]
+    codes = [
+        spec.model_copy(update={"dtype": "uint16", "fill": "65535"}) if spec in maps else spec
+        for spec in arrays
+    ]
+    return (*codes, *(_scale_of(spec) for spec in maps))
+
+
+def _scale_of(spec: ArraySpec) -> ArraySpec:
+    return ArraySpec(
+        name=spec.name + SCALE,  # type: ignore[arg-type]
+        dtype="float32",
+        tail=(spec.tail[0], 2),
+        dimensions=(*spec.dimensions[:2], "coefficient"),
+        fill="NaN",
+    )
+
+
+def _as_floats(spec: ArraySpec) -> ArraySpec:
+    return spec.model_copy(update={"dtype": "float32", "fill": "NaN"}) if spec.dtype == "uint16" else spec
 
 
 def _map(product: str, image: tuple[int, ...]) -> ArraySpec:

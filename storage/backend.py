@@ -13,6 +13,7 @@ from schemas.store import StoredRecipe, StorePlan
 from storage.durable import Part
 from storage.layout import Span
 from storage.place import Root
+from storage.shard_file import ShardFile
 
 Arrays = Mapping[str, NDArray[Any]]
 # Contents by path in the store, whole or as parts that follow each other and are made as they are asked for.
@@ -24,6 +25,10 @@ class Backend(Protocol):
 
     entry: str
     """The file without which no reader of the format takes the folder for a data set."""
+
+    def packages(self, profile: str) -> list[str]:
+        """Libraries whose versions decide about the bytes of a profile."""
+        ...
 
     def shard_files(self, plan: StorePlan, span: Span, arrays: Arrays) -> ShardFiles:
         """The files of one shard by their path in the store; no other shard shares one of them."""
@@ -38,7 +43,11 @@ class Backend(Protocol):
         ...
 
     def read(self, root: Root, plan: StorePlan, split: str, array: str, rows: slice) -> NDArray[Any]:
-        """Rows of one array of a finished store."""
+        """Rows of one array of a finished store, as they are stored."""
+        ...
+
+    def shard(self, root: Root, plan: StorePlan, span: Span, array: str) -> ShardFile | None:
+        """One array of one shard, mapped; None where only the format's own library can read it."""
         ...
 
 

@@ -26,7 +26,7 @@ from schemas.errors import (
 )
 from schemas.frozen import sha256_of
 from schemas.store import FORMAT_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
-from storage import catalogue, layout
+from storage import catalogue, layout, profiles
 from storage.backend import BACKENDS, Arrays, ShardFiles
 from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, sums, write_whole
@@ -126,8 +126,9 @@ def write_shard(
             where=str(root),
             advice="a prior reaches beyond what a column allows, or the simulator is wrong",
         )
+    stored, errors = profiles.encode(plan, arrays)
     if expected is not None:
-        _refuse_other_bytes(span, _shard_files(plan, span, arrays, subhalos), expected)
+        _refuse_other_bytes(span, _shard_files(plan, span, stored, subhalos), expected)
     receipt = Receipt(
         recipe_digest=plan.recipe_digest,
         plan_digest=plan_digest(root),
@@ -135,7 +136,8 @@ def write_shard(
         shard=span.shard,
         first_row=span.first_row,
         rows=span.rows,
-        files=_write_files(root, _shard_files(plan, span, arrays, subhalos)),
+        files=_write_files(root, _shard_files(plan, span, stored, subhalos)),
+        errors=errors,
         versions=versions if expected is None else expected.versions,
     )
     write_whole(root / receipt_path(span), receipt.to_json().encode())
@@ -172,7 +174,7 @@ def shard_faults(
 ) -> list[str]:
     """Everything that is wrong with arrays and catalogue of a shard; empty when all is well."""
     faults = []
-    for spec in plan.arrays:
+    for spec in plan.decoded:
         array = arrays.get(spec.name, NOTHING)
         if array.shape != (span.rows, *spec.tail) or array.dtype != np.dtype(spec.dtype):
             faults.append(

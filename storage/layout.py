@@ -128,18 +128,28 @@ def span_of(plan: StorePlan, split: str, row: int) -> Span:
     return Span(split, shard, first, min(plan.shard_rows, plan.rows_of(split) - first))
 
 
+def spans_of(plan: StorePlan, split: str, rows: slice) -> Iterator[Span]:
+    """The shards that hold any of these rows, in order."""
+    chosen = range(*rows.indices(plan.rows_of(split)))
+    if chosen:
+        first, last = sorted((chosen[0], chosen[-1]))
+        for shard in range(first // plan.shard_rows, last // plan.shard_rows + 1):
+            yield span_of(plan, split, shard * plan.shard_rows)
+
+
 def shard_count(plan: StorePlan) -> int:
     """How many shards a store has, without listing them."""
     return sum(-(-split.rows // plan.shard_rows) for split in plan.splits)
 
 
-def _row_bytes(spec: ArraySpec) -> int:
+def row_bytes(spec: ArraySpec) -> int:
+    """Bytes of one row of an array."""
     return math.prod(spec.tail) * np.dtype(spec.dtype).itemsize
 
 
 def store_bytes(plan: StorePlan, subhalos: float = 0.0) -> int:
     """Bytes of the whole store with so many subhalos a sample; a hundredth for indices and books."""
-    small = sum(_row_bytes(spec) for spec in plan.arrays if spec not in plan.maps)
+    small = sum(row_bytes(spec) for spec in plan.arrays if spec not in plan.maps)
     # a chunk is written whole: maps come in inner chunks, the small arrays in whole shards
     arrays = sum(_map_bytes(plan, spec) for spec in plan.maps) + shard_count(plan) * plan.shard_rows * small
     rows = sum(split.rows for split in plan.splits) * subhalos
@@ -148,5 +158,5 @@ def store_bytes(plan: StorePlan, subhalos: float = 0.0) -> int:
 
 
 def _map_bytes(plan: StorePlan, spec: ArraySpec) -> int:
-    chunk = chunk_rows(_row_bytes(spec), plan.shard_rows)
-    return sum(-(-split.rows // chunk) * chunk for split in plan.splits) * _row_bytes(spec)
+    chunk = chunk_rows(row_bytes(spec), plan.shard_rows)
+    return sum(-(-split.rows // chunk) * chunk for split in plan.splits) * row_bytes(spec)

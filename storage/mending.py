@@ -13,7 +13,10 @@ from storage.diagnosis import Diagnosis
 from storage.durable import sums, write_whole
 from storage.layout import Span
 
-SEAL = (*(backend.entry for backend in BACKENDS.values()), MARKER.as_posix())
+
+def _of_the_seal(path: str) -> bool:
+    """Whether a file is away while the store is under repair."""
+    return path == MARKER.as_posix() or path in {backend.entry for backend in BACKENDS.values()}
 
 
 @contextlib.contextmanager
@@ -23,11 +26,14 @@ def opened(found: Diagnosis) -> Iterator[dict[str, bytes]]:
     Where shards come out differently, receipts and seal are put back: all that was written is as sealed.
     """
     root = found.store.root
-    seal = {path: (root / path).read_bytes() for path in SEAL if (root / path).is_file()}
+    entries = [backend.entry for backend in BACKENDS.values()]
+    seal = {
+        path: (root / path).read_bytes() for path in (*entries, MARKER.as_posix()) if (root / path).is_file()
+    }
     sweep(root)
     unseal(root)
     for path, book in found.books.items():
-        if path not in SEAL:
+        if not _of_the_seal(path):
             write_whole(root / path, book.content)
     for span in found.bad:
         (root / receipt_path(span)).unlink(missing_ok=True)
@@ -70,7 +76,7 @@ def _write_metadata(found: Diagnosis, seal: Mapping[str, bytes]) -> tuple[FileRe
         written = {path: write_whole(root / path, content) for path, content in found.metadata.items()}
         return tuple(FileRecord(path=path, **one._asdict()) for path, one in written.items())
     for record in records:
-        if record.path in SEAL:
+        if _of_the_seal(record.path):
             kept = seal.get(record.path, b"")
             sound = sums(kept).sha256 == record.sha256
             write_whole(root / record.path, kept if sound else found.metadata[record.path])

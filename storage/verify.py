@@ -139,7 +139,7 @@ def shard_damage(store: Store, receipt: Receipt, unreadable: set[str]) -> tuple[
     span = layout.span_of_receipt(receipt)
     rows = slice(span.first_row, span.first_row + span.rows)
     try:
-        arrays: Arrays = {spec.name: store.read(span.split, spec.name, rows) for spec in store.plan.arrays}
+        arrays: Arrays = {spec.name: store.read(span.split, spec.name, rows) for spec in store.plan.decoded}
         subhalos = catalogue.read(store.root, store.plan, span) if store.plan.catalogue else None
     except StoreDamagedError as error:
         return (error.found,)
