@@ -149,7 +149,7 @@ class MapError(Frozen):
 class Receipt(Extended):
     """The evidence that a shard was written whole: rows `[first_row, first_row + rows)` of a split."""
 
-    LATER = ("errors",)
+    LATER = ("errors", "versions")
     schema_version: Literal[2] = SCHEMA_VERSION
     recipe_digest: Digest
     plan_digest: Digest = Field(description="SHA-256 of plan.json as it stands in the store")
@@ -159,6 +159,9 @@ class Receipt(Extended):
     rows: int = Field(ge=1)
     files: tuple[FileRecord, ...]
     errors: tuple[MapError, ...] = Field(default=(), description="of the maps that are stored as codes")
+    versions: dict[str, str] | None = Field(
+        default=None, description="package versions that made the shard, where they are not those of the plan"
+    )
 
 
 class StoredRecipe(Frozen):

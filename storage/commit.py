@@ -32,7 +32,7 @@ from schemas.store_schema import schema_text
 from storage import catalogue, layout, profiles
 from storage.backend import BACKENDS, Arrays, ShardFiles
 from storage.catalogue import Table
-from storage.durable import TEMPORARY, file_fault, write_whole
+from storage.durable import TEMPORARY, file_fault, sums, write_whole
 from storage.layout import Span
 from storage.migrations import migrate, version_of
 from storage.place import Root
@@ -80,7 +80,7 @@ def begin(root: Root, recipe: Origin, plan: StorePlan, stored: StoredRecipe | No
 
     `stored` is the recipe as another store keeps it, which newer code may spell differently.
     """
-    _sweep(root)
+    sweep(root)
     if not _holds_recipe(root, stored or stored_recipe(recipe)):
         unseal(root)
         write_whole(root / RECIPE, (stored or stored_recipe(recipe)).to_json().encode())
@@ -89,7 +89,7 @@ def begin(root: Root, recipe: Origin, plan: StorePlan, stored: StoredRecipe | No
         write_whole(root / PLAN, plan.to_json().encode())
 
 
-def _sweep(root: Root) -> None:
+def sweep(root: Root) -> None:
     """Remove what killed writers left half-written."""
     for stray in root.rglob(f".*{TEMPORARY}"):
         stray.unlink(missing_ok=True)
@@ -120,11 +120,16 @@ def write_shard(
     span: Span,
     arrays: Arrays,
     subhalos: Table | None = None,
+    *,
     encoded: Encoded | None = None,
+    versions: dict[str, str] | None = None,
+    expected: Receipt | None = None,
 ) -> Receipt:
     """Check a shard against the specification, write its files, then its receipt.
 
-    `encoded` is what to store in place of the arrays, if their codes are known already.
+    `encoded` is what to store in place of the arrays, if their codes are known already. `versions` are those
+    that made it, where the plan says others. With `expected`, files that would differ
+    from that receipt are refused before any is touched.
     """
     faults = shard_faults(recipe, plan, span, arrays, subhalos)
     if faults:
@@ -135,10 +140,8 @@ def write_shard(
             advice="a prior reaches beyond what a column allows, or the simulator is wrong",
         )
     stored, errors = encoded or profiles.encode(plan, arrays)
-    files = {
-        **BACKENDS[plan.backend].shard_files(plan, span, stored),
-        **catalogue.shard_files(plan, span, subhalos),
-    }
+    if expected is not None:
+        _refuse_other_bytes(span, _shard_files(plan, span, stored, subhalos), expected)
     receipt = Receipt(
         recipe_digest=plan.recipe_digest,
         plan_digest=plan_digest(root),
@@ -146,11 +149,29 @@ def write_shard(
         shard=span.shard,
         first_row=span.first_row,
         rows=span.rows,
-        files=_write_files(root, files),
+        files=_write_files(root, _shard_files(plan, span, stored, subhalos)),
         errors=errors,
+        versions=versions if expected is None else expected.versions,
     )
     write_whole(root / receipt_path(span), receipt.to_json().encode())
     return receipt
+
+
+def _shard_files(plan: StorePlan, span: Span, arrays: Arrays, subhalos: Table | None) -> ShardFiles:
+    return {
+        **BACKENDS[plan.backend].shard_files(plan, span, arrays),
+        **catalogue.shard_files(plan, span, subhalos),
+    }
+
+
+def _refuse_other_bytes(span: Span, files: ShardFiles, expected: Receipt) -> None:
+    wanted = {record.path: record.sha256 for record in expected.files}
+    differ = [path for path, content in files.items() if sums(content).sha256 != wanted.get(path)]
+    if differ:
+        raise StoreConflictError(
+            f"{span}, made again here, has other bytes than its receipt says: {', '.join(differ)}",
+            expected="bytes with the SHA-256 sums of the receipt; nothing was written",
+        )
 
 
 def _write_files(root: Root, files: ShardFiles) -> tuple[FileRecord, ...]:
@@ -212,10 +233,17 @@ def valid_receipt(root: Root, plan: StorePlan, span: Span, thorough: bool = True
         receipt = read_json(path, Receipt)
     except StoreDamagedError:
         return None
+    if not is_receipt_of(receipt, plan, plan_digest(root), span):
+        return None
+    return None if any(file_fault(root, one, thorough) for one in receipt.files) else receipt
+
+
+def is_receipt_of(receipt: Receipt, plan: StorePlan, digest: str, span: Span) -> bool:
+    """Whether a receipt tells of this shard, of this plan with this digest, and of all its files."""
     paths = [one.path for one in receipt.files]
     if paths != [*BACKENDS[plan.backend].shard_paths(plan, span), *catalogue.shard_paths(plan, span)]:
-        return None
-    mine = (plan.recipe_digest, plan_digest(root), span.split, span.shard, span.first_row, span.rows)
+        return False
+    mine = (plan.recipe_digest, digest, span.split, span.shard, span.first_row, span.rows)
     theirs = (
         receipt.recipe_digest,
         receipt.plan_digest,
@@ -224,8 +252,7 @@ def valid_receipt(root: Root, plan: StorePlan, span: Span, thorough: bool = True
         receipt.first_row,
         receipt.rows,
     )
-    sound = not any(file_fault(root, one, thorough) for one in receipt.files)
-    return receipt if mine == theirs and sound else None
+    return mine == theirs
 
 
 def discard(root: Root, span: Span) -> None:
@@ -257,7 +284,7 @@ def seal(
     `beside` are further files that the manifest is to vouch for, by their path.
     """
     # of workers that died while the others went on
-    _sweep(root)
+    sweep(root)
     stored = stored or stored_recipe(recipe)
     text, schema = stored.to_json().encode(), schema_text(plan)
     write_whole(root / RECIPE, text)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from schemas.dataset import SPLITS, DatasetRecipe, split_pattern
 from schemas.errors import DataError, RecipeError
 from schemas.imported import ImportedData, Origin
-from schemas.store import ArraySpec, StorePlan
+from schemas.store import ArraySpec, Receipt, StorePlan
 from storage import imported_rows
 
 Ids = NDArray[np.int64]
@@ -126,6 +126,11 @@ def spans(plan: StorePlan) -> Iterator[Span]:
     for split in plan.splits:
         for shard, first in enumerate(range(0, split.rows, plan.shard_rows)):
             yield Span(split.name, shard, first, min(plan.shard_rows, split.rows - first))
+
+
+def span_of_receipt(receipt: Receipt) -> Span:
+    """The shard that a receipt is of."""
+    return Span(receipt.split, receipt.shard, receipt.first_row, receipt.rows)
 
 
 def span_of(plan: StorePlan, split: str, row: int) -> Span:
