@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from simulate.render import render, warm_up
 from storage import layout
 from storage.commit import PLAN, RECIPE, plan_digest, read_json, write_shard
 from storage.layout import Span
-from storage.place import Root
+from storage.place import Root, place
 
 # A worker has two threads: one renders while the other writes and waits for the disk.
 RENDERING = threading.Lock()
@@ -57,7 +56,7 @@ class Ticket:
 @lru_cache(maxsize=2)
 def order_of(ticket: Ticket) -> Order:
     """The order behind a ticket."""
-    root = Path(ticket.root)
+    root = place(ticket.root)
     recipe, plan = read_json(root / RECIPE, StoredRecipe).recipe, read_json(root / PLAN, StorePlan)
     found = Ticket(ticket.root, recipe.digest, plan_digest(root), ticket.galaxies)
     if found != ticket:

@@ -31,6 +31,8 @@ from storage.backend import BACKENDS, Arrays, ShardFiles
 from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, write_whole
 from storage.layout import Span
+from storage.lease import confirm, leased
+from storage.object_path import ObjectPath
 from storage.place import Root
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -49,6 +51,10 @@ NOTHING = np.empty(0)
 @contextlib.contextmanager
 def writing(root: Root) -> Iterator[None]:
     """The right to write a store, one driver at a time; the kernel takes it back from a dead one."""
+    if isinstance(root, ObjectPath):
+        with leased(root, root / LOCK):
+            yield
+        return
     try:
         (root / BOOKS).mkdir(parents=True, exist_ok=True)
         lock = (root / LOCK).open("w")
@@ -79,7 +85,9 @@ def begin(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
 
 
 def _sweep(root: Root) -> None:
-    """Remove what killed writers left half-written."""
+    """Remove what killed writers left half-written; of objects there is no half."""
+    if isinstance(root, ObjectPath):
+        return
     for stray in root.rglob(f".*{TEMPORARY}"):
         stray.unlink(missing_ok=True)
 
@@ -227,6 +235,7 @@ def unseal(root: Root) -> None:
 
 def seal(root: Root, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Receipt]) -> Manifest:
     """Write the metadata, the manifest and last the marker. Nobody else may be writing any more."""
+    _confirm_right(root)
     # of workers that died while the others went on
     _sweep(root)
     text = stored_recipe(recipe).to_json().encode()
@@ -240,8 +249,16 @@ def seal(root: Root, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Rece
     )
     text = manifest.to_json().encode()
     write_whole(root / MANIFEST, text)
+    # again: what only one may do is done within moments of asking
+    _confirm_right(root)
     write_whole(root / MARKER, _marker(recipe.digest, text))
     return manifest
+
+
+def _confirm_right(root: Root) -> None:
+    """A lock on a disk is held until it is let go; one on S3 may have lapsed meanwhile."""
+    if isinstance(root, ObjectPath):
+        confirm(root)
 
 
 def _marker(recipe_digest: str, manifest: bytes) -> bytes:
@@ -264,7 +281,7 @@ def is_sealed(root: Root) -> bool:
     )
 
 
-def read_json(path: Path, model: type[Model]) -> Model:
+def read_json(path: Root, model: type[Model]) -> Model:
     """A file of the store's books as its model."""
     try:
         return model.model_validate_json(path.read_bytes())
@@ -281,7 +298,7 @@ def read_json(path: Path, model: type[Model]) -> Model:
         ) from error
 
 
-def _refuse_newer(path: Path) -> None:
+def _refuse_newer(path: Root) -> None:
     """A store that a later lensmill wrote is sound, only unknown here."""
     try:
         found = json.loads(path.read_bytes()).get("format_version", FORMAT_VERSION)

@@ -6,6 +6,7 @@ They reach the disk only through `commit`.
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,14 @@ from schemas.products import MAPS
 from schemas.store import ArraySpec, StoredRecipe, StorePlan
 from storage.backend import BACKENDS, Arrays, ShardFiles
 from storage.layout import Span, chunk_rows
+from storage.object_path import ObjectPath
 from storage.place import Root
 from storage.shard_file import ShardLayout, encode
 from storage.sharded_array import ShardedArray
 
 
 class ZarrBackend:
-    """Zarr on a local disk."""
+    """Zarr on a disk or on S3."""
 
     entry = "zarr.json"
 
@@ -69,7 +71,7 @@ class ZarrBackend:
         if found is not None:
             return found
         try:
-            group = zarr.open_group(root, mode="r")
+            group = zarr.open_group(_for_zarr(root), mode="r")
             return np.asarray(group[f"{split}/{array}"][rows], dtype=spec.dtype)  # type: ignore[index]
         except (ValueError, KeyError, OSError) as error:
             raise StoreDamagedError(
@@ -79,6 +81,15 @@ class ZarrBackend:
 
 
 BACKENDS.register("zarr")(ZarrBackend())
+
+
+def _for_zarr(root: Root) -> Path | Store:
+    """A place as zarr-python takes it."""
+    if not isinstance(root, ObjectPath):
+        return root
+    from zarr.storage import ObjectStore
+
+    return ObjectStore(root.prefixed_client(), read_only=True)
 
 
 def _create(

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -13,8 +13,10 @@ from rich.table import Table
 from flows.commands.app import (
     FAILED,
     AsJson,
+    LocalPath,
     Mapped,
     Overrides,
+    Place,
     Quiet,
     ShardSize,
     StorePath,
@@ -31,7 +33,9 @@ from schemas.store import Provenance
 @app.command("simulate")
 def simulate_command(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name or a YAML file.")],
-    store: Annotated[Path, typer.Option("--out", help="Where the store is to be.")],
+    store: Annotated[
+        Any, typer.Option("--out", click_type=Place(), help="Where the store is to be: a path or s3:// URL.")
+    ],
     workers: Workers = None,
     shard_size: ShardSize = None,
     overrides: Overrides = None,
@@ -135,9 +139,9 @@ def verify_command(store: StorePath, as_json: AsJson = False) -> None:
 @app.command("audit")
 def audit_command(
     store: StorePath,
-    folder: Annotated[Path, typer.Option("--out", help="Folder for audit.json and audit.png.")] = Path(
-        "audit"
-    ),
+    folder: Annotated[
+        Path, typer.Option("--out", click_type=LocalPath(), help="Folder for audit.json and audit.png.")
+    ] = Path("audit"),
     split: Annotated[str | None, typer.Option(help="train, val or test; all by default.")] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Let image statistics fail the audit too.")
@@ -204,7 +208,9 @@ def _print_audit(found: Audit) -> None:
 @app.command("show")
 def show_command(
     store: StorePath,
-    picture: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("gallery.png"),
+    picture: Annotated[Path, typer.Option("--out", click_type=LocalPath(), help="PNG file to write.")] = Path(
+        "gallery.png"
+    ),
     split: Annotated[str | None, typer.Option(help="train, val or test; the first by default.")] = None,
     columns: Annotated[int, typer.Option(min=1, max=24, help="Images per class.")] = 6,
 ) -> None:
@@ -224,7 +230,10 @@ def sample_command(
     ],
     index: Annotated[int, typer.Option("--index", metavar="I", help="Number of the sample, from 0.")],
     folder: Annotated[
-        Path | None, typer.Option("--out", help="New folder for arrays, subhalos, parameters, a picture.")
+        Path | None,
+        typer.Option(
+            "--out", click_type=LocalPath(), help="New folder for arrays, subhalos, parameters, a picture."
+        ),
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
