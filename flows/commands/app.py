@@ -2,33 +2,11 @@
 
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 
 from flows.server import set_private_environment
 from storage.place import local, place
-
-
-class Place(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
-    """A store's place: a path or an s3:// URL, which a path would spoil."""
-
-    name = "path or URL"
-
-    def convert(self, value: Any, *_: Any) -> Any:
-        """What was typed, as the root of a store."""
-        return place(value)
-
-
-class LocalPath(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
-    """A path on a disk; a URL is refused and not made a folder named `s3:`."""
-
-    name = "path"
-
-    def convert(self, value: Any, *_: Any) -> Any:
-        """What was typed, as a path."""
-        return local(value)
-
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,12 +16,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="From a recipe for simulated strong-lens images to a trained, honestly measured model.",
 )
-# Any: typer knows no unions, of which a Root is one.
+# Any: typer knows no unions, of which a Root is one. Parsed, since a path would spoil a URL.
 StorePath = Annotated[
-    Any, typer.Argument(metavar="STORE", click_type=Place(), help="Folder or s3:// URL of a finished store.")
+    Any, typer.Argument(metavar="STORE", parser=place, help="Folder or s3:// URL of a finished store.")
 ]
 RunPath = Annotated[
-    Any, typer.Argument(metavar="RUN", click_type=LocalPath(), help="Folder of a finished training run.")
+    Any, typer.Argument(metavar="RUN", parser=local, help="Folder of a finished training run.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]

@@ -13,10 +13,8 @@ from rich.table import Table
 from flows.commands.app import (
     FAILED,
     AsJson,
-    LocalPath,
     Mapped,
     Overrides,
-    Place,
     Quiet,
     ShardSize,
     StorePath,
@@ -28,13 +26,17 @@ from flows.commands.app import (
 from schemas.audit import Audit
 from schemas.sample import SampleSheet
 from schemas.store import Provenance
+from storage.place import local, place
 
 
 @app.command("simulate")
 def simulate_command(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name or a YAML file.")],
     store: Annotated[
-        Any, typer.Option("--out", click_type=Place(), help="Where the store is to be: a path or s3:// URL.")
+        Any,
+        typer.Option(
+            "--out", metavar="STORE", parser=place, help="Where the store is to be: a path or s3:// URL."
+        ),
     ],
     workers: Workers = None,
     shard_size: ShardSize = None,
@@ -140,7 +142,7 @@ def verify_command(store: StorePath, as_json: AsJson = False) -> None:
 def audit_command(
     store: StorePath,
     folder: Annotated[
-        Path, typer.Option("--out", click_type=LocalPath(), help="Folder for audit.json and audit.png.")
+        Path, typer.Option("--out", parser=local, help="Folder for audit.json and audit.png.")
     ] = Path("audit"),
     split: Annotated[str | None, typer.Option(help="train, val or test; all by default.")] = None,
     strict: Annotated[
@@ -208,7 +210,7 @@ def _print_audit(found: Audit) -> None:
 @app.command("show")
 def show_command(
     store: StorePath,
-    picture: Annotated[Path, typer.Option("--out", click_type=LocalPath(), help="PNG file to write.")] = Path(
+    picture: Annotated[Path, typer.Option("--out", parser=local, help="PNG file to write.")] = Path(
         "gallery.png"
     ),
     split: Annotated[str | None, typer.Option(help="train, val or test; the first by default.")] = None,
@@ -231,9 +233,7 @@ def sample_command(
     index: Annotated[int, typer.Option("--index", metavar="I", help="Number of the sample, from 0.")],
     folder: Annotated[
         Path | None,
-        typer.Option(
-            "--out", click_type=LocalPath(), help="New folder for arrays, subhalos, parameters, a picture."
-        ),
+        typer.Option("--out", parser=local, help="New folder for arrays, subhalos, parameters, a picture."),
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,

@@ -9,9 +9,7 @@ from rich.table import Table
 
 from flows.commands.app import (
     AsJson,
-    LocalPath,
     Overrides,
-    Place,
     Quiet,
     RunPath,
     ShardSize,
@@ -19,9 +17,10 @@ from flows.commands.app import (
     app,
     out,
 )
+from storage.place import local, place
 
 STORE_HELP = "Folder or s3:// URL of a finished store."
-Data = Annotated[Any, typer.Option("--data", metavar="STORE", click_type=Place(), help=STORE_HELP)]
+Data = Annotated[Any, typer.Option("--data", metavar="STORE", parser=place, help=STORE_HELP)]
 Split = Annotated[str, typer.Option(help="train, val or test.")]
 
 
@@ -32,7 +31,7 @@ def train_command(
     ],
     run: Annotated[
         Path,
-        typer.Option("--out", metavar="RUN", click_type=LocalPath(), help="Where the run folder is to be."),
+        typer.Option("--out", metavar="RUN", parser=local, help="Where the run folder is to be."),
     ],
     data: Data = None,
     overrides: Overrides = None,
@@ -92,13 +91,11 @@ def evaluate_command(
 def predict_command(
     run: RunPath,
     files: Annotated[
-        list[Any], typer.Argument(metavar="FILES...", click_type=Place(), help=".npy files or stores.")
+        list[Any], typer.Argument(metavar="FILES...", parser=place, help=".npy files or stores.")
     ],
     table: Annotated[
         Path | None,
-        typer.Option(
-            "--out", click_type=LocalPath(), help="Table to write, .parquet or .csv; printed when left out."
-        ),
+        typer.Option("--out", parser=local, help="Table to write, .parquet or .csv; printed when left out."),
     ] = None,
     split: Annotated[str, typer.Option(help="Which split of a store.")] = "test",
 ) -> None:
@@ -131,7 +128,7 @@ def run_command(
         list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="What to train on it.")
     ] = None,
     folder: Annotated[
-        Path, typer.Option("--out", metavar="DIR", click_type=LocalPath(), help="Where everything goes.")
+        Path, typer.Option("--out", metavar="DIR", parser=local, help="Where everything goes.")
     ] = Path("demo"),
     workers: Workers = None,
     shard_size: ShardSize = None,
