@@ -138,7 +138,7 @@ def confirm(root: ObjectPath) -> None:
     lease = HELD.get(root)
     if lease is not None and not lease.renew():
         raise StoreBusyError(
-            f"the right to write {root} was lost: {_told(lease.lock)}",
+            f"the right to write {root} was lost: {_told(lease)}",
             expected=f"a sign of life every {lease.note.lease_seconds:g} s, which the lock did not get",
             advice="run the same command again when the other one is done; finished shards are kept",
         )
@@ -222,10 +222,10 @@ def _busy(root: ObjectPath, there: Tagged, theirs: LockNote) -> StoreBusyError:
     )
 
 
-def _told(lock: ObjectPath) -> str:
+def _told(lease: Lease) -> str:
     with contextlib.suppress(LensmillError, OSError):
-        found = _read(lock.read_tagged())
-        if found is not None and not found.released:
+        found = _read(lease.lock.read_tagged())
+        if found is not None and found.token != lease.note.token and not found.released:
             return f"{found.who} has it since {_clock(found.since)}"
     return "its lock could not be renewed in time"
 
