@@ -49,14 +49,15 @@ def show(root: Root, out: Path, split: str | None = None, columns: int = 6) -> P
 
 def _title(store: Store, split: str) -> str:
     channels, _, side = store.plan.array("image").tail
-    size = side * store.recipe.detector.pixel_scale_arcsec
+    pixel = store.pixel_scale_arcsec
+    size = f"{side} pixels" if pixel is None else f"{side * pixel:.1f} arcsec"
     scale = "asinh grey scale"
     if channels == COLOURS:
-        blue_to_red = store.recipe.band_names or ("first", "second", "third")
+        blue_to_red = store.origin.band_names or ("first", "second", "third")
         scale = f"red {blue_to_red[2]}, green {blue_to_red[1]}, blue {blue_to_red[0]}, asinh scale"
     elif channels > 1:
         scale += f", sum of {channels} bands"
-    return f"{store.recipe.name} · {split} · {size:.1f} arcsec a side · {scale}"
+    return f"{store.origin.name} · {split} · {size} a side · {scale}"
 
 
 def _draw_class(row: Any, store: Store, split: str, found: list[tuple[np.intp, str]], limits: Limits) -> None:
