@@ -68,6 +68,7 @@ class Page(Frozen):
     """Everything that is on the page."""
 
     title: str
+    kind: str = Field(description="of data set, in a few words")
     purpose: str
     digest: str
     cards: tuple[Fact, ...] = Field(description="numbers to be seen first")

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.columns import ColumnSpec
+from schemas.imported import ImportedData
 from schemas.page import Page, PageClass, PageSample
 from schemas.store import StorePlan
 from storage.gallery import headlines
@@ -36,14 +37,15 @@ class _Chosen(NamedTuple):
 
 def describe(store: Store) -> Page:
     """The page of a store. The work is bounded: some rows of each split, some images of each class."""
-    plan = store.plan
+    plan, imported = store.plan, isinstance(store.origin, ImportedData)
     looked = [look(store, split.name) for split in plan.splits]
     params = np.concatenate([one.params for one in looked])
     label = np.concatenate([one.label for one in looked])
     size = size_of(plan, len(plan.classes) * len(plan.splits), STRIP * len(plan.classes))
     return Page(
         title=plan.recipe_name,
-        purpose=store.recipe.description.strip().split("\n")[0],
+        kind="Images that were imported" if imported else "Data set of simulated strong lenses",
+        purpose=store.origin.description.strip().split("\n")[0],
         digest=store.stored.digest,
         cards=provenance.cards(store),
         soundness=provenance.soundness(store.root),
@@ -58,7 +60,7 @@ def describe(store: Store) -> Page:
         ),
         samples=_samples(store, _choose(plan, looked, size.samples), size),
         pictured=_pictured(store, size),
-        command=f"lensmill sample {shlex.quote(store.root.name)} --index",
+        command="" if imported else f"lensmill sample {shlex.quote(store.root.name)} --index",
         made=provenance.made(store.root),
     )
 
@@ -146,7 +148,7 @@ def _pictured(store: Store, size: Size) -> str:
     channels = store.plan.array("image").tail[0]
     colour = "one grey scale"
     if channels == COLOURS:
-        blue, green, red = store.recipe.band_names or ("first", "second", "third")
+        blue, green, red = store.origin.band_names or ("first", "second", "third")
         colour = f"one scale of brightness, with red {red}, green {green}, blue {blue}"
     elif channels > 1:
         colour = f"one grey scale, of the sum of {channels} bands"

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from schemas.imported import ImportedData, Origin
 from schemas.page import Fact, Soundness
 from schemas.products import MAPS
-from schemas.store import ArraySpec
+from schemas.store import ArraySpec, Provenance
 from storage.layout import shard_count
 from storage.page.numbers import spell, spell_bytes
 from storage.place import Root
@@ -18,6 +19,7 @@ FAMILIES = {
     "replica": "replica: a published simulator, constant for constant. Everything but a few parameters is"
     " fixed, so scores are higher than on real lenses",
     "survey": "survey: drawn from broad priors, for science",
+    "imported": "imported: other people's images, which were not simulated here",
 }
 # Of a recipe's lists, such as the pixels of a PSF or the numbers of its galaxies, and of the whole text.
 LISTED, RECIPE_CHARACTERS = 12, 60_000
@@ -28,50 +30,79 @@ def cards(store: Store) -> tuple[Fact, ...]:
     """Numbers to be seen first."""
     plan = store.plan
     channels, height, width = plan.array("image").tail
-    step = store.recipe.detector.pixel_scale_arcsec
     images = sum(split.rows for split in plan.splits)
     size = sum(one.size for receipt in store.manifest.receipts for one in receipt.files)
-    shards = shard_count(plan)
-    bands = (Fact(name=", ".join(_bands(store)) or "in each image", text=f"{channels} bands"),)
+    bands = (Fact(name=", ".join(store.origin.band_names) or "in each image", text=f"{channels} bands"),)
     return (
         Fact(name=f"images in {_count(len(plan.classes), 'class', 'es')}", text=f"{images:,}"),
-        Fact(name=f"pixels of {spell(step)} arcsec", text=f"{height} × {width}"),
-        Fact(name="side of the field", text=f"{spell(step * width)} arcsec"),
+        *_lengths(store, height, width),
         *(bands if channels > 1 else ()),
         Fact(name="parameters of each image", text=str(len(plan.columns))),
-        Fact(name=f"in {_count(shards, 'shard', 's')}", text=spell_bytes(size)),
+        Fact(name=f"in {_count(shard_count(plan), 'shard', 's')}", text=spell_bytes(size)),
     )
+
+
+def _lengths(store: Store, height: int, width: int) -> tuple[Fact, ...]:
+    step, pixels = store.pixel_scale_arcsec, f"{height} × {width}"
+    if step is None:
+        return (Fact(name="pixels of unknown size", text=pixels),)
+    side = Fact(name="side of the field", text=f"{spell(step * width)} arcsec")
+    return Fact(name=f"pixels of {spell(step)} arcsec", text=pixels), side
 
 
 def _count(number: int, noun: str, plural: str) -> str:
     return f"{number:,} {noun}{plural if number != 1 else ''}"
 
 
-def _bands(store: Store) -> tuple[str, ...]:
-    return store.recipe.band_names
-
-
 def facts(store: Store) -> tuple[Fact, ...]:
     """Provenance: recipe, seed, digests, engine, versions, format."""
-    plan, recipe = store.plan, store.recipe
+    plan, origin = store.plan, store.origin
     made_by = plan.provenance
     found = {
-        "recipe": recipe.name,
-        "family": FAMILIES[recipe.family],
-        "description": " ".join(recipe.description.split()),
-        "seed": str(recipe.seed),
+        "name" if isinstance(origin, ImportedData) else "recipe": origin.name,
+        "family": FAMILIES[origin.family],
+        "description": " ".join(origin.description.split()),
+        **_source(origin),
         "digest": store.stored.digest,
         "engine": made_by.engine,
         "left to lenstronomy": ", ".join(made_by.through_lenstronomy),
         "versions": ", ".join(f"{name} {number}" for name, number in made_by.versions.items()),
         "format": f"{plan.backend}, {plan.profile}, up to {plan.shard_rows:,} images a shard",
-        **_further(made_by.model_dump(mode="json", exclude={"engine", "through_lenstronomy", "versions"})),
+        **_conversions(made_by),
+        **_further(
+            made_by.model_dump(
+                mode="json", exclude={"engine", "through_lenstronomy", "versions", "conversions"}
+            )
+        ),
     }
     return tuple(Fact(name=name, text=text) for name, text in found.items() if text)
 
 
+def _source(origin: Origin) -> dict[str, str]:
+    """What the images are drawn from, or where they were."""
+    if not isinstance(origin, ImportedData):
+        return {"seed": str(origin.seed)}
+    drawn = "splits as in the source" if origin.splits is None else "splits drawn"
+    return {
+        "source": f"{_count(origin.files, 'file', 's')} ({origin.form.replace('_', ' ')}), {origin.source}",
+        "SHA-256 of the source": origin.contents_sha256,
+        "order": f"shuffled by seed {origin.shuffle_seed}, {drawn}",
+    }
+
+
+def _conversions(made_by: Provenance) -> dict[str, str]:
+    """From the store that was made first to this one."""
+    said = [
+        f"from {one.backend}, {one.profile} (manifest {one.manifest_sha256[:12]}),"
+        f" {'through quantised values' if one.lossy else 'values bit by bit'},"
+        f" by {', '.join(f'{name} {number}' for name, number in one.versions.items())}"
+        for one in made_by.conversions
+    ]
+    return {"converted": "; then ".join(said)}
+
+
 def _further(record: dict[str, Any]) -> dict[str, str]:
-    """What else a store says of its making, such as a conversion."""
+    """What else a store says of its making."""
     return {
         name.replace("_", " "): value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for name, value in record.items()
@@ -82,7 +113,8 @@ def _further(record: dict[str, Any]) -> dict[str, str]:
 def arrays(store: Store) -> tuple[Fact, ...]:
     """What is stored of each sample beside label, number and parameters."""
     found = [
-        Fact(name=spec.name, text=f"{_meaning(store, spec)} ({_shape(spec)})") for spec in store.plan.maps
+        Fact(name=spec.name, text=f"{_meaning(store, spec)} ({_shape(store, spec)})")
+        for spec in store.plan.maps
     ]
     if store.plan.catalogue:
         columns = ", ".join(column.name for column in store.plan.catalogue)
@@ -94,17 +126,18 @@ def _meaning(store: Store, spec: ArraySpec) -> str:
     if spec.name in MAPS:
         one = MAPS[spec.name]
         return one.description + (f", {one.unit}" if one.unit not in ("1", "as image") else "")
-    bands = ", ".join(_bands(store))
-    return f"the images, in the bands {bands}" if len(_bands(store)) > 1 else "the images"
+    bands = ", ".join(store.origin.band_names)
+    return f"the images, in the bands {bands}" if len(store.origin.band_names) > 1 else "the images"
 
 
-def _shape(spec: ArraySpec) -> str:
-    return f"{' × '.join(map(str, spec.tail))}, {spec.dtype}"
+def _shape(store: Store, spec: ArraySpec) -> str:
+    codes = " codes with a scale of each sample" if store.plan.is_quantised(spec.name) else ""
+    return f"{' × '.join(map(str, spec.tail))}, {spec.dtype}{codes}"
 
 
 def recipe_text(store: Store) -> str:
-    """The recipe as JSON for people."""
-    text = json.dumps(_shortened(store.recipe.model_dump(mode="json")), indent=2, ensure_ascii=False)
+    """The recipe, or what is known of imported data, as JSON for people."""
+    text = json.dumps(_shortened(store.origin.model_dump(mode="json")), indent=2, ensure_ascii=False)
     if len(text) > RECIPE_CHARACTERS:
         text = text[:RECIPE_CHARACTERS] + "\n... the whole of it is in lensmill/recipe.json"
     return text
