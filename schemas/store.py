@@ -113,7 +113,7 @@ class Receipt(Frozen):
 
 
 class StoredRecipe(Frozen):
-    """The recipe, or what was imported, as a store keeps it: what determines the rows, its digest, and all."""
+    """The recipe, or what was imported, as a store keeps it: what makes the rows, its digest, the rest."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
     digest: Digest
