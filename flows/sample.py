@@ -17,7 +17,7 @@ from schemas.products import PRODUCTS
 from schemas.sample import Comparison, Parameter, SampleSheet
 from simulate.render import Rendered, render
 from storage.importing.orders import source_of
-from storage.layout import locate_known
+from storage.layout import locate_known, span_of
 from storage.reader import Store, open_store
 from storage.sample_folder import check_folder, write_folder
 
@@ -54,7 +54,8 @@ def sample(
         compared=_compare(store, made, split, row) if store else None,
     )
     if out is not None:
-        write_folder(Path(out), sheet, {name: rows[0] for name, rows in made.arrays().items()}, made.subhalos)
+        arrays = {name: rows[0] for name, rows in made.arrays().items()}
+        write_folder(Path(out), sheet, arrays, made.subhalos, normalised=recipe.normalisation is not None)
     return sheet
 
 
@@ -96,13 +97,16 @@ def _parameters(recipe: DatasetRecipe, made: Rendered) -> tuple[Parameter, ...]:
 
 def _compare(store: Store, made: Rendered, split: str, row: int) -> tuple[Comparison, ...]:
     """Every array of the store that holds the sample, and its rows of the catalogue."""
-    arrays = made.arrays()
+    arrays, bounds = made.arrays(), _bounds(store, split, row)
     found = [
         Comparison(
             name=spec.name,
-            difference=_difference(store.read(split, spec.name, slice(row, row + 1)), arrays[spec.name]),
+            difference=_difference(
+                store.read(split, spec.name, slice(row, row + 1)), arrays[spec.name], bounds.get(spec.name)
+            ),
+            bound=bounds.get(spec.name),
         )
-        for spec in store.plan.arrays
+        for spec in store.plan.decoded
     ]
     if store.plan.catalogue:
         stored = store.subhalos(int(made.sample_id[0]))
@@ -110,13 +114,21 @@ def _compare(store: Store, made: Rendered, split: str, row: int) -> tuple[Compar
     return tuple(found)
 
 
-def _difference(stored: NDArray[Any], made: NDArray[Any]) -> str:
+def _bounds(store: Store, split: str, row: int) -> dict[str, float]:
+    """How far maps may be off that went through quantisation, as the shard's receipt has it."""
+    span = span_of(store.plan, split, row)
+    return {error.map: error.bound for error in store.receipts[split, span.shard].errors}
+
+
+def _difference(stored: NDArray[Any], made: NDArray[Any], bound: float | None = None) -> str:
     if stored.shape != made.shape or stored.dtype != made.dtype:
         return f"{stored.dtype}{stored.shape} in the store, {made.dtype}{made.shape} made anew"
     if stored.tobytes() == made.tobytes():
         return ""
     wrong = (stored != made) & ~(np.isnan(stored) & np.isnan(made))
     most = np.abs(stored[wrong].astype(np.float64) - made[wrong]).max(initial=0.0)
+    if bound is not None and most <= bound:
+        return ""
     return f"{int(wrong.sum()):,} of {stored.size:,} values differ, by at most {most:.3g}"
 
 

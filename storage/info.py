@@ -1,4 +1,4 @@
-"""What a store says of itself, without reading an image."""
+"""What a store says of itself, without reading more than a few images."""
 
 import numpy as np
 from pydantic import Field
@@ -9,6 +9,7 @@ from schemas.frozen import Frozen
 from schemas.imported import ImportedData
 from schemas.store import ClassSpec, Provenance, SplitSpec
 from storage.layout import shard_count
+from storage.loss import MapLoss, losses
 from storage.place import Root
 from storage.reader import Store, open_store
 
@@ -48,6 +49,7 @@ class StoreInfo(Frozen):
     bytes: int
     provenance: Provenance
     visibility: tuple[ClassVisibility, ...] = Field(description="empty unless the recipe asks for it")
+    losses: tuple[MapLoss, ...] = Field(description="by quantisation; empty when no bit was lost")
 
 
 def info(root: Root) -> StoreInfo:
@@ -75,6 +77,7 @@ def info(root: Root) -> StoreInfo:
         bytes=sum(record.size for receipt in store.manifest.receipts for record in receipt.files),
         provenance=plan.provenance,
         visibility=_visibility(store),
+        losses=losses(store),
     )
 
 

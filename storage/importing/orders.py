@@ -191,7 +191,7 @@ def _changed(name: str) -> DataError:
 
 def seal(order: ImportOrder, receipts: list[Receipt]) -> None:
     """Write the list of sources and what makes a store whole."""
-    commit.seal(order.root, order.data, order.plan, receipts, {SOURCES: _sources(order)})
+    commit.seal(order.root, order.data, order.plan, receipts, beside={SOURCES: _sources(order)})
 
 
 def _sources(order: ImportOrder) -> bytes:
