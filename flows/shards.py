@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from simulate.render import render, warm_up
 from storage import layout
 from storage.commit import MANIFEST, PLAN, RECIPE, plan_digest, read_json, write_shard
 from storage.layout import Span
-from storage.place import Root
+from storage.place import Root, place
 
 # A worker has two threads: one renders while the other writes and waits for the disk.
 RENDERING = threading.Lock()
@@ -70,7 +69,7 @@ class Ticket:
 @lru_cache(maxsize=2)
 def order_of(ticket: Ticket) -> Order:
     """The order behind a ticket."""
-    root = Path(ticket.root)
+    root = place(ticket.root)
     recipe, plan = read_json(root / RECIPE, StoredRecipe).recipe, read_json(root / PLAN, StorePlan)
     found = Ticket(ticket.root, recipe.digest, plan_digest(root), ticket.galaxies, ticket.exact)
     if found != ticket or isinstance(recipe, ImportedData):

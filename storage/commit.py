@@ -34,7 +34,9 @@ from storage.backend import BACKENDS, Arrays, ShardFiles
 from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, sums, write_whole
 from storage.layout import Span
+from storage.lease import confirm, leased
 from storage.migrations import migrate, version_of
+from storage.object_path import ObjectPath
 from storage.place import Root
 from storage.profiles import Encoded
 
@@ -56,6 +58,10 @@ NOTHING = np.empty(0)
 @contextlib.contextmanager
 def writing(root: Root) -> Iterator[None]:
     """The right to write a store, one driver at a time; the kernel takes it back from a dead one."""
+    if isinstance(root, ObjectPath):
+        with leased(root, root / LOCK):
+            yield
+        return
     try:
         (root / BOOKS).mkdir(parents=True, exist_ok=True)
         lock = (root / LOCK).open("w")
@@ -90,7 +96,9 @@ def begin(root: Root, recipe: Origin, plan: StorePlan, stored: StoredRecipe | No
 
 
 def sweep(root: Root) -> None:
-    """Remove what killed writers left half-written."""
+    """Remove what killed writers left half-written; of objects there is no half."""
+    if isinstance(root, ObjectPath):
+        return
     for stray in root.rglob(f".*{TEMPORARY}"):
         stray.unlink(missing_ok=True)
 
@@ -283,6 +291,7 @@ def seal(
 
     `beside` are further files that the manifest is to vouch for, by their path.
     """
+    _confirm_right(root)
     # of workers that died while the others went on
     sweep(root)
     stored = stored or stored_recipe(recipe)
@@ -299,8 +308,16 @@ def seal(
     )
     text = manifest.to_json().encode()
     write_whole(root / MANIFEST, text)
+    # again: what only one may do is done within moments of asking
+    _confirm_right(root)
     write_whole(root / MARKER, _marker(stored.digest, text))
     return manifest
+
+
+def _confirm_right(root: Root) -> None:
+    """A lock on a disk is held until it is let go; one on S3 may have lapsed meanwhile."""
+    if isinstance(root, ObjectPath):
+        confirm(root)
 
 
 def _marker(recipe_digest: str, manifest: bytes) -> bytes:
@@ -333,7 +350,7 @@ def holds_schema(root: Root, manifest: Manifest) -> bool:
     return path.is_file() and sha256_of(path.read_bytes()) == manifest.schema_sha256
 
 
-def read_json(path: Path, model: type[Model]) -> Model:
+def read_json(path: Root, model: type[Model]) -> Model:
     """A file of the store's books as its model, whatever version wrote it."""
     try:
         return model.model_validate_json(_of_this_version(path, model))
@@ -349,7 +366,7 @@ def read_json(path: Path, model: type[Model]) -> Model:
         ) from error
 
 
-def _of_this_version(path: Path, model: type[Model]) -> bytes:
+def _of_this_version(path: Root, model: type[Model]) -> bytes:
     """What a book says, in the words of this version; what is damaged is left to the model to judge."""
     content = path.read_bytes()
     try:

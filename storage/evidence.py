@@ -71,7 +71,8 @@ class Evidence:
 
 def gather(root: Root) -> Evidence:
     """Read marker, manifest and receipts as far as they can be read."""
-    receipts = [_read(path, Receipt) for path in sorted((root / RECEIPTS).rglob("*.json"), key=str)]
+    paths: list[Root] = sorted((root / RECEIPTS).rglob("*.json"), key=str)
+    receipts = [_read(path, Receipt) for path in paths]
     return Evidence(
         root,
         _read(root / MANIFEST, Manifest),

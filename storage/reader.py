@@ -25,7 +25,7 @@ from storage.catalogue import Table
 from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, holds_schema, plan_digest, read_json
 from storage.durable import file_fault
 from storage.layout import Span, locate_known, shard_count, span_of, spans_of
-from storage.place import Root
+from storage.place import Root, sizes_of
 from storage.shard_checks import ShardChecks
 
 
@@ -133,6 +133,8 @@ def open_store(root: Root, check: bool = False) -> Store:
 def open_books(root: Root) -> Store:
     """A store whose books are in order, whatever became of its shards."""
     if not (root / PLAN).is_file():
+        # of a bucket that is not there only a listing tells, and raises what to do
+        root.is_dir()
         raise StoreMissingError(
             f"there is no lensmill store at {root}",
             expected=f"a folder with {PLAN}",
@@ -161,9 +163,10 @@ def open_books(root: Root) -> Store:
 
 def _check_sizes(root: Root, manifest: Manifest) -> None:
     owned = [(f"shard {one.shard} of {one.split}: ", file) for one in manifest.receipts for file in one.files]
-    for owner, record in [*owned, *(("", file) for file in manifest.metadata)]:
-        path = root / record.path
-        size = path.stat().st_size if path.is_file() else None
+    records = [*owned, *(("", file) for file in manifest.metadata)]
+    sizes = sizes_of(root, [record.path for _, record in records])
+    for owner, record in records:
+        size = sizes.get(record.path)
         if size != record.size:
             found = "is missing" if size is None else f"has {size:,} bytes instead of {record.size:,}"
             raise _damaged(root, f"{owner}{record.path} {found}")

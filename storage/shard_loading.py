@@ -71,8 +71,11 @@ class ShardLoader:
 
     def _read_into(self, spec: ArraySpec, span: Span, into: NDArray[Any]) -> None:
         file = self._mapped(spec, span, advise=False)
-        if file:
+        if file and isinstance(file.path, Path):
             read_whole(file, into, self.checked)
+        elif file:
+            # of an object all bytes are here already
+            file.copy(0, into[: span.rows], self.checked)
         else:
             into[: span.rows] = self._by_library(spec, span).reshape(span.rows, *spec.tail)
 
@@ -87,7 +90,8 @@ class ShardLoader:
                 advice="find what is damaged: lensmill verify STORE",
             )
         if advise:
-            _will_need(file.path)
+            if isinstance(file.path, Path):
+                _will_need(file.path)
             if self.checked or spec not in store.plan.maps:
                 file.check()
         return file
@@ -115,6 +119,7 @@ def read_whole(file: ShardFile, into: NDArray[Any], checked: bool = False) -> No
     aside = np.empty((file.present, layout.stride - chunk_bytes), np.uint8)
     chunks = into.reshape(-1).view(np.uint8)[: file.present * chunk_bytes].reshape(file.present, chunk_bytes)
     parts = [part for pair in zip(chunks, aside, strict=True) for part in pair if len(part)]
+    assert isinstance(file.path, Path), "objects are read whole"
     _scatter(file.path, file.start, parts)
     if checked and aside.shape[1] == CHECKSUM_BYTES:
         for number, (chunk, sum_) in enumerate(zip(chunks, aside, strict=True)):

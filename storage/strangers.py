@@ -5,7 +5,6 @@ are faults. A note or a picture beside the data harms nobody and is only told.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from schemas.dataset import SPLITS
@@ -51,9 +50,4 @@ def _files(root: Root) -> Iterator[tuple[str, str]]:
     """Path in the store and name of every file."""
     for path in root.rglob("*"):
         if path.is_file():
-            inside = path.relative_to(root).as_posix() if isinstance(path, Path) else _below(root, path)
-            yield inside, path.name
-
-
-def _below(root: object, path: object) -> str:
-    return str(path).removeprefix(f"{root}/")
+            yield str(path).removeprefix(f"{root}/"), path.name

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from schemas.errors import DataError
 from schemas.registry import unknown_name
 from schemas.run import Report
+from storage.place import Root
 from storage.reader import Store, open_store
 from train.data import Samples, load_samples
 from train.predict import check_images, outputs
@@ -17,7 +18,7 @@ from train.report import write_page
 from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
 
 
-def evaluate(run: Path, data: Path, split: str = "test") -> Report:
+def evaluate(run: Path, data: Root, split: str = "test") -> Report:
     """Measure a run on one split of a store; writes report.json, report.html, predictions and pictures.
 
     They go to `RUN/reports/RECIPE-SPLIT-DIGEST`. A split that shares samples with the training is refused.

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -26,6 +26,7 @@ from flows.commands.app import (
 from schemas.audit import Audit
 from schemas.sample import SampleSheet
 from schemas.store import Provenance
+from storage.place import local, place
 
 if TYPE_CHECKING:
     from storage.loss import MapLoss
@@ -34,7 +35,12 @@ if TYPE_CHECKING:
 @app.command("simulate")
 def simulate_command(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name or a YAML file.")],
-    store: Annotated[Path, typer.Option("--out", help="Where the store is to be.")],
+    store: Annotated[
+        Any,
+        typer.Option(
+            "--out", metavar="STORE", parser=place, help="Where the store is to be: a path or s3:// URL."
+        ),
+    ],
     workers: Workers = None,
     shard_size: ShardSize = None,
     overrides: Overrides = None,
@@ -162,9 +168,9 @@ def verify_command(store: StorePath, as_json: AsJson = False) -> None:
 @app.command("audit")
 def audit_command(
     store: StorePath,
-    folder: Annotated[Path, typer.Option("--out", help="Folder for audit.json and audit.png.")] = Path(
-        "audit"
-    ),
+    folder: Annotated[
+        Path, typer.Option("--out", parser=local, help="Folder for audit.json and audit.png.")
+    ] = Path("audit"),
     split: Annotated[str | None, typer.Option(help="train, val or test; all by default.")] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Let image statistics fail the audit too.")
@@ -238,7 +244,10 @@ def show_command(
     picture: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="File to write; gallery.png, or STORE.html, by default.", show_default=False
+            "--out",
+            parser=local,
+            help="File to write; gallery.png, or STORE.html, by default.",
+            show_default=False,
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="train, val or test; the first by default.")] = None,
@@ -269,7 +278,8 @@ def sample_command(
     ],
     index: Annotated[int, typer.Option("--index", metavar="I", help="Number of the sample, from 0.")],
     folder: Annotated[
-        Path | None, typer.Option("--out", help="New folder for arrays, subhalos, parameters, a picture.")
+        Path | None,
+        typer.Option("--out", parser=local, help="New folder for arrays, subhalos, parameters, a picture."),
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
