@@ -43,7 +43,7 @@ def describe(store: Store) -> Page:
     size = size_of(plan, len(plan.classes) * len(plan.splits), STRIP * len(plan.classes))
     return Page(
         title=plan.recipe_name,
-        purpose=store.recipe.description.strip().split("\n")[0],
+        purpose=store.origin.description.strip().split("\n")[0],
         digest=store.stored.digest,
         cards=provenance.cards(store),
         soundness=provenance.soundness(store.root),
@@ -146,7 +146,7 @@ def _pictured(store: Store, size: Size) -> str:
     channels = store.plan.array("image").tail[0]
     colour = "one grey scale"
     if channels == COLOURS:
-        blue, green, red = store.recipe.band_names or ("first", "second", "third")
+        blue, green, red = store.origin.band_names or ("first", "second", "third")
         colour = f"one scale of brightness, with red {red}, green {green}, blue {blue}"
     elif channels > 1:
         colour = f"one grey scale, of the sum of {channels} bands"

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from schemas.imported import ImportedData, Origin
 from schemas.page import Fact, Soundness
 from schemas.products import MAPS
 from schemas.store import ArraySpec
@@ -18,6 +19,7 @@ FAMILIES = {
     "replica": "replica: a published simulator, constant for constant. Everything but a few parameters is"
     " fixed, so scores are higher than on real lenses",
     "survey": "survey: drawn from broad priors, for science",
+    "imported": "imported: other people's images, of which only this is known",
 }
 # Of a recipe's lists, such as the pixels of a PSF or the numbers of its galaxies, and of the whole text.
 LISTED, RECIPE_CHARACTERS = 12, 60_000
@@ -28,19 +30,23 @@ def cards(store: Store) -> tuple[Fact, ...]:
     """Numbers to be seen first."""
     plan = store.plan
     channels, height, width = plan.array("image").tail
-    step = store.recipe.detector.pixel_scale_arcsec
+    step = store.pixel_scale_arcsec
     images = sum(split.rows for split in plan.splits)
     size = sum(one.size for receipt in store.manifest.receipts for one in receipt.files)
     shards = shard_count(plan)
     bands = (Fact(name=", ".join(_bands(store)) or "in each image", text=f"{channels} bands"),)
     return (
         Fact(name=f"images in {_count(len(plan.classes), 'class', 'es')}", text=f"{images:,}"),
-        Fact(name=f"pixels of {spell(step)} arcsec", text=f"{height} × {width}"),
-        Fact(name="side of the field", text=f"{spell(step * width)} arcsec"),
+        Fact(name=f"pixels of {_arcsec(step)}", text=f"{height} × {width}"),
+        Fact(name="side of the field", text=_arcsec(step and step * width)),
         *(bands if channels > 1 else ()),
         Fact(name="parameters of each image", text=str(len(plan.columns))),
         Fact(name=f"in {_count(shards, 'shard', 's')}", text=spell_bytes(size)),
     )
+
+
+def _arcsec(size: float | None) -> str:
+    return "unknown size" if size is None else f"{spell(size)} arcsec"
 
 
 def _count(number: int, noun: str, plural: str) -> str:
@@ -48,18 +54,19 @@ def _count(number: int, noun: str, plural: str) -> str:
 
 
 def _bands(store: Store) -> tuple[str, ...]:
-    return store.recipe.band_names
+    return store.origin.band_names
 
 
 def facts(store: Store) -> tuple[Fact, ...]:
     """Provenance: recipe, seed, digests, engine, versions, format."""
-    plan, recipe = store.plan, store.recipe
+    plan, recipe = store.plan, store.origin
     made_by = plan.provenance
     found = {
         "recipe": recipe.name,
         "family": FAMILIES[recipe.family],
         "description": " ".join(recipe.description.split()),
-        "seed": str(recipe.seed),
+        "seed": str(recipe.shuffle_seed if isinstance(recipe, ImportedData) else recipe.seed),
+        **_imported(recipe),
         "digest": store.stored.digest,
         "engine": made_by.engine,
         "left to lenstronomy": ", ".join(made_by.through_lenstronomy),
@@ -68,6 +75,14 @@ def facts(store: Store) -> tuple[Fact, ...]:
         **_further(made_by.model_dump(mode="json", exclude={"engine", "through_lenstronomy", "versions"})),
     }
     return tuple(Fact(name=name, text=text) for name, text in found.items() if text)
+
+
+def _imported(origin: Origin) -> dict[str, str]:
+    """Where other people's images came from."""
+    if not isinstance(origin, ImportedData):
+        return {}
+    said = {"imported from": origin.source, "form": origin.form, "files": f"{origin.files:,}"}
+    return said | {"contents": origin.contents_sha256}
 
 
 def _further(record: dict[str, Any]) -> dict[str, str]:
@@ -104,7 +119,7 @@ def _shape(spec: ArraySpec) -> str:
 
 def recipe_text(store: Store) -> str:
     """The recipe as JSON for people."""
-    text = json.dumps(_shortened(store.recipe.model_dump(mode="json")), indent=2, ensure_ascii=False)
+    text = json.dumps(_shortened(store.origin.model_dump(mode="json")), indent=2, ensure_ascii=False)
     if len(text) > RECIPE_CHARACTERS:
         text = text[:RECIPE_CHARACTERS] + "\n... the whole of it is in lensmill/recipe.json"
     return text

@@ -115,3 +115,42 @@ def test_keys_are_named(lensmill: Lensmill, tmp_path: Path) -> None:
     assert lensmill("import", tmp_path / "s.npz", "--out", tmp_path / "o.zarr", *keys).code == 0
     columns = [one.name for one in open_store(tmp_path / "o.zarr").plan.columns]
     assert columns == ["n", "m", "copies"]
+
+
+def test_an_imported_store_has_a_page_and_can_be_converted(
+    lensmill: Lensmill, source: Path, tmp_path: Path
+) -> None:
+    out, other = tmp_path / "o.zarr", tmp_path / "o.h5store"
+    lensmill("import", source, "--out", out)
+    assert lensmill("show", out, "--html", "--out", tmp_path / "page.html").code == 0
+    page = (tmp_path / "page.html").read_text()
+    for words in ("imported from", source.name, "pixels of unknown size", "axion_mass_ev"):
+        assert words in page
+    assert lensmill("convert", out, "--out", other, "--to", "hdf5").code == 0
+    assert "is sound: 50 rows" in lensmill("verify", other).out
+    # the list of files goes with it
+    assert "imported from cdm/002.npy" in lensmill("sample", other, "--index", "12").err
+
+
+def test_repair_of_an_imported_store_mends_books_and_refuses_the_rest(
+    lensmill: Lensmill, source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "o.zarr"
+    lensmill("import", source, "--out", out)
+    assert "nothing to do" in lensmill("repair", out).out
+    (out / "lensmill/receipts/train/000000.json").unlink()
+    (out / "lensmill/schema.json").unlink()
+    assert lensmill("repair", out).code == 0
+    assert "is sound" in lensmill("verify", out).out
+    shard = out / "train/image/c/0/0/0/0"
+    for path in (shard, out / "lensmill/sources.parquet"):
+        content = path.read_bytes()
+        path.write_bytes(content[:40] + bytes((content[40] ^ 1,)) + content[41:])
+        said = lensmill("repair", out, "--accept-new-bytes")
+        assert said.code == 2
+        assert "imported" in said.err
+        assert "import the originals again" in said.err
+        # the same import replaces what is damaged
+        assert lensmill("import", source, "--out", out).code == 0
+        assert path.read_bytes() == content
+        assert "is sound" in lensmill("verify", out).out
