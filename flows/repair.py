@@ -23,6 +23,7 @@ from schemas.galaxy_image import GalaxyImage
 from schemas.store import Receipt, StoredRecipe, StorePlan
 from storage import commit
 from storage.diagnosis import Diagnosis, check_there, diagnose
+from storage.importing.orders import SOURCES
 from storage.layout import Span, shard_count
 from storage.mending import close, opened
 from storage.place import place
@@ -163,6 +164,13 @@ _ADVICE = (
 def _check_versions(found: Diagnosis, accept_new_bytes: bool) -> None:
     """Refuse what would come out differently, or may and nothing is left to compare it with."""
     plan = found.store.plan
+    if SOURCES in found.differing:
+        raise DataError(
+            f"the list of files that {plan.recipe_name!r} was imported from is damaged",
+            expected=f"{SOURCES} as it was written",
+            where=str(found.store.root),
+            advice="restore it from a copy, or import the originals again: it replaces what is damaged",
+        )
     if accept_new_bytes:
         return
     unknown = [str(span) for span in found.bad if found.expected(span) is None]

@@ -80,11 +80,10 @@ def _refuse_imported(store: Store, index: int) -> None:
         return
     split, row = locate_known(store.origin, index)
     raise DataError(
-        f"sample {index} was imported from {source_of(store, index)} in {store.origin.source}:"
-        " it has no recipe",
+        f"sample {index} has no recipe: it was imported from {source_of(store, index)}",
         expected="a store that lensmill simulated",
         where=f"row {row:,} of {split} in {store.root}",
-        advice="look at that file; what the store holds of it: lensmill info",
+        advice=f"look at that file in {store.origin.source}; what all samples have: lensmill info",
     )
 
 

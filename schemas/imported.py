@@ -81,7 +81,9 @@ class ImportedData(Frozen):
     @property
     def physics_json(self) -> str:
         """Canonical JSON of what determines the rows, under the name that it has in a recipe."""
-        return canonical_json(self.model_dump(mode="json", exclude=set(BESIDE)))
+        content = self.model_dump(mode="json", exclude={*BESIDE, "columns"})
+        columns = [[one.name, one.unit, list(one.labels)] for one in self.columns]
+        return canonical_json(content | {"columns": columns})
 
     @property
     def digest(self) -> str:

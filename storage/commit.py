@@ -353,7 +353,7 @@ def holds_schema(root: Root, manifest: Manifest) -> bool:
 def read_json(path: Root, model: type[Model]) -> Model:
     """A file of the store's books as its model, whatever version wrote it."""
     try:
-        return model.model_validate_json(_of_this_version(path, model))
+        return model.model_validate_json(of_this_version(path.read_bytes(), model, path))
     except OSError as error:
         raise StoreDamagedError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
@@ -366,9 +366,8 @@ def read_json(path: Root, model: type[Model]) -> Model:
         ) from error
 
 
-def _of_this_version(path: Root, model: type[Model]) -> bytes:
+def of_this_version(content: bytes, model: type[BaseModel], path: Root) -> bytes:
     """What a book says, in the words of this version; what is damaged is left to the model to judge."""
-    content = path.read_bytes()
     try:
         book = from_json(content)
         version = version_of(book)

@@ -19,12 +19,14 @@ from storage.commit import (
     MARKER,
     PLAN,
     RECIPE,
+    SCHEMA,
     is_receipt_of,
+    of_this_version,
     read_json,
     receipt_path,
 )
 from storage.durable import file_fault, sums
-from storage.evidence import Book, Evidence, gather, sound_plan, sound_recipe
+from storage.evidence import Book, Evidence, gather, sound_plan, sound_recipe, sound_schema
 from storage.layout import Span
 from storage.place import Root
 from storage.reader import Store
@@ -69,16 +71,20 @@ def diagnose(root: Root, progress: Callable[[int], None] = lambda _: None) -> Di
     check_there(root)
     evidence = gather(root)
     recipe = sound_recipe(evidence)
-    stored = StoredRecipe.model_validate_json(recipe.content)
+    stored = StoredRecipe.model_validate_json(of_this_version(recipe.content, StoredRecipe, root / RECIPE))
     planned = sound_plan(evidence, stored)
-    plan = StorePlan.model_validate_json(planned.content)
+    plan = StorePlan.model_validate_json(of_this_version(planned.content, StorePlan, root / PLAN))
     made = BACKENDS[plan.backend].metadata_files(plan, stored)
+    schema = sound_schema(evidence, plan)
+    given = {PLAN.as_posix(): planned, RECIPE.as_posix(): recipe}
+    given |= {SCHEMA.as_posix(): schema} if schema else {}
 
     def manifest_of(receipts: Iterable[Receipt]) -> Manifest:
         return Manifest(
             recipe_digest=stored.digest,
             recipe_sha256=sha256_of(recipe.content),
             plan_digest=sha256_of(planned.content),
+            schema_sha256=sha256_of(schema.content) if schema else None,
             receipts=tuple(receipts),
             metadata=_metadata_records(evidence, made),
         )
@@ -92,9 +98,7 @@ def diagnose(root: Root, progress: Callable[[int], None] = lambda _: None) -> Di
     text = evidence.manifest_bytes if manifest == evidence.manifest else manifest.to_json().encode()
     exact = {record.path for record in manifest.metadata if _sha(made.get(record.path)) == record.sha256}
     books = {one.path: Book(made[one.path], "from plan and recipe") for one in broken if one.path in exact}
-    books |= _differing_books(
-        evidence, {PLAN.as_posix(): planned, RECIPE.as_posix(): recipe}, chosen, text, stored.digest
-    )
+    books |= _differing_books(evidence, given, chosen, text, stored.digest)
     return Diagnosis(
         store=Store(root, plan, stored, manifest),
         manifest_bytes=text,

@@ -17,7 +17,8 @@ from schemas.errors import LensmillError, StoreDamagedError
 from schemas.frozen import sha256_of
 from schemas.imported import ImportedData
 from schemas.store import CommitMarker, Manifest, Provenance, Receipt, StoredRecipe, StorePlan, plan_store
-from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, read_json
+from schemas.store_schema import schema_text
+from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, SCHEMA, read_json
 from storage.layout import split_rows
 from storage.place import Root
 
@@ -127,6 +128,20 @@ def sound_plan(evidence: Evidence, recipe: StoredRecipe) -> Book:
         if sha256_of(candidate) in wanted:
             return Book(candidate, "made again from the recipe")
     raise _lost(evidence.root / PLAN, wanted, "or make the store anew")
+
+
+def sound_schema(evidence: Evidence, plan: StorePlan) -> Book | None:
+    """The JSON Schema as it was sealed, else as this version has it; stores of version 1 have none."""
+    told = evidence.manifest
+    if told is not None and told.schema_sha256 is None:
+        return None
+    content, made = _bytes(evidence.root / SCHEMA), schema_text(plan)
+    wanted = {told.schema_sha256 or ""} if told else {sha256_of(made)}
+    if sha256_of(content) in wanted:
+        return Book(content, "")
+    if sha256_of(made) not in wanted and (turned := turned_back(content, wanted)):
+        return Book(turned, TURNED_BACK)
+    return Book(made, "made again from the plan")
 
 
 def turned_back(content: bytes, wanted: set[str]) -> bytes | None:

@@ -145,7 +145,7 @@ def open_books(root: Root) -> Store:
         done = sum(1 for _ in (root / RECEIPTS).rglob("*.json"))
         raise StoreUnfinishedError(
             f"the store at {root} is unfinished: {done} of {shard_count(plan)} shards, no commit marker",
-            advice="run the `lensmill simulate` command that began it again; it makes only what is missing",
+            advice="run the `lensmill simulate` or `import` command that began it; it makes what is missing",
         )
     marker = read_json(root / MARKER, CommitMarker)
     manifest = read_json(root / MANIFEST, Manifest)
@@ -175,5 +175,5 @@ def _check_sizes(root: Root, manifest: Manifest) -> None:
 def _damaged(root: Root, what: str) -> StoreDamagedError:
     return StoreDamagedError(
         f"the store at {root} is damaged: {what}",
-        advice="run the `lensmill simulate` command that made it again; it replaces only what is damaged",
+        advice="run the `lensmill simulate` or `import` command that made it; it replaces what is damaged",
     )

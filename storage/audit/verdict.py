@@ -17,6 +17,11 @@ from storage.audit.separation import smallest_found
 LEVEL = 0.01
 ENOUGH = 5_000
 SHOWN = 6
+ADVICE = (
+    "draw what is named from the same prior in every class, let compensate_mass be true in the recipe, and"
+    " simulate again"
+)
+ADVICE_IMPORTED = "take out of the data what is named, or ask those who made them; then import again"
 
 
 def audit(
@@ -63,8 +68,7 @@ def refuse_leaks(found: Audit) -> None:
         expected=f"classes that differ in the substructure alone (a sound data set fails once in"
         f" {1 / found.level:.0f} audits)",
         where=found.about.store,
-        advice="draw what is named from the same prior in every class, let compensate_mass be true in the"
-        " recipe, and simulate again",
+        advice=ADVICE_IMPORTED if found.about.family == "imported" else ADVICE,
     )
 
 

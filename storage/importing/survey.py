@@ -18,7 +18,7 @@ from schemas.errors import DataError
 from schemas.imported import ImportOptions
 from storage.importing.groups import Group, Source
 from storage.importing.images import Picture
-from storage.importing.tables import Named, name_faults
+from storage.importing.tables import COPIES, Named, name_faults
 
 Pixels = NDArray[np.float32]
 FINGERPRINT_BYTES = 16
@@ -70,8 +70,9 @@ def survey(
             _look(group, position, options.channels_last, seen, found.faults)
             progress(seen.done)
     _compare_shapes(found, source, seen)
-    _add_columns(found, source, options, seen)
     found.dtypes, found.fingerprints = seen.dtypes, seen.fingerprints
+    _add_columns(found, source, options, seen)
+    _add_copies(found, source)
     if len(found.dtypes) > 1:
         told = ", ".join(f"{count:,} {dtype}" for dtype, count in found.dtypes.most_common())
         found.warnings.append(f"the images are of several types: {told}; are they in the same unit?")
@@ -222,6 +223,22 @@ def _column(
         labels=labels,
         headline=True,
     )
+
+
+def _add_copies(found: Survey, source: Source) -> None:
+    """A column of every imported store: copies in another split leak, and a reader can leave them out."""
+    _, which, counts = np.unique(found.fingerprints, axis=0, return_inverse=True, return_counts=True)
+    copies = (counts - 1)[which.reshape(-1)]
+    found.params = np.column_stack([found.params, copies])
+    column = ColumnSpec(
+        name=COPIES,
+        unit="1",
+        description="other images of the source that are the same, pixel by pixel",
+        labels=tuple(int(one) for one in np.unique(source.labels)),
+        ge=0,
+        derived=True,
+    )
+    found.columns = (*found.columns, column)
 
 
 def contents_sha256(source: Source) -> str:

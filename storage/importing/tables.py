@@ -17,6 +17,9 @@ HEADER = re.compile(r"\s*(?P<name>[^\[\]]+?)\s*(?:\[(?P<unit>[^\]]*)\])?\s*")
 # columns that are no numbers of a sample
 FILE_COLUMNS = ("file", "filename", "path", "name")
 LABEL_COLUMNS = ("label", "class")
+# what every imported store has
+COPIES = "copies"
+TAKEN = ("sample_id", "label", COPIES)
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,9 @@ def name_faults(columns: Sequence[Named]) -> list[str]:
     """Names that a column cannot have, or that stand twice."""
     names = [one.name for one in columns]
     faults = [
-        f"{one.origin}: {one.name!r} is no name for a column (letters, digits and _)"
+        f"{one.origin}: {one.name!r} cannot name a column: letters, digits and _, but not {', '.join(TAKEN)}"
         for one in columns
-        if not re.fullmatch(COLUMN, one.name) or one.name in ("sample_id", "label")
+        if not re.fullmatch(COLUMN, one.name) or one.name in TAKEN
     ]
     twice = sorted({name for name in names if names.count(name) > 1})
     return faults + [f"{name}: more than one column has this name" for name in twice]

@@ -83,8 +83,9 @@ def _source(origin: Origin) -> dict[str, str]:
     if not isinstance(origin, ImportedData):
         return {"seed": str(origin.seed)}
     drawn = "splits as in the source" if origin.splits is None else "splits drawn"
+    files = f"{_count(origin.files, 'file', 's')} ({origin.form.replace('_', ' ')})"
     return {
-        "source": f"{_count(origin.files, 'file', 's')} ({origin.form.replace('_', ' ')}), {origin.source}",
+        "imported from": f"{files}, {origin.source}",
         "SHA-256 of the source": origin.contents_sha256,
         "order": f"shuffled by seed {origin.shuffle_seed}, {drawn}",
     }

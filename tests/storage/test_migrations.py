@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from flows import generate
+from flows.repair import repair
 from flows.shards import make_shard
 from schemas.errors import StoreConflictError, StoreDamagedError, StoreUnfinishedError
 from schemas.store import SCHEMA_VERSION, CommitMarker, Manifest, Receipt, StoredRecipe, StorePlan
@@ -195,3 +196,25 @@ def test_the_digest_of_the_schema_is_sealed(sound_store: Any) -> None:
         manifest.schema_sha256 == hashlib.sha256((sound_store.root / commit.SCHEMA).read_bytes()).hexdigest()
     )
     assert layout.shard_count(sound_store.plan) == len(manifest.receipts)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}"])
+def test_a_damaged_schema_is_made_again(
+    store: Any, bytes_of: Callable[[Path], dict[str, bytes]], content: bytes | None
+) -> None:
+    before = bytes_of(store.root)
+    (store.root / commit.SCHEMA).unlink()
+    if content is not None:
+        (store.root / commit.SCHEMA).write_bytes(content)
+    made = repair(store.root, quiet=True)
+    assert set(made.rebuilt) == {"lensmill/schema.json"}
+    assert bytes_of(store.root) == before
+    assert repair(store.root, quiet=True).rebuilt == {}
+
+
+def test_a_store_of_version_1_is_whole_for_repair(
+    first: Path, bytes_of: Callable[[Path], dict[str, bytes]]
+) -> None:
+    before = bytes_of(first)
+    assert repair(first, quiet=True).found == ()
+    assert bytes_of(first) == before

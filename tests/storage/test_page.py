@@ -17,8 +17,11 @@ import pytest
 from PIL import Image
 
 from flows.generate import Order
+from flows.importing import import_data
 from schemas.errors import StoreUnfinishedError, WriteError
+from schemas.imported import ImportOptions, shares
 from schemas.page import Page
+from schemas.store import Conversion
 from storage import commit, verification
 from storage.page import describe, render, selection, write_page
 from storage.page.pictures import BUDGET, MOST_SAMPLES, PNG_BYTES, Row, draw_pictures, size_of
@@ -346,3 +349,47 @@ def test_three_bands_are_in_colour(
     assert "red i, green r, blue g" in page.pictured
     assert ("g, r, i", "3 bands") in [(one.name, one.text) for one in page.cards]
     assert np.asarray(Image.open(_file(page.samples[0].image))).shape == (16, 16, 3)
+
+
+def test_codes_are_shown_as_the_numbers_that_they_stand_for(
+    format_store: Callable[[str, str], Order], sound_product_store: Order
+) -> None:
+    exact = describe(open_store(sound_product_store.root))
+    page = describe(open_store(format_store("hdf5", "quantised").root))
+    assert "hdf5, quantised" in next(one.text for one in page.facts if one.name == "format")
+    assert "uint16 codes" in page.arrays[0].text
+    assert [one.values for one in page.samples] == [one.values for one in exact.samples]
+    for one, other in zip(page.samples, exact.samples, strict=True):
+        shown, expected = (np.asarray(Image.open(_file(uri)), int) for uri in (one.image, other.image))
+        # a step of the codes may tip a grey over to the next
+        assert np.abs(shown - expected).max() <= 1
+
+
+def test_a_conversion_is_part_of_the_provenance(sound: Store) -> None:
+    step = Conversion(
+        manifest_sha256="ab" * 32, backend="hdf5", profile="archive", lossy=True, versions={"numpy": "2"}
+    )
+    made_by = sound.plan.provenance.model_copy(update={"conversions": (step,)})
+    converted = replace(sound, plan=sound.plan.model_copy(update={"provenance": made_by}))
+    told = {one.name: one.text for one in describe(converted).facts}
+    expected = "from hdf5, archive (manifest abababababab), through quantised values, by numpy 2"
+    assert told["converted"] == expected
+    assert "converted" not in {one.name for one in describe(sound).facts}
+
+
+def test_imported_images_say_where_they_came_from(tmp_path: Path) -> None:
+    images = np.random.default_rng(3).random((60, 16, 16)).astype(np.float32)
+    # two classes in no order, one twice as large
+    labels = np.random.default_rng(4).permutation(np.arange(60) % 3 == 0).astype(np.int64)
+    np.savez(tmp_path / "theirs.npz", images=images, labels=labels, radius=np.linspace(1, 2, 60))
+    options = ImportOptions(images="images", labels="labels", columns=("radius",), splits=shares("0.5,0,0.5"))
+    import_data(tmp_path / "theirs.npz", tmp_path / "theirs.zarr", options, quiet=True)
+    page = describe(open_store(tmp_path / "theirs.zarr"))
+    told = {one.name: one.text for one in page.facts}
+    assert "theirs.npz" in told["imported from"]
+    assert "seed" not in told
+    assert (page.kind, page.command) == ("Images that were imported", "")
+    assert ("pixels of unknown size", "16 × 16") in [(one.name, one.text) for one in page.cards]
+    assert [sum(one.rows) for one in page.classes] == [40, 20]
+    assert "radius" in [one.name for one in page.columns]
+    assert len(Parsed(render(page)).all("figure")) == len(page.columns)
