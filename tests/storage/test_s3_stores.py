@@ -21,10 +21,11 @@ from zarr.storage import ObjectStore
 from flows.generate import Order
 from flows.shards import make_shard
 from schemas.errors import StoreDamagedError, StoreMissingError, StoreUnfinishedError
-from storage import commit, layout, sharded_array
+from storage import commit, layout, sharded_array, verification
 from storage.backend import BACKENDS
 from storage.durable import write_whole
 from storage.object_path import ObjectPath
+from storage.page import write_page
 from storage.reader import open_store
 from storage.sharded_array import ShardedArray
 from storage.verify import verify
@@ -302,3 +303,14 @@ def test_the_small_store_is_small(tmp_path: Path, far: Order) -> None:
 
     assert target.bytes_present(far.root) == sum(far.root.sizes().values()) > 0
     target.check_space(far.root, 10**18)
+
+
+def test_a_store_there_has_a_page_that_tells_what_verify_found(
+    far: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert verification.record(far.root, verify(far.root)) == ""
+    assert write_page(far.root) == Path("far.html")
+    assert "verified sound on" in (tmp_path / "far.html").read_text()
+    commit.unseal(far.root)
+    assert verification.last_record(far.root) is None
