@@ -12,24 +12,29 @@ from flows.galaxies import galaxies_of
 from schemas.columns import columns_of
 from schemas.dataset import DatasetRecipe
 from schemas.errors import DataError
+from schemas.imported import ImportedData
 from schemas.products import PRODUCTS
 from schemas.sample import Comparison, Parameter, SampleSheet
 from simulate.render import Rendered, render
+from storage.importing.orders import source_of
 from storage.layout import locate_known, span_of
+from storage.place import Root, local, place
 from storage.reader import Store, open_store
 from storage.sample_folder import check_folder, write_folder
 
 
 def sample(
-    source: str | Path, index: int, out: str | Path | None = None, overrides: Sequence[str] = ()
+    source: str | Root, index: int, out: str | Path | None = None, overrides: Sequence[str] = ()
 ) -> SampleSheet:
     """Rebuild sample `index` of a shipped recipe, a YAML file or a store; of a store, compare with it.
 
     `out` is a new or empty folder for its arrays, subhalos, parameters and a picture.
     """
     if out is not None:
-        check_folder(Path(out))
+        check_folder(local(out))
     store = _store(source, overrides)
+    if store:
+        _refuse_imported(store, index)
     recipe = store.recipe if store else load_recipe(str(source), overrides)
     split, row = locate_known(recipe, index)
     with_products = recipe.model_copy(update={"products": PRODUCTS})
@@ -50,13 +55,15 @@ def sample(
         compared=_compare(store, made, split, row) if store else None,
     )
     if out is not None:
-        write_folder(Path(out), sheet, {name: rows[0] for name, rows in made.arrays().items()}, made.subhalos)
+        arrays = {name: rows[0] for name, rows in made.arrays().items()}
+        write_folder(local(out), sheet, arrays, made.subhalos, normalised=recipe.normalisation is not None)
     return sheet
 
 
-def _store(source: str | Path, overrides: Sequence[str]) -> Store | None:
-    """The store at a path, or None for a recipe."""
-    if not Path(source).is_dir():
+def _store(source: str | Root, overrides: Sequence[str]) -> Store | None:
+    """The store at a path or URL, or None for a recipe."""
+    root = place(source)
+    if isinstance(root, Path) and not root.is_dir():
         return None
     if overrides:
         raise DataError(
@@ -64,7 +71,21 @@ def _store(source: str | Path, overrides: Sequence[str]) -> Store | None:
             expected="a recipe where keys are set",
             advice="name the recipe, or leave out --set",
         )
-    return open_store(Path(source))
+    return open_store(root)
+
+
+def _refuse_imported(store: Store, index: int) -> None:
+    """Nobody here can make it again, but where it came from is known."""
+    if not isinstance(store.origin, ImportedData):
+        return
+    split, row = locate_known(store.origin, index)
+    raise DataError(
+        f"sample {index} was imported from {source_of(store, index)} in {store.origin.source}:"
+        " it has no recipe",
+        expected="a store that lensmill simulated",
+        where=f"row {row:,} of {split} in {store.root}",
+        advice="look at that file; what the store holds of it: lensmill info",
+    )
 
 
 def _parameters(recipe: DatasetRecipe, made: Rendered) -> tuple[Parameter, ...]:

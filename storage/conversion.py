@@ -63,8 +63,8 @@ def convert(
     task = prepare(store, out, to, profile, shard_size)
     source, plan = task.source, task.plan
     with commit.writing(out):
-        target.check_target(out, source.recipe, plan)
-        commit.begin(out, source.recipe, plan, source.stored)
+        target.check_target(out, source.origin, plan)
+        commit.begin(out, source.origin, plan, source.stored)
         spans = list(layout.spans(plan))
         kept = dict(zip(spans, threaded(partial(commit.valid_receipt, out, plan), spans), strict=True))
         missing = [span for span, receipt in kept.items() if receipt is None]
@@ -77,7 +77,7 @@ def convert(
             receipts.append(receipt)
             progress(rows := rows + receipt.rows)
         if missing or not commit.is_sealed(out):
-            commit.seal(out, source.recipe, plan, receipts, source.stored)
+            commit.seal(out, source.origin, plan, receipts, source.stored, _beside(source))
         open_store(out)
     return _summary(task, receipts, len(missing))
 
@@ -88,7 +88,7 @@ def prepare(store: Root, out: Root, to: str | None, profile: str | None, shard_s
     _check_options(to, profile, shard_size)
     source = open_store(store, check=True)
     task = Task(source, out, _plan(source, to, profile, shard_size))
-    target.check_target(out, source.recipe, task.plan)
+    target.check_target(out, source.origin, task.plan)
     needed = layout.store_bytes(task.plan) + _catalogue_bytes(source)
     target.check_space(out, needed - target.bytes_present(out))
     return task
@@ -145,6 +145,14 @@ def _versions(plan: StorePlan, backend: str, profile: str) -> dict[str, str]:
     return {name: version(name) for name in packages}
 
 
+def _beside(source: Store) -> dict[str, bytes]:
+    """Books that only this kind of source has, such as the files that imported samples came from."""
+    paths = [record.path for record in source.manifest.metadata]
+    return {
+        path: (source.root / path).read_bytes() for path in paths if Path(path).is_relative_to(commit.BOOKS)
+    }
+
+
 def _catalogue_bytes(source: Store) -> int:
     folder = f"/{catalogue.NAME}/"
     files = (file for receipt in source.manifest.receipts for file in receipt.files)
@@ -156,12 +164,12 @@ def _converted(task: Task, span: Span, kept: Receipt | None) -> Receipt:
     given = _given(task.source, span)
     receipt = kept or commit.write_shard(
         task.root,
-        task.source.recipe,
+        task.source.origin,
         task.plan,
         span,
         given.arrays,
         given.subhalos,
-        _encoded(task, span, given),
+        encoded=_encoded(task, span, given),
     )
     faults = _differences(task, span, given)
     if faults:

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import StoreDamagedError
+from schemas.errors import StoreConflictError, StoreDamagedError
 from schemas.store import ArraySpec, StoredRecipe, StorePlan
 from storage import attributes
 from storage.backend import BACKENDS, Arrays, ShardFiles, read_by_shards
@@ -77,14 +77,14 @@ class Hdf5Backend:
         if shard:
             shard.copy(first, found)
             return found
-        path = root / _path(span)
+        path = _on_disk(root, span)
         with _opened(path, spec, span) as dataset:
             dataset.read_direct(found, np.s_[first:stop])
         return found
 
     def shard(self, root: Root, plan: StorePlan, span: Span, array: str) -> ShardFile | None:
         """The part of the shard's file that holds the array."""
-        spec, path = plan.array(array), root / _path(span)
+        spec, path = plan.array(array), _on_disk(root, span)
         with _opened(path, spec, span) as dataset:
             start = None if dataset.chunks else dataset.id.get_offset()
         if start is None:
@@ -98,6 +98,17 @@ BACKENDS.register("hdf5")(Hdf5Backend())
 
 def _path(span: Span) -> str:
     return f"{span.split}/{span.shard:06d}.h5"
+
+
+def _on_disk(root: Root, span: Span) -> Path:
+    """A shard's file. HDF5 reads here and there in a file, which takes a request each over a network."""
+    if not isinstance(root, Path):
+        raise StoreConflictError(
+            f"the HDF5 store at {root} cannot be read where it is",
+            expected="a folder on a disk; on S3 stores are Zarr",
+            advice="copy it to a disk, or convert it there and copy that: lensmill convert STORE --to zarr",
+        )
+    return root / _path(span)
 
 
 def _contiguous(plan: StorePlan, rows: int, arrays: Arrays) -> Iterator[Part]:

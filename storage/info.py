@@ -6,6 +6,7 @@ from pydantic import Field
 from schemas.columns import ColumnSpec
 from schemas.detectability import DetectabilityColumns, ideal_auc
 from schemas.frozen import Frozen
+from schemas.imported import ImportedData
 from schemas.store import ClassSpec, Provenance, SplitSpec
 from storage.layout import shard_count
 from storage.loss import MapLoss, losses
@@ -38,7 +39,7 @@ class StoreInfo(Frozen):
     profile: str
     image_shape: tuple[int, ...] = Field(description="channels, y, x")
     bands: tuple[str, ...] = Field(description="names of the channels, if the recipe names them")
-    pixel_scale_arcsec: float
+    pixel_scale_arcsec: float | None = Field(description="none where imported data do not say")
     products: tuple[str, ...] = Field(description="what is stored of each sample beside its image")
     classes: tuple[ClassSpec, ...]
     splits: tuple[SplitSpec, ...]
@@ -54,19 +55,19 @@ class StoreInfo(Frozen):
 def info(root: Root) -> StoreInfo:
     """Recipe, digest, splits, classes, columns, size and provenance of a finished store."""
     store = open_store(root)
-    plan, recipe = store.plan, store.recipe
+    plan, recipe = store.plan, store.origin
     return StoreInfo(
         store=str(root),
         recipe=recipe.name,
         family=recipe.family,
         description=recipe.description.strip(),
         digest=store.stored.digest,
-        seed=recipe.seed,
+        seed=recipe.shuffle_seed if isinstance(recipe, ImportedData) else recipe.seed,
         backend=plan.backend,
         profile=plan.profile,
         image_shape=plan.array("image").tail,
         bands=recipe.band_names,
-        pixel_scale_arcsec=recipe.detector.pixel_scale_arcsec,
+        pixel_scale_arcsec=store.pixel_scale_arcsec,
         products=recipe.products,
         classes=plan.classes,
         splits=plan.splits,
@@ -83,7 +84,7 @@ def info(root: Root) -> StoreInfo:
 def _visibility(store: Store) -> tuple[ClassVisibility, ...]:
     """Of the classes that have substructure."""
     (name,) = DetectabilityColumns.model_fields
-    splits = store.recipe.detectability
+    splits = None if isinstance(store.origin, ImportedData) else store.origin.detectability
     if not splits:
         return ()
     signal = np.concatenate([store.column(split, name) for split in splits])

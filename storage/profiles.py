@@ -100,9 +100,9 @@ def _scales(low: Floats, high: Floats) -> Floats:
     return np.where(scale < exact, np.nextafter(scale, np.float32(np.inf)), scale)
 
 
-def decode(codes: Codes, scales: Floats) -> Floats:
+def decode(codes: Codes, scales: Floats, into: Floats | None = None) -> Floats:
     """The values behind codes `(n, channels, y, x)`; NaN where nothing was ever stored."""
-    values = np.empty(codes.shape, np.float32)
+    values = np.empty(codes.shape, np.float32) if into is None else into
     images = values.reshape(codes.shape[0] * codes.shape[1], -1)
     flat, pairs = codes.reshape(images.shape), scales.reshape(-1, 2)
     together = max(1, BLOCK_VALUES // max(1, images.shape[1]))

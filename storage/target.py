@@ -5,15 +5,46 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from schemas.dataset import DatasetRecipe
-from schemas.errors import StoreConflictError, WriteError
+from schemas.errors import StoreConflictError, StoreError, WriteError
+from schemas.imported import Origin
 from schemas.store import StorePlan
-from storage.commit import BOOKS, PLAN, read_json
+from storage import layout
+from storage.commit import BOOKS, PLAN, read_json, receipt_path
+from storage.object_path import ObjectPath
 from storage.place import Root
 
 
-def check_target(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
+def check_target(root: Root, recipe: Origin, plan: StorePlan) -> None:
     """Refuse a path where this store cannot be made or continued. Writes nothing."""
+    if isinstance(root, ObjectPath):
+        _check_objects(root, plan)
+    else:
+        _check_folder(root)
+    if not (root / PLAN).is_file():
+        foreign = [one.name for one in root.iterdir() if one.name != BOOKS.name] if root.exists() else []
+        if foreign:
+            raise StoreConflictError(
+                f"{root} is not empty and no lensmill store (it holds {sorted(foreign)[0]!r})",
+                expected="an empty or new folder, or a store of this recipe",
+                advice="choose another --out",
+            )
+        return
+    _check_plan(root, recipe, plan)
+
+
+def _check_objects(root: ObjectPath, plan: StorePlan) -> None:
+    """Whether a bucket may be written is known when the lock is put there."""
+    if plan.backend != "zarr":
+        raise WriteError(
+            f"cannot write a store of {plan.backend} at {root}",
+            expected="storage.backend: zarr, whose files can be read in part over a network",
+            advice="choose zarr, or a path on a disk",
+        )
+    if root.is_file():
+        raise WriteError(f"{root} is an object", expected="a prefix where nothing is yet")
+
+
+def _check_folder(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise WriteError(f"{root} is a file", expected="a folder, or a path where nothing is yet")
     existing = _nearest_existing(root)
@@ -24,15 +55,9 @@ def check_target(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
             expected="a folder that can be created or is writable",
             advice="choose another --out or mend permissions",
         )
-    if not (root / PLAN).is_file():
-        foreign = [one.name for one in root.iterdir() if one.name != BOOKS.name] if root.exists() else []
-        if foreign:
-            raise StoreConflictError(
-                f"{root} is not empty and no lensmill store (it holds {sorted(foreign)[0]!r})",
-                expected="an empty or new folder, or a store of this recipe",
-                advice="choose another --out",
-            )
-        return
+
+
+def _check_plan(root: Root, recipe: Origin, plan: StorePlan) -> None:
     found = read_json(root / PLAN, StorePlan)
     if found.recipe_digest != plan.recipe_digest:
         raise StoreConflictError(
@@ -45,6 +70,37 @@ def check_target(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
             f"the store at {root} was begun with {_difference(found, plan)}",
             expected=_difference(plan, found),
             advice="use the same options and versions as before, or choose another --out",
+        )
+
+
+def plan_there(root: Root, plan: StorePlan) -> StorePlan:
+    """The plan of the store at a path, if versions are all that tells it from this one; else this one."""
+    try:
+        found = read_json(root / PLAN, StorePlan)
+    except StoreError:
+        return plan
+    made_by = plan.provenance.model_copy(update={"versions": found.provenance.versions})
+    same = plan.model_copy(update={"provenance": made_by, "recipe_name": found.recipe_name}) == found
+    return plan.model_copy(update={"provenance": made_by}) if same else plan
+
+
+def is_complete(root: Root, plan: StorePlan) -> bool:
+    """Whether every shard has a receipt; what they are worth is seen later. A path without a store is not."""
+    return all((root / receipt_path(span)).is_file() for span in layout.spans(plan))
+
+
+def check_versions(root: Root, plan: StorePlan, here: dict[str, str]) -> None:
+    """Refuse to make shards beside those of other versions, which may have other bytes."""
+    before = plan.provenance.versions
+    differ = [name for name in here if here[name] != before.get(name)]
+    if (root / PLAN).is_file() and differ:
+        theirs = ", ".join(f"{name} {before.get(name)}" for name in differ)
+        raise StoreConflictError(
+            f"the store at {root} was begun with {theirs}",
+            expected=", ".join(f"{name} {here[name]}" for name in differ),
+            where=f"digest {plan.recipe_digest}, the same in both",
+            advice="use the versions of before, or choose another --out; of a damaged store, `lensmill repair"
+            " STORE` makes the missing shards again if they come out as the same bytes",
         )
 
 
@@ -72,12 +128,14 @@ def _told(plan: StorePlan) -> dict[str, Any]:
     return told
 
 
-def _nearest_existing(root: Root) -> Path:
+def _nearest_existing(root: Path) -> Path:
     return next(path for path in (root, *root.absolute().parents) if path.exists())
 
 
 def check_space(root: Root, needed: int) -> None:
-    """Refuse what the disk cannot hold, before anything is simulated."""
+    """Refuse what the disk cannot hold, before anything is simulated. A bucket has no end that we know."""
+    if isinstance(root, ObjectPath):
+        return
     existing = _nearest_existing(root)
     free = shutil.disk_usage(existing).free
     if needed > free:
@@ -90,6 +148,8 @@ def check_space(root: Root, needed: int) -> None:
 
 def bytes_present(root: Root) -> int:
     """What a store that is to be continued already holds."""
+    if isinstance(root, ObjectPath):
+        return sum(root.sizes().values())
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) if root.is_dir() else 0
 
 

@@ -7,6 +7,7 @@ They reach the disk only through `commit`.
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from storage import attributes
 from storage.backend import BACKENDS, Arrays, ShardFiles, read_by_shards
 from storage.compressed_shard import read_rows
 from storage.layout import Span, chunk_rows
+from storage.object_path import ObjectPath
 from storage.place import Root
 from storage.shard_file import Bytes, ShardFile, ShardLayout, encode
 from storage.sharded_array import ShardedArray
@@ -35,7 +37,7 @@ BLOSC = Blosc("lz4", clevel=5, shuffle=Blosc.BITSHUFFLE)
 
 
 class ZarrBackend:
-    """Zarr on a local disk."""
+    """Zarr on a disk or on S3."""
 
     entry = "zarr.json"
 
@@ -82,7 +84,7 @@ class ZarrBackend:
         if found is not None:
             return found
         try:
-            group = zarr.open_group(root, mode="r")
+            group = zarr.open_group(_for_zarr(root), mode="r")
             return np.asarray(group[f"{split}/{array}"][rows], dtype=spec.dtype)  # type: ignore[index]
         except (ValueError, KeyError, OSError) as error:
             raise StoreDamagedError(
@@ -122,6 +124,15 @@ class ZarrBackend:
 
 
 BACKENDS.register("zarr")(ZarrBackend())
+
+
+def _for_zarr(root: Root) -> Path | Store:
+    """A place as zarr-python takes it."""
+    if not isinstance(root, ObjectPath):
+        return root
+    from zarr.storage import ObjectStore
+
+    return ObjectStore(root.prefixed_client(), read_only=True)
 
 
 def _create(
