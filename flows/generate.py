@@ -1,6 +1,5 @@
 """The data-set flow: recipe in, finished store out. Resumes from receipts, whatever ended the run before."""
 
-import time
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
@@ -10,18 +9,18 @@ from pydantic import Field
 
 from flows.api import prefect_api
 from flows.catalogue import load_recipe
-from flows.clusters import Workers, local_cluster
+from flows.clusters import Workers
 from flows.galaxies import galaxies_of
-from flows.making import make, prepare_workers
-from flows.progress import patience, progress_bar
+from flows.progress import progress_bar
 from flows.shards import Order, row_count
-from flows.tally import Tally
+from flows.workshop import make_missing as _make
 from schemas.dataset import DatasetRecipe
 from schemas.frozen import Frozen
 from schemas.store import Provenance, Receipt, plan_store
 from simulate.galaxies import check_light
-from simulate.render import subhalos_per_sample, through_lenstronomy, warm_up
+from simulate.render import subhalos_per_sample, through_lenstronomy
 from storage import commit, layout, target
+from storage.backend import BACKENDS
 from storage.layout import Span
 from storage.place import Root, place
 from storage.reader import open_store
@@ -80,7 +79,11 @@ def simulate_flow(
         missing = [span for span in layout.spans(order.plan) if span not in receipts]
         seconds = 0.0
         if missing:
+            # a whole store of other versions is left alone; here one would become a mixture
+            target.check_versions(order.root, order.plan, provenance(order.recipe).versions)
             commit.unseal(order.root)
+            for span in missing:
+                commit.discard(order.root, span)
             new, seconds = _make(order, missing, workers or usable_cores(), quiet, mapped)
             receipts |= new
         if missing or not commit.is_sealed(order.root):
@@ -105,14 +108,17 @@ def prepare(recipe: str, out: str | Root, shard_size: int | None, overrides: Seq
     loaded = load_recipe(recipe, [*overrides, *asked])
     image_bytes = 4 * loaded.channels * loaded.detector.num_pix**2
     shard_rows = loaded.storage.shard_images or layout.default_shard_rows(image_bytes)
-    plan = plan_store(loaded, layout.split_rows(loaded), shard_rows, provenance(loaded))
+    planned = plan_store(loaded, layout.split_rows(loaded), shard_rows, provenance(loaded))
+    plan = target.plan_there(place(out), planned)
     galaxies = galaxies_of(loaded)
     if galaxies is not None:
         check_light(loaded, galaxies)
     order = Order(place(out), loaded, plan)
     target.check_target(order.root, loaded, plan)
-    subhalos = subhalos_per_sample(loaded) if plan.catalogue else 0.0
-    target.check_space(order.root, layout.store_bytes(plan, subhalos) - target.bytes_present(order.root))
+    if not target.is_complete(order.root, plan):
+        target.check_versions(order.root, plan, planned.provenance.versions)
+        subhalos = subhalos_per_sample(loaded) if plan.catalogue else 0.0
+        target.check_space(order.root, layout.store_bytes(plan, subhalos) - target.bytes_present(order.root))
     return order
 
 
@@ -121,6 +127,7 @@ def provenance(recipe: DatasetRecipe) -> Provenance:
     packages = ["lensmill", "lenstronomy", "numba", "numpy"]
     if "subhalos" in recipe.products:
         packages.append("pyarrow")
+    packages += BACKENDS[recipe.storage.backend].packages(recipe.storage.profile)
     return Provenance(
         engine=recipe.engine,
         through_lenstronomy=through_lenstronomy(recipe),
@@ -140,26 +147,5 @@ def _survey(order: Order, quiet: bool) -> dict[Span, Receipt]:
         for done, (span, receipt) in enumerate(checked, start=1):
             if receipt:
                 found[span] = receipt
-            else:
-                commit.discard(order.root, span)
             report(done)
     return found
-
-
-def _make(
-    order: Order, missing: Sequence[Span], workers: int, quiet: bool, mapped: bool | None
-) -> tuple[dict[Span, Receipt], float]:
-    """The missing shards on a Dask cluster: their receipts, and the seconds from when workers were ready."""
-    with patience("loading the simulator; its first use on a machine compiles it", quiet):
-        warm_up(order.recipe, galaxies_of(order.recipe))
-    with local_cluster(min(workers, len(missing))) as runner:
-        with patience("starting workers", quiet):
-            prepare_workers(runner.client, order.ticket, mapped)
-        started = time.perf_counter()
-        what = f"simulating {order.recipe.name}"
-        with (
-            progress_bar(what, row_count(missing), "images", quiet) as report,
-            Tally(order, missing, report) as tally,
-        ):
-            make(runner, order, missing, tally, mapped)
-            return tally.receipts(), time.perf_counter() - started

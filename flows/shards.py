@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import version
 
 import numpy as np
 
@@ -16,10 +17,11 @@ from flows.galaxies import galaxies_of
 from schemas.dataset import DatasetRecipe
 from schemas.errors import FlowError, LensmillError, StoreConflictError
 from schemas.galaxy_image import GalaxyImage
-from schemas.store import Receipt, StoredRecipe, StorePlan
+from schemas.imported import ImportedData
+from schemas.store import Manifest, Receipt, StoredRecipe, StorePlan
 from simulate.render import render, warm_up
 from storage import layout
-from storage.commit import PLAN, RECIPE, plan_digest, read_json, write_shard
+from storage.commit import MANIFEST, PLAN, RECIPE, plan_digest, read_json, write_shard
 from storage.layout import Span
 from storage.place import Root, place
 
@@ -34,12 +36,21 @@ class Order:
     root: Root
     recipe: DatasetRecipe
     plan: StorePlan
+    # of a repair: what the shards' files must be, byte for byte
+    manifest: Manifest | None = None
+
+    def expected(self, span: Span) -> Receipt | None:
+        """The receipt that a shard must have in the end, if anything says so."""
+        receipts = self.manifest.receipts if self.manifest else ()
+        mine = (one for one in receipts if (one.split, one.shard) == (span.split, span.shard))
+        return next(mine, None)
 
     @property
     def ticket(self) -> "Ticket":
         """What workers are sent once the store is begun."""
         file = self.recipe.source.file if isinstance(self.recipe.source, GalaxyImage) else None
-        return Ticket(str(self.root.absolute()), self.recipe.digest, plan_digest(self.root), file)
+        exact = self.manifest is not None
+        return Ticket(str(self.root.absolute()), self.recipe.digest, plan_digest(self.root), file, exact)
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,8 @@ class Ticket:
     plan_digest: str
     # where the galaxies' file is now; the store may have been begun with another path
     galaxies: str | None = None
+    # whether shards must be what the store's manifest lists
+    exact: bool = False
 
 
 @lru_cache(maxsize=2)
@@ -58,8 +71,8 @@ def order_of(ticket: Ticket) -> Order:
     """The order behind a ticket."""
     root = place(ticket.root)
     recipe, plan = read_json(root / RECIPE, StoredRecipe).recipe, read_json(root / PLAN, StorePlan)
-    found = Ticket(ticket.root, recipe.digest, plan_digest(root), ticket.galaxies)
-    if found != ticket:
+    found = Ticket(ticket.root, recipe.digest, plan_digest(root), ticket.galaxies, ticket.exact)
+    if found != ticket or isinstance(recipe, ImportedData):
         raise StoreConflictError(
             f"the store at {root} has recipe {found.recipe_digest}, plan {found.plan_digest}",
             expected=f"recipe {ticket.recipe_digest}, plan {ticket.plan_digest}",
@@ -68,7 +81,7 @@ def order_of(ticket: Ticket) -> Order:
     if isinstance(recipe.source, GalaxyImage):
         source = recipe.source.model_copy(update={"file": ticket.galaxies})
         recipe = recipe.model_copy(update={"source": source})
-    return Order(root, recipe, plan)
+    return Order(root, recipe, plan, read_json(root / MANIFEST, Manifest) if ticket.exact else None)
 
 
 def warm_worker(ticket: Ticket, *modules: str) -> None:
@@ -79,11 +92,28 @@ def warm_worker(ticket: Ticket, *modules: str) -> None:
         import_module(module)
 
 
-def make_shard(root: Root, recipe: DatasetRecipe, plan: StorePlan, span: Span) -> Receipt:
-    """One shard: rendered, checked, written, its receipt last."""
+def make_shard(
+    root: Root, recipe: DatasetRecipe, plan: StorePlan, span: Span, expected: Receipt | None = None
+) -> Receipt:
+    """One shard: rendered, checked, written, its receipt last; with `expected`, only if it is the same."""
     with RENDERING:
         samples = render(recipe, layout.sample_ids(recipe, span), galaxies_of(recipe))
-    return write_shard(root, recipe, plan, span, samples.arrays(), samples.subhalos)
+    here = versions_here(plan)
+    return write_shard(
+        root,
+        recipe,
+        plan,
+        span,
+        samples.arrays(),
+        samples.subhalos,
+        versions=None if here == plan.provenance.versions else here,
+        expected=expected,
+    )
+
+
+def versions_here(plan: StorePlan) -> dict[str, str]:
+    """The versions in this process of the packages that a plan names."""
+    return {name: version(name) for name in plan.provenance.versions}
 
 
 def make_shards(ticket: Ticket, spans: Sequence[Span]) -> float:
@@ -93,7 +123,7 @@ def make_shards(ticket: Ticket, spans: Sequence[Span]) -> float:
     for span in spans:
         started = time.perf_counter()
         try:
-            make_shard(order.root, order.recipe, order.plan, span)
+            make_shard(order.root, order.recipe, order.plan, span, order.expected(span))
         except LensmillError:
             raise
         except Exception as error:

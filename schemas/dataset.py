@@ -99,10 +99,14 @@ def split_pattern(shares: Splits) -> NDArray[np.int8]:
 
 
 class StorageOptions(Frozen):
-    """How a data set is written. Not part of its identity: the arrays are the same."""
+    """How a data set is written. Not part of its identity: arrays are the same, or within a stated bound."""
 
-    backend: Literal["zarr"] = Field(default="zarr", description="file format")
-    profile: Literal["float32"] = Field(default="float32", description="number format of the images")
+    backend: Literal["zarr", "hdf5"] = Field(default="zarr", description="file format")
+    profile: Literal["float32", "quantised", "archive"] = Field(
+        default="float32",
+        description="number format of the images and other maps. quantised: 16 bits, half the size;"
+        " archive: these compressed, slower to read",
+    )
     shard_images: int | None = Field(
         default=None,
         ge=1,

@@ -67,14 +67,20 @@ def _rename_whole(path: Path, parts: Iterable[Part]) -> Written:
     return written
 
 
-def _pour(parts: Iterable[Part], file: Any) -> Written:
-    """Write part by part; each is summed while it is in the core's cache."""
+def sums(content: bytes | Iterable[Part]) -> Written:
+    """What a file of this content would hold."""
+    return _pour((content,) if isinstance(content, bytes) else content)
+
+
+def _pour(parts: Iterable[Part], file: Any = None) -> Written:
+    """Write part by part, if to a file; each is summed while it is in the core's cache."""
     sha, crc, size = hashlib.sha256(), 0, 0
     for part in parts:
         sha.update(part)  # type: ignore[arg-type]  # numpy tells of its buffer from Python 3.12 on
         crc = google_crc32c.extend(crc, part)
         size += len(part)
-        file.write(part)
+        if file is not None:
+            file.write(part)
     return Written(size, f"{crc:08x}", sha.hexdigest())
 
 

@@ -1,6 +1,8 @@
 """Opening a finished store and reading rows of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,14 +16,17 @@ from schemas.errors import (
     StoreUnfinishedError,
 )
 from schemas.frozen import sha256_of
+from schemas.imported import ImportedData, Origin
 from schemas.registry import unknown_name
-from schemas.store import CommitMarker, Manifest, StoredRecipe, StorePlan
-from storage import catalogue
+from schemas.store import SCALE, CommitMarker, Manifest, Receipt, StoredRecipe, StorePlan
+from storage import catalogue, profiles, shard_checks
 from storage.backend import BACKENDS
 from storage.catalogue import Table
-from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, plan_digest, read_json
-from storage.layout import locate_known, shard_count, span_of
+from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, holds_schema, plan_digest, read_json
+from storage.durable import file_fault
+from storage.layout import Span, locate_known, shard_count, span_of, spans_of
 from storage.place import Root, sizes_of
+from storage.shard_checks import ShardChecks
 
 
 @dataclass(frozen=True)
@@ -32,17 +37,45 @@ class Store:
     plan: StorePlan
     stored: StoredRecipe
     manifest: Manifest
+    checks: ShardChecks | None = field(default=None, compare=False)
 
     @property
     def recipe(self) -> DatasetRecipe:
-        """The recipe that the store was made from."""
+        """The recipe that the store was made from; imported data have none."""
+        if isinstance(self.stored.recipe, ImportedData):
+            raise DataError(
+                f"the data of {self.root} have no recipe: they were imported",
+                expected="a store that lensmill simulated",
+                where=str(self.root),
+                advice="imported samples cannot be simulated again; lensmill info says what is known of them",
+            )
         return self.stored.recipe
 
+    @property
+    def origin(self) -> Origin:
+        """The recipe, or what is known of imported data."""
+        return self.stored.recipe
+
+    @property
+    def pixel_scale_arcsec(self) -> float | None:
+        """The side of a pixel, if it is known."""
+        if isinstance(self.stored.recipe, ImportedData):
+            return self.stored.recipe.pixel_scale_arcsec
+        return self.stored.recipe.detector.pixel_scale_arcsec
+
     def read(self, split: str, array: str, rows: slice = slice(None)) -> NDArray[Any]:
-        """Rows of one array, such as `read("train", "image", slice(0, 64))`."""
+        """Rows of one array, such as `read("train", "image", slice(0, 64))`; codes are decoded."""
+        codes = self.codes(split, array, rows)
+        if not self.plan.is_quantised(array):
+            return codes
+        return profiles.decode(codes, self.codes(split, array + SCALE, rows))
+
+    def codes(self, split: str, array: str, rows: slice = slice(None)) -> NDArray[Any]:
+        """Rows of one array as they are stored; scales and offsets are in `<array>_scale`."""
         names = [spec.name for spec in self.plan.splits]
         if split not in names:
             raise unknown_name("split", split, list(names))
+        self.touch(split, rows)
         return BACKENDS[self.plan.backend].read(self.root, self.plan, split, array, rows)
 
     def column(self, split: str, name: str) -> NDArray[np.float64]:
@@ -62,14 +95,39 @@ class Store:
                 advice="make one, or rebuild the sample: lensmill sample STORE --index I",
             )
         split, row = locate_known(self.recipe, sample_id)
+        self.touch(split, slice(row, row + 1))
         return catalogue.read(self.root, self.plan, span_of(self.plan, split, row), sample_id)
 
+    @cached_property
+    def receipts(self) -> Mapping[tuple[str, int], Receipt]:
+        """The sealed receipts by split and number of the shard."""
+        return shard_checks.receipts_by_shard(self.manifest)
 
-def open_store(root: Root) -> Store:
-    """A store, if it is finished and whole by its books; the bytes themselves are `verify`'s business."""
+    def check_shard(self, span: Span) -> None:
+        """Compare every file of a shard with the sealed receipt, SHA-256 included; refuse a damaged one."""
+        shard_checks.check_shard(self.root, self.receipts.get((span.split, span.shard)), span)
+
+    def touch(self, split: str, rows: slice) -> None:
+        """To be called before rows are read: a store opened with `check` looks at their shards, once each."""
+        if self.checks is not None:
+            for span in spans_of(self.plan, split, rows):
+                self.checks.once(span, self.check_shard)
+
+
+def open_store(root: Root, check: bool = False) -> Store:
+    """A store, if it is finished and whole by its books.
+
+    With `check` the metadata are compared with the manifest now, and each shard with its receipt before
+    anything of it is read, whoever reads it. Without it the bytes are `verify`'s business.
+    """
     store = open_books(root)
     _check_sizes(root, store.manifest)
-    return store
+    if not check:
+        return store
+    faults = [fault for record in store.manifest.metadata if (fault := file_fault(root, record))]
+    if faults:
+        raise _damaged(root, "; ".join(faults))
+    return replace(store, checks=ShardChecks())
 
 
 def open_books(root: Root) -> Store:
@@ -98,6 +156,8 @@ def open_books(root: Root) -> Store:
     unchanged = manifest.recipe_sha256 == sha256_of((root / RECIPE).read_bytes())
     if len(digests) > 1 or manifest.plan_digest != plan_digest(root) or not unchanged:
         raise _damaged(root, "recipe, plan, manifest and marker do not belong together")
+    if not holds_schema(root, manifest):
+        raise _damaged(root, "schema.json is not the one that the manifest lists")
     return Store(root, plan, stored, manifest)
 
 

@@ -1,12 +1,13 @@
 """The file of one Zarr shard, written and read without zarr-python: bytes and checksums, nothing else.
 
-Inner chunks divide the rows alone and are not compressed. Each is followed by its crc32c. After the last come
-offset and length of each, then the crc32c of these. A chunk wholly behind the data is absent, one in
-part is filled up. https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
+Inner chunks divide the rows alone. They are not compressed, or written here and read by zarr-python. Each is
+followed by its crc32c. After the last come offset and length of each, then the crc32c of these. A chunk
+wholly behind the data is absent, one in part is filled up.
+https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
 """
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,7 @@ class ShardLayout:
     shard_rows: int
     chunk_rows: int
     tail: tuple[int, ...]
+    checksum_bytes: int = CHECKSUM_BYTES
 
     @property
     def chunks(self) -> int:
@@ -50,26 +52,30 @@ class ShardLayout:
     @property
     def stride(self) -> int:
         """Bytes from one chunk to the next."""
-        return self.chunk_rows * self.row_bytes + CHECKSUM_BYTES
+        return self.chunk_rows * self.row_bytes + self.checksum_bytes
 
 
-def encode(layout: ShardLayout, fill: float, rows: NDArray[Any]) -> Iterator[Part]:
+def encode(
+    layout: ShardLayout, fill: float, rows: NDArray[Any], compress: Callable[[Bytes], bytes] | None = None
+) -> Iterator[Part]:
     """The file of a shard that holds these rows, part by part; whole chunks are not copied."""
-    rows = np.ascontiguousarray(rows, dtype=layout.dtype)
+    rows, sizes = np.ascontiguousarray(rows, dtype=layout.dtype), []
     for first in range(0, len(rows), layout.chunk_rows):
-        chunk = _filled_up(layout, fill, rows[first : first + layout.chunk_rows])
+        plain = _filled_up(layout, fill, rows[first : first + layout.chunk_rows])
+        chunk = compress(plain) if compress else plain
+        sizes.append(len(chunk) + CHECKSUM_BYTES)
         yield chunk
         yield _checksum(chunk)
-    index = _index(layout, 0, -(-len(rows) // layout.chunk_rows)).tobytes()
+    index = _index(layout, np.array(sizes, np.uint64)).tobytes()
     yield index
     yield _checksum(index)
 
 
-def _index(layout: ShardLayout, start: int, present: int) -> NDArray[np.uint64]:
-    """Offset and length of each chunk when the first so many follow each other from `start` on."""
+def _index(layout: ShardLayout, sizes: NDArray[np.uint64], start: int = 0) -> NDArray[np.uint64]:
+    """Offset and length of each chunk when chunks of these sizes follow each other from `start` on."""
     index = np.full((layout.chunks, 2), ABSENT, dtype="<u8")
-    index[:present, 0] = start + layout.stride * np.arange(present)
-    index[:present, 1] = layout.stride
+    index[: len(sizes), 0] = start + np.cumsum(sizes) - sizes
+    index[: len(sizes), 1] = sizes
     return index
 
 
@@ -122,6 +128,14 @@ class ShardFile:
         begin, end = (start + chunk * layout.stride for chunk in (first, stop))
         return cls(path, layout, _fetched(path, begin, end), 0, stop - first, first)
 
+    @classmethod
+    def at(cls, path: Path, layout: ShardLayout, start: int) -> Self:
+        """One chunk that begins at a place known from elsewhere; it may have no checksum."""
+        content = _mapped(path)
+        if start + layout.stride > len(content):
+            raise _damaged(path, f"{len(content):,} bytes are too few for its rows")
+        return cls(path, layout, content, start, 1)
+
     @cached_property
     def chunks(self) -> NDArray[Any]:
         """`(chunk, row in the chunk, ...)`, lying on the file; what the last chunk has too much is fill."""
@@ -131,7 +145,9 @@ class ShardFile:
         return np.ndarray(shape, one.dtype, self.content, self.start, (one.stride, *inner))
 
     def check(self, first: int = 0, stop: int | None = None) -> Self:
-        """Every chunk of a range against its crc32c."""
+        """Every chunk of a range against its crc32c, if the format has them."""
+        if not self.layout.checksum_bytes:
+            return self
         for chunk in range(first, self.present if stop is None else stop):
             at = self.start + chunk * self.layout.stride
             end = at + self.layout.stride - CHECKSUM_BYTES
@@ -149,7 +165,7 @@ class ShardFile:
         into, row_bytes = rows.reshape(-1).view(np.uint8), self.layout.row_bytes
         for chunk in range(first // size, -(-last // size)):
             begin, end = max(first, chunk * size), min(last, (chunk + 1) * size)
-            at = self.start + begin * row_bytes + chunk * CHECKSUM_BYTES
+            at = self.start + begin * row_bytes + chunk * self.layout.checksum_bytes
             count = (end - begin) * row_bytes
             into[(begin - first) * row_bytes :][:count] = self.content[at : at + count]
 
@@ -166,7 +182,8 @@ def _affine(path: Root, layout: ShardLayout, end: Bytes, size: int) -> tuple[int
     present = int(np.count_nonzero(found[:, 0] != ABSENT))
     start = int(found[0, 0]) if present else 0
     fits = start + present * layout.stride <= size
-    return (start, present) if fits and np.array_equal(found, _index(layout, start, present)) else None
+    equal = np.full(present, layout.stride, np.uint64)
+    return (start, present) if fits and np.array_equal(found, _index(layout, equal, start)) else None
 
 
 def _fetched(path: ObjectPath, start: int = 0, stop: int | None = None) -> Bytes:

@@ -5,15 +5,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from schemas.dataset import DatasetRecipe
-from schemas.errors import StoreConflictError, WriteError
+from schemas.errors import StoreConflictError, StoreError, WriteError
+from schemas.imported import Origin
 from schemas.store import StorePlan
-from storage.commit import BOOKS, PLAN, read_json
+from storage import layout
+from storage.commit import BOOKS, PLAN, read_json, receipt_path
 from storage.object_path import ObjectPath
 from storage.place import Root
 
 
-def check_target(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
+def check_target(root: Root, recipe: Origin, plan: StorePlan) -> None:
     """Refuse a path where this store cannot be made or continued. Writes nothing."""
     if isinstance(root, ObjectPath):
         _check_objects(root, plan)
@@ -56,12 +57,12 @@ def _check_folder(root: Path) -> None:
         )
 
 
-def _check_plan(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
+def _check_plan(root: Root, recipe: Origin, plan: StorePlan) -> None:
     found = read_json(root / PLAN, StorePlan)
-    if found.recipe_digest != recipe.digest:
+    if found.recipe_digest != plan.recipe_digest:
         raise StoreConflictError(
             f"the store at {root} holds recipe {found.recipe_name!r}, digest {found.recipe_digest}",
-            expected=f"recipe {recipe.name!r}, digest {recipe.digest}",
+            expected=f"recipe {recipe.name!r}, digest {plan.recipe_digest}",
             advice="choose another --out, or move the old store away",
         )
     if found.model_copy(update={"recipe_name": plan.recipe_name}) != plan:
@@ -69,6 +70,37 @@ def _check_plan(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
             f"the store at {root} was begun with {_difference(found, plan)}",
             expected=_difference(plan, found),
             advice="use the same options and versions as before, or choose another --out",
+        )
+
+
+def plan_there(root: Root, plan: StorePlan) -> StorePlan:
+    """The plan of the store at a path, if versions are all that tells it from this one; else this one."""
+    try:
+        found = read_json(root / PLAN, StorePlan)
+    except StoreError:
+        return plan
+    made_by = plan.provenance.model_copy(update={"versions": found.provenance.versions})
+    same = plan.model_copy(update={"provenance": made_by, "recipe_name": found.recipe_name}) == found
+    return plan.model_copy(update={"provenance": made_by}) if same else plan
+
+
+def is_complete(root: Root, plan: StorePlan) -> bool:
+    """Whether every shard has a receipt; what they are worth is seen later. A path without a store is not."""
+    return all((root / receipt_path(span)).is_file() for span in layout.spans(plan))
+
+
+def check_versions(root: Root, plan: StorePlan, here: dict[str, str]) -> None:
+    """Refuse to make shards beside those of other versions, which may have other bytes."""
+    before = plan.provenance.versions
+    differ = [name for name in here if here[name] != before.get(name)]
+    if (root / PLAN).is_file() and differ:
+        theirs = ", ".join(f"{name} {before.get(name)}" for name in differ)
+        raise StoreConflictError(
+            f"the store at {root} was begun with {theirs}",
+            expected=", ".join(f"{name} {here[name]}" for name in differ),
+            where=f"digest {plan.recipe_digest}, the same in both",
+            advice="use the versions of before, or choose another --out; of a damaged store, `lensmill repair"
+            " STORE` makes the missing shards again if they come out as the same bytes",
         )
 
 
@@ -88,7 +120,12 @@ def _told(plan: StorePlan) -> dict[str, Any]:
     """A plan as people compare it: arrays by name and shape, a catalogue by its number of columns."""
     arrays = ", ".join(f"{spec.name} {spec.tail}" for spec in plan.arrays)
     catalogue = f"of {len(plan.catalogue)} columns" if plan.catalogue else "none"
-    return plan.model_dump(mode="json") | {"arrays": arrays, "catalogue": catalogue}
+    told = plan.model_dump(mode="json") | {"arrays": arrays, "catalogue": catalogue}
+    steps = [
+        f"from {one.backend} {one.profile} {one.manifest_sha256[:12]}" for one in plan.provenance.conversions
+    ]
+    told["provenance"]["conversions"] = " and ".join(steps) or "none"
+    return told
 
 
 def _nearest_existing(root: Path) -> Path:

@@ -1,32 +1,39 @@
-"""Zarr format 3: one group per split, sharded arrays, not compressed, every chunk with crc32c.
+"""Zarr format 3: one group per split, sharded arrays, every chunk with crc32c, compressed in archives alone.
 
 Metadata are encoded by zarr itself in memory, shards by `shard_file`, which a test holds to zarr's own bytes.
 They reach the disk only through `commit`.
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from numcodecs.blosc import Blosc
 from numpy.typing import NDArray
 from zarr.abc.store import Store
-from zarr.codecs import Crc32cCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from schemas.errors import StoreDamagedError
-from schemas.products import MAPS
 from schemas.store import ArraySpec, StoredRecipe, StorePlan
-from storage.backend import BACKENDS, Arrays, ShardFiles
+from storage import attributes
+from storage.backend import BACKENDS, Arrays, ShardFiles, read_by_shards
+from storage.compressed_shard import read_rows
 from storage.layout import Span, chunk_rows
 from storage.object_path import ObjectPath
 from storage.place import Root
-from storage.shard_file import ShardLayout, encode
+from storage.shard_file import Bytes, ShardFile, ShardLayout, encode
 from storage.sharded_array import ShardedArray
+
+# Of maps in archives: codes of 16 bits.
+CODEC = BloscCodec(typesize=2, cname="lz4", clevel=5, shuffle="bitshuffle")
+BLOSC = Blosc("lz4", clevel=5, shuffle=Blosc.BITSHUFFLE)
 
 
 class ZarrBackend:
@@ -34,10 +41,14 @@ class ZarrBackend:
 
     entry = "zarr.json"
 
+    def packages(self, profile: str) -> list[str]:
+        """The compressor; everything else is encoded here."""
+        return ["numcodecs"] if profile == "archive" else []
+
     def shard_files(self, plan: StorePlan, span: Span, arrays: Arrays) -> ShardFiles:
         """One file per array."""
         return {
-            path: encode(_layout(spec, plan), _fill(spec), arrays[spec.name])
+            path: encode(_layout(spec, plan), _fill(spec), arrays[spec.name], _compression(spec, plan))
             for spec, path in zip(plan.arrays, self.shard_paths(plan, span), strict=True)
         }
 
@@ -51,7 +62,7 @@ class ZarrBackend:
     def metadata_files(self, plan: StorePlan, recipe: StoredRecipe) -> dict[str, bytes]:
         """All `zarr.json`, the root last: until it is there, no zarr reader takes the folder for a group."""
         memory = MemoryStore()
-        root = zarr.create_group(store=memory, attributes=_about(plan, recipe))
+        root = zarr.create_group(store=memory, attributes=attributes.of_store(plan, recipe))
         for split in plan.splits:
             root.create_group(split.name)
             for spec in plan.arrays:
@@ -66,6 +77,8 @@ class ZarrBackend:
     def read(self, root: Root, plan: StorePlan, split: str, array: str, rows: slice) -> NDArray[Any]:
         """Rows, every chunk that is touched checked against its crc32c."""
         spec = plan.array(array)
+        if _compression(spec, plan):
+            return read_by_shards(self, root, plan, split, array, rows)
         own = ShardedArray.open(root / split / array)
         found = own.read(rows) if own else None
         if found is not None:
@@ -78,6 +91,36 @@ class ZarrBackend:
                 f"{split}/{array} of {root} cannot be read: {error}",
                 advice="find what is damaged: lensmill verify STORE; mend it with the command that made it",
             ) from error
+
+    def read_shard(
+        self, root: Root, plan: StorePlan, span: Span, array: str, rows: slice = slice(None)
+    ) -> NDArray[Any]:
+        """Rows of one array of one shard, every chunk that is touched checked against its crc32c."""
+        spec = plan.array(array)
+        first, stop, _ = rows.indices(span.rows)
+        found = np.empty((stop - first, *spec.tail), spec.dtype)
+        shard = self.shard(root, plan, span, array)
+        if shard:
+            shard.copy(first, found)
+        elif _compression(spec, plan):
+            read_rows(
+                root / self._shard_path(plan, span, spec), _layout(spec, plan), _decompress, first, found
+            )
+        else:
+            found[:] = self.read(
+                root, plan, span.split, array, slice(span.first_row + first, span.first_row + stop)
+            )
+        return found
+
+    def shard(self, root: Root, plan: StorePlan, span: Span, array: str) -> ShardFile | None:
+        """The file of the shard, if its chunks follow each other at equal distances."""
+        spec = plan.array(array)
+        if _compression(spec, plan):
+            return None
+        return ShardFile.open(root / self._shard_path(plan, span, spec), _layout(spec, plan))
+
+    def _shard_path(self, plan: StorePlan, span: Span, spec: ArraySpec) -> str:
+        return self.shard_paths(plan, span)[plan.arrays.index(spec)]
 
 
 BACKENDS.register("zarr")(ZarrBackend())
@@ -103,13 +146,28 @@ def _create(
         dtype=spec.dtype,
         shards=(layout.shard_rows, *spec.tail),
         chunks=(layout.chunk_rows, *spec.tail),
-        compressors=[Crc32cCodec()],
+        compressors=[*([CODEC] if _compression(spec, plan) else []), Crc32cCodec()],
         filters=None,
         fill_value=_fill(spec),
         dimension_names=spec.dimensions,
-        attributes=_about_array(plan, spec, recipe),
+        attributes=attributes.of_array(plan, spec, recipe.recipe.band_names),
         config={"write_empty_chunks": True},
     )
+
+
+def _compression(spec: ArraySpec, plan: StorePlan) -> Callable[[Bytes], bytes] | None:
+    """Maps of an archive are compressed, the small arrays never."""
+    return _compress if plan.profile == "archive" and spec in plan.maps else None
+
+
+def _compress(chunk: Bytes) -> bytes:
+    """What `CODEC` makes of it."""
+    # numcodecs takes the size of what is shuffled from the array
+    return bytes(BLOSC.encode(chunk.view(np.uint16)))
+
+
+def _decompress(chunk: bytes) -> bytes:
+    return bytes(BLOSC.decode(chunk))
 
 
 def _layout(spec: ArraySpec, plan: StorePlan) -> ShardLayout:
@@ -131,31 +189,3 @@ def _content(memory: MemoryStore) -> dict[str, bytes]:
         return {key: buffer.to_bytes() for key, buffer in buffers.items() if buffer is not None}
 
     return sync(read_all())
-
-
-def _about(plan: StorePlan, recipe: StoredRecipe) -> dict[str, Any]:
-    """Attributes of the group, for those who open a store without lensmill."""
-    return {
-        "title": f"lensmill data set {plan.recipe_name}",
-        "lensmill_format": plan.format_version,
-        "recipe_digest": recipe.digest,
-        "classes": {str(one.label): one.name for one in plan.classes},
-        "provenance": plan.provenance.model_dump(mode="json"),
-    }
-
-
-def _about_array(plan: StorePlan, spec: ArraySpec, recipe: StoredRecipe) -> dict[str, Any]:
-    if spec.name == "params":
-        return {
-            "columns": [column.name for column in plan.columns],
-            "units": [column.unit for column in plan.columns],
-            "descriptions": [column.description for column in plan.columns],
-            "labels": [list(column.labels) for column in plan.columns],
-        }
-    if spec.name == "label":
-        return {"classes": {str(one.label): one.name for one in plan.classes}}
-    if spec.name in MAPS:
-        return {"unit": MAPS[spec.name].unit, "description": MAPS[spec.name].description}
-    if spec.name == "image" and recipe.recipe.band_names:
-        return {"bands": list(recipe.recipe.band_names)}
-    return {}

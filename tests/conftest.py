@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import zarr
@@ -153,6 +154,27 @@ def backend_store(
 
 
 @pytest.fixture(scope="session")
+def format_store(
+    order_small: Callable[..., Order],
+    make_store: Callable[[Order], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, str], Order]:
+    """A finished small store with all products, of a file format and a profile. Not to be changed."""
+    made: dict[tuple[str, str], Order] = {}
+
+    def store(backend: str, profile: str) -> Order:
+        if (backend, profile) not in made:
+            root = tmp_path_factory.mktemp(f"{backend}-{profile}") / "small.store"
+            options = (f"storage.backend={backend}", f"storage.profile={profile}")
+            order = order_small(root, f"products=[{', '.join(PRODUCTS)}]", *options)
+            make_store(order)
+            made[backend, profile] = order
+        return made[backend, profile]
+
+    return store
+
+
+@pytest.fixture(scope="session")
 def sound_store(
     order_small: Callable[..., Order],
     make_store: Callable[[Order], None],
@@ -187,9 +209,16 @@ def store(sound_store: Order, tmp_path: Path) -> Order:
 
 @pytest.fixture(scope="session")
 def arrays_of() -> Callable[[Path], StoreArrays]:
-    """All decoded arrays of a store by `split/array`, read by plain zarr."""
+    """All arrays of a store by `split/array`, read by plain zarr or h5py."""
 
     def arrays(root: Path) -> StoreArrays:
+        if (root / "data.h5").is_file():
+            with h5py.File(root / "data.h5", "r") as file:
+                return {
+                    f"{split}/{name}": array[:]
+                    for split, members in sorted(file.items())
+                    for name, array in sorted(members.items())
+                }
         group = zarr.open_group(root, mode="r")
         return {
             f"{split}/{name}": np.asarray(array[:])
@@ -219,14 +248,14 @@ def assert_same_arrays(
 
 @pytest.fixture(scope="session")
 def bytes_of() -> Callable[[Root], dict[str, bytes]]:
-    """All files of a store by their path, but for the lock."""
+    """All files of a store by their path, but for the lock and the record of the last `verify`."""
 
     def content(root: Root) -> dict[str, bytes]:
         paths = sorted(path for path in root.rglob("*") if path.is_file())
         return {
             str(path.relative_to(root)): path.read_bytes()
             for path in paths
-            if path.relative_to(root) != commit.LOCK
+            if path.relative_to(root) not in (commit.LOCK, commit.VERIFICATION)
         }
 
     return content
@@ -256,6 +285,8 @@ class Here:
             f"seed={order.recipe.seed}",
             *(f"splits.{name}={getattr(order.recipe.splits, name)}" for name in ("train", "val", "test")),
             f"products=[{', '.join(order.recipe.products)}]",
+            f"storage.backend={order.plan.backend}",
+            f"storage.profile={order.plan.profile}",
         ]
         summary: DatasetSummary = generate.simulate_flow.fn(
             "tiny", str(order.root), None, order.plan.shard_rows, overrides, True

@@ -64,7 +64,7 @@ def fit(experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False
         seconds = time.perf_counter() - started
         keeper.restore(module)
         ids = {role: one.sample_id for role, one in samples.items() if one is not None}
-        save_samples(folder / SAMPLES, ids, store.recipe.seed)
+        save_samples(folder / SAMPLES, ids, store.origin.seed)
         record = RunRecord(
             experiment=experiment,
             experiment_digest=experiment.digest,
@@ -227,12 +227,12 @@ def _data(store: Store, path: Root, train: Samples, val: Samples | None) -> Trai
     channels, height, width = store.plan.array("image").tail
     return TrainingData(
         store=str(path),
-        recipe_name=store.recipe.name,
+        recipe_name=store.origin.name,
         recipe_digest=store.stored.digest,
-        seed=store.recipe.seed,
+        seed=store.origin.seed,
         image_shape=(channels, height, width),
-        bands=store.recipe.band_names,
-        pixel_scale_arcsec=store.recipe.detector.pixel_scale_arcsec,
+        bands=store.origin.band_names,
+        pixel_scale_arcsec=store.pixel_scale_arcsec,
         classes=store.plan.classes,
         columns=store.plan.columns,
         train_samples=len(train),

@@ -250,9 +250,9 @@ def test_rendering_and_writing_go_hand_in_hand(order: Order, monkeypatch: pytest
         locked.append(("render", shards.RENDERING.locked()))
         return render(*arguments)
 
-    def writing(*arguments: Any) -> Any:
+    def writing(*arguments: Any, **options: Any) -> Any:
         locked.append(("write", shards.RENDERING.locked()))
-        return write(*arguments)
+        return write(*arguments, **options)
 
     monkeypatch.setattr(shards, "render", rendering)
     monkeypatch.setattr(shards, "write_shard", writing)

@@ -1,0 +1,114 @@
+"""Faults, run for real: what was done to a store, how often, and what came of it.
+
+    python -m benchmarks.faults --out docs/faults.json
+
+Processes are killed, disks filled and files damaged. The table goes into docs/faults.md, between its markers;
+the command fails if anything did not come out as it must. About eight minutes on two cores.
+"""
+
+import sys
+from pathlib import Path
+
+# run by its path, this folder's `simulate` would hide the package of that name
+if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import json
+import random
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from fnmatch import fnmatch
+from typing import Any
+
+from benchmarks import fault_bytes, fault_disks, fault_processes
+from benchmarks.errors import write_into
+from benchmarks.fault_stores import Outcome, Workplace
+from benchmarks.machine import describe
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "faults.md"
+START, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+SEED = 6
+
+Trial = Callable[[Workplace, int, random.Random], list[Outcome]]
+# what is tried, and how often
+SERIES: dict[str, tuple[Trial, int]] = {
+    "writer": (fault_processes.killed_writers, 25),
+    "worker": (fault_processes.killed_workers, 4),
+    "driver": (fault_processes.killed_drivers, 4),
+    "flow": (fault_processes.killed_flows, 4),
+    "repair": (fault_processes.killed_repairs, 3),
+    "disk": (fault_disks.full_disks, 10),
+    "disk of a flow": (fault_disks.full_disks_of_flows, 4),
+    "bits": (fault_bytes.flipped_bits, 40),
+    "files": (fault_bytes.damaged_files, 8),
+    "swapped": (fault_bytes.swapped_shards, 8),
+    "books": (fault_bytes.altered_books, len(fault_bytes.ALTERED)),
+    "both": (fault_processes.two_at_once, 2),
+    "other": (fault_processes.other_stores, 4),
+}
+
+
+def markdown(rows: list[Outcome]) -> str:
+    """The table of the page."""
+    lines = ["| event | tries | as it must be | outcome |", "|---|---|---|---|"]
+    lines += [
+        f"| {row.event} | {row.tries} | {row.held}{'' if row.sound else ' **not all**'} | {row.outcome} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.faults",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--out", type=Path, metavar="JSON", help="write the outcomes there")
+    add("--docs", type=Path, metavar="PAGE", help="page to write the table into; docs/faults.md by default")
+    add("--only", nargs="+", metavar="GLOB", help=f"of {', '.join(SERIES)}; the page stays as it is")
+    add("--tries", type=int, metavar="N", help="tries of each, for a first look")
+    add("--scratch", type=Path, metavar="FOLDER", help="where stores are made; a temporary folder by default")
+    return parser.parse_args(arguments)
+
+
+def run(place: Workplace, only: list[str] | None, tries: int | None) -> list[Outcome]:
+    """All that was asked for, telling each as it is done."""
+    rows: list[Outcome] = []
+    for name, (trial, usual) in SERIES.items():
+        if only and not any(fnmatch(name, pattern) for pattern in only):
+            continue
+        rows += trial(place, tries or usual, random.Random(SEED))  # noqa: S311
+        print(markdown(rows).splitlines()[-1], file=sys.stderr, flush=True)
+    if not rows:
+        raise SystemExit(f"nothing matches {only}; there are {', '.join(SERIES)}")
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Try, write, and fail if anything did not hold."""
+    options = parse(arguments)
+    with tempfile.TemporaryDirectory(dir=options.scratch) as folder, warnings.catch_warnings():
+        # recipes say that a vortex may be longer than the field
+        warnings.simplefilter("ignore", UserWarning)
+        rows = run(Workplace(Path(folder)), options.only, options.tries)
+    if options.out:
+        results: dict[str, Any] = {"machine": describe(None), "outcomes": [asdict(row) for row in rows]}
+        options.out.write_text(json.dumps(results, indent=2) + "\n")
+    if options.docs or not options.only:
+        write_into(options.docs or PAGE, markdown(rows), START, END)
+    else:
+        print(markdown(rows))
+    broken = [f"{row.event}: {row.held} of {row.tries}" for row in rows if not row.sound]
+    if broken:
+        raise SystemExit("not as it must be:\n" + "\n".join(broken))
+
+
+if __name__ == "__main__":
+    main()

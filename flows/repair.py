@@ -1,0 +1,205 @@
+"""Repair: whatever of a store is damaged is made again from the recipe and plan that it holds itself.
+
+A shard counts as repaired only if its files come out with the SHA-256 sums that the store has of them. So a
+repair cannot make another data set out of a damaged one, whichever versions do it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from prefect import flow
+from pydantic import Field
+
+from flows.api import prefect_api
+from flows.clusters import Workers
+from flows.galaxies import with_galaxies
+from flows.progress import progress_bar
+from flows.shards import Order, versions_here
+from flows.workshop import make_missing
+from schemas.dataset import DatasetRecipe
+from schemas.errors import DataError, StoreConflictError
+from schemas.frozen import Frozen
+from schemas.galaxy_image import GalaxyImage
+from schemas.store import Receipt, StoredRecipe, StorePlan
+from storage import commit
+from storage.diagnosis import Diagnosis, check_there, diagnose
+from storage.layout import Span, shard_count
+from storage.mending import close, opened
+from storage.place import place
+from storage.reader import open_store
+from storage.threads import usable_cores
+
+
+class RepairReport(Frozen):
+    """What was wrong with a store and what was done about it."""
+
+    store: str
+    recipe: str
+    digest: str
+    shards: int = Field(ge=0, description="shards of the store")
+    found: tuple[str, ...] = Field(description="what was wrong with shards and metadata, one line each")
+    remade: tuple[str, ...] = Field(description="shards that were made again")
+    rebuilt: dict[str, str] = Field(description="books and metadata by path, with what they were taken from")
+    changed: tuple[str, ...] = Field(description="shards that now have other bytes than before")
+    left: tuple[str, ...] = Field(
+        description="files that do not belong; repair removes nothing that it did not write"
+    )
+
+    @property
+    def sound(self) -> bool:
+        """Whether the store is sound now."""
+        return not self.left
+
+
+def repair(
+    store: str | Path,
+    workers: Workers = None,
+    quiet: bool = False,
+    source_file: str | Path | None = None,
+    accept_new_bytes: bool = False,
+) -> RepairReport:
+    """Make exactly what is damaged of a store again, from the recipe in it.
+
+    `source_file` is the file of galaxies of a recipe that needs one, if it is no longer where it was.
+    `accept_new_bytes` seals shards that come out differently here; else they are refused and nothing changes.
+    """
+    root = place(store)
+    check_there(root)
+    receipts = sum(1 for _ in (root / commit.RECEIPTS).rglob("*.json"))
+    with commit.writing(root):
+        with progress_bar("looking for damage", receipts, "shards", quiet) as report:
+            found = diagnose(root, report)
+        if found.whole:
+            return _report(found, {})
+        _check_versions(found, accept_new_bytes)
+        # before the seal is taken off: what cannot be made again is refused with everything as it was
+        order = _order(found, source_file, accept_new_bytes) if found.bad else None
+        made = _mend(found, order, workers or usable_cores(), quiet)
+        open_store(root)
+    return _report(found, made)
+
+
+def _mend(found: Diagnosis, order: Order | None, workers: int, quiet: bool) -> dict[Span, Receipt]:
+    try:
+        with opened(found) as seal:
+            made = _make(order, list(found.bad), workers, quiet) if order else {}
+            close(found, seal, made)
+    except StoreConflictError as error:
+        raise StoreConflictError(
+            error.found, expected=error.expected, where=_versions(found.store.plan), advice=_ADVICE
+        ) from error
+    return made
+
+
+def _make(order: Order, spans: Sequence[Span], workers: int, quiet: bool) -> dict[Span, Receipt]:
+    """As a Prefect flow of its own; without parameters, since Prefect would look into every shard."""
+
+    @flow(name="repair")
+    def repair_flow() -> dict[Span, Receipt]:
+        return make_missing(order, spans, workers, quiet, None)[0]
+
+    with prefect_api():
+        return repair_flow()
+
+
+def _order(found: Diagnosis, source_file: str | Path | None, accept_new_bytes: bool) -> Order:
+    store = found.store
+    recipe = recipe_to_repair(store.stored, store.plan, accept_new_bytes)
+    wanted = None if accept_new_bytes else store.manifest
+    return Order(store.root, _with_galaxies(recipe, source_file), store.plan, wanted)
+
+
+def recipe_to_repair(stored: StoredRecipe, plan: StorePlan, accept_new_bytes: bool) -> DatasetRecipe:
+    """The recipe that damaged shards can be made from. The one place that decides whether there is one."""
+    recipe = stored.recipe
+    if not isinstance(recipe, DatasetRecipe):
+        raise DataError(
+            f"the data of {plan.recipe_name!r} were imported, so that no recipe can make them again",
+            expected="a store that lensmill simulated",
+            advice="restore the damaged files from a copy, or import the originals again",
+        )
+    if accept_new_bytes and plan.provenance.conversions:
+        raise DataError(
+            f"the store of {plan.recipe_name!r} was converted; new bytes would not belong to it",
+            expected="a store that lensmill simulated, or a repair to the same bytes",
+            advice="repair the store that it was converted from, and convert that again",
+        )
+    if recipe.digest != stored.digest:
+        raise StoreConflictError(
+            f"this lensmill reads the recipe {recipe.name!r} as one with digest {recipe.digest}",
+            expected=f"digest {stored.digest}",
+            advice=f"repair it with the versions that made it: {_told(plan.provenance.versions)}",
+        )
+    return recipe
+
+
+def _with_galaxies(recipe: DatasetRecipe, source_file: str | Path | None) -> DatasetRecipe:
+    """The recipe with the file of its galaxies where that is now, which is checked to be the same file."""
+    source = recipe.source
+    if not isinstance(source, GalaxyImage):
+        if source_file is not None:
+            raise DataError(
+                f"the recipe {recipe.name!r} shows no galaxies from a file", advice="leave out --source-file"
+            )
+        return recipe
+    file = str(source_file or source.file)
+    if not Path(file).is_file():
+        raise DataError(
+            f"the galaxies of the recipe {recipe.name!r} are not at {file}",
+            expected=f"the file with SHA-256 {source.sha256}",
+            advice="say where it is: --source-file PATH",
+        )
+    return with_galaxies(
+        recipe.model_copy(update={"source": source.model_copy(update={"file": file})}), Path()
+    )
+
+
+_ADVICE = (
+    "repair it with the versions that made it, or seal what comes out here: --accept-new-bytes"
+    " (receipts then tell these versions)"
+)
+
+
+def _check_versions(found: Diagnosis, accept_new_bytes: bool) -> None:
+    """Refuse what would come out differently, or may and nothing is left to compare it with."""
+    plan = found.store.plan
+    if accept_new_bytes:
+        return
+    unknown = [str(span) for span in found.bad if found.expected(span) is None]
+    here = versions_here(plan)
+    if found.differing or (unknown and here != plan.provenance.versions):
+        what = f"come out differently here: {', '.join(found.differing)}" if found.differing else ""
+        what = what or f"have nothing left to compare new ones with: {', '.join(unknown)}"
+        raise StoreConflictError(f"parts of {found.store.root} {what}", where=_versions(plan), advice=_ADVICE)
+
+
+def _versions(plan: StorePlan) -> str:
+    return f"made with {_told(plan.provenance.versions)}; here {_told(versions_here(plan))}"
+
+
+def _told(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
+
+
+def _report(found: Diagnosis, made: Mapping[Span, Receipt]) -> RepairReport:
+    store = found.store
+    before = {span: found.expected(span) for span in made}
+    return RepairReport(
+        store=str(store.root),
+        recipe=store.plan.recipe_name,
+        digest=store.stored.digest,
+        shards=shard_count(store.plan),
+        found=(
+            *(f"{span}: {fault}" for span, faults in found.bad.items() for fault in faults),
+            *(f"{path}: not as it was written" for path in (*found.books, *found.differing)),
+        ),
+        remade=tuple(map(str, made)),
+        rebuilt={
+            **{path: book.how for path, book in found.books.items()},
+            **dict.fromkeys(found.differing, "from plan and recipe, with other bytes"),
+        },
+        changed=tuple(
+            str(span) for span, one in made.items() if (was := before[span]) and was.files != one.files
+        ),
+        left=found.strangers.read,
+    )
