@@ -26,7 +26,7 @@ from storage.diagnosis import Diagnosis, check_there, diagnose
 from storage.importing.orders import SOURCES
 from storage.layout import Span, shard_count
 from storage.mending import close, opened
-from storage.place import place
+from storage.place import Root, place
 from storage.reader import open_store
 from storage.threads import usable_cores
 
@@ -53,7 +53,7 @@ class RepairReport(Frozen):
 
 
 def repair(
-    store: str | Path,
+    store: str | Root,
     workers: Workers = None,
     quiet: bool = False,
     source_file: str | Path | None = None,

@@ -8,7 +8,7 @@ from schemas.frozen import sha256_of
 from schemas.store import CommitMarker, FileRecord, Manifest, Receipt
 from storage import layout
 from storage.backend import BACKENDS
-from storage.commit import MANIFEST, MARKER, receipt_path, sweep, unseal
+from storage.commit import MANIFEST, MARKER, confirm_right, receipt_path, sweep, unseal
 from storage.diagnosis import Diagnosis
 from storage.durable import sums, write_whole
 from storage.layout import Span
@@ -62,6 +62,7 @@ def close(found: Diagnosis, seal: Mapping[str, bytes], made: Mapping[Span, Recei
     same = manifest == store.manifest
     text = found.manifest_bytes if same else manifest.to_json().encode()
     marker = CommitMarker(recipe_digest=manifest.recipe_digest, manifest_sha256=sha256_of(text))
+    confirm_right(root)
     kept = seal.get(MARKER.as_posix()) if same and MARKER.as_posix() not in found.books else None
     if not same:
         write_whole(root / MANIFEST, text)
