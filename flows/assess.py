@@ -7,6 +7,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from schemas.run import ClassificationMetrics, Report, TargetMetrics
+from storage.place import local, place
 
 
 @flow(name="evaluate", validate_parameters=True)
@@ -14,7 +15,7 @@ def evaluate_flow(run: str, data: str, split: str = "test") -> Report:
     """Measure a run on a split and show the numbers in Prefect's page."""
     from train.evaluate import evaluate, report_folder
 
-    report = evaluate(Path(run), Path(data), split)
+    report = evaluate(local(run), place(data), split)
     page = report_folder(Path(run), report) / "report.html"
     about = f"{report.experiment} on {report.store_recipe}, {report.split}"
     key = artifact_key(report.experiment)

@@ -16,13 +16,14 @@ from storage.audit import audit as audit_evidence
 from storage.audit import draw, gather, questions_of, refuse_leaks
 from storage.audit.evidence import MOST, chosen_columns, selected_rows
 from storage.durable import write_whole
+from storage.place import Root, local, place
 from storage.reader import open_store
 
 TABLE, PICTURE = "audit.json", "audit.png"
 
 
 def audit(
-    store: Path,
+    store: Root,
     out: Path | None = None,
     split: str | None = None,
     strict: bool = False,
@@ -51,7 +52,7 @@ def audit_task(
     store: str, out: str | None = None, split: str | None = None, strict: bool = False, most: int = MOST
 ) -> Audit:
     """An audit shown in Prefect's page; labels that leak are an error, so that nothing after it runs."""
-    found = audit(Path(store), None if out is None else Path(out), split, strict, (), most, quiet=True)
+    found = audit(place(store), None if out is None else local(out), split, strict, (), most, quiet=True)
     create_markdown_artifact(
         markdown=page(found), key=f"audit-{artifact_key(found.about.recipe)}", description=headline(found)
     )
@@ -59,8 +60,8 @@ def audit_task(
     return found
 
 
-def _make_folder(store: Path, out: Path) -> None:
-    if out.resolve().is_relative_to(store.resolve()):
+def _make_folder(store: Root, out: Path) -> None:
+    if isinstance(store, Path) and out.resolve().is_relative_to(store.resolve()):
         raise WriteError(
             f"cannot write an audit into the store {store}", expected="a folder of its own", where=str(out)
         )

@@ -11,11 +11,12 @@ from flows.catalogue import load_experiment
 from schemas.errors import FlowError, RecipeError
 from schemas.experiment import ExperimentRecipe
 from schemas.run import RunRecord
+from storage.place import Root, local, place
 
 
 def fit_experiment(
     experiment: str,
-    data: str | Path | None,
+    data: str | Root | None,
     out: str | Path,
     overrides: list[str] | None = None,
     quiet: bool = False,
@@ -25,7 +26,7 @@ def fit_experiment(
     from train.fit import fit
 
     recipe = load_experiment(experiment, overrides or [])
-    return fit(recipe, store_path(recipe, data), Path(out), quiet)
+    return fit(recipe, store_path(recipe, data), local(out), quiet)
 
 
 def need_training() -> None:
@@ -40,7 +41,7 @@ def need_training() -> None:
         )
 
 
-def store_path(recipe: ExperimentRecipe, data: str | Path | None) -> Path:
+def store_path(recipe: ExperimentRecipe, data: str | Root | None) -> Root:
     """The store that an experiment is to use."""
     chosen = data or recipe.data.store
     if chosen is None:
@@ -49,7 +50,7 @@ def store_path(recipe: ExperimentRecipe, data: str | Path | None) -> Path:
             expected="--data STORE, or data.store in the recipe",
             advice="simulate one: lensmill simulate tiny --out tiny.zarr",
         )
-    return Path(chosen)
+    return place(chosen)
 
 
 @flow(name="train", validate_parameters=True)
@@ -64,7 +65,7 @@ def train_flow(
     from train.fit import finished
 
     recipe = load_experiment(experiment, overrides or [])
-    record = finished(recipe, Path(data), Path(out)) or fit_experiment(
+    record = finished(recipe, place(data), local(out)) or fit_experiment(
         experiment, data, out, overrides, quiet
     )
     rows = [

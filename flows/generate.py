@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 from prefect import flow
 from pydantic import Field
@@ -23,7 +22,7 @@ from simulate.render import subhalos_per_sample, through_lenstronomy
 from storage import commit, layout, target
 from storage.backend import BACKENDS
 from storage.layout import Span
-from storage.place import place
+from storage.place import Root, place
 from storage.reader import open_store
 from storage.threads import threaded, usable_cores
 
@@ -43,7 +42,7 @@ class DatasetSummary(Frozen):
 
 def generate(
     recipe: str,
-    out: str | Path,
+    out: str | Root,
     workers: Workers = None,
     shard_size: int | None = None,
     overrides: Sequence[str] = (),
@@ -103,7 +102,7 @@ def simulate_flow(
     )
 
 
-def prepare(recipe: str, out: str | Path, shard_size: int | None, overrides: Sequence[str]) -> Order:
+def prepare(recipe: str, out: str | Root, shard_size: int | None, overrides: Sequence[str]) -> Order:
     """Read the recipe, plan the store and check that it can be made there. Writes nothing."""
     asked = [] if shard_size is None else [f"storage.shard_images={shard_size}"]
     loaded = load_recipe(recipe, [*overrides, *asked])

@@ -16,6 +16,7 @@ from flows.clusters import result_of, thread_count
 from flows.shards import Order, Ticket, make_batch, make_shards, warm_worker
 from flows.tally import Tally
 from storage.layout import Span
+from storage.object_path import ObjectPath
 
 # A Prefect task costs about a tenth of a second, so a batch of shards should be worth a hundred of those.
 BATCH_SECONDS = 10.0
@@ -27,6 +28,8 @@ MOST_TOGETHER = 64
 # Work given to each thread of a worker: the next is there when one is done, and the scheduler stays small.
 SHARDS_AHEAD = 3
 POLL_SECONDS = 0.25
+# On S3 each look is a request.
+FAR_POLL_SECONDS = 5.0
 
 # NO_CACHE: with the output deleted, a cached rerun would report success with the files missing.
 BATCH = task(name="make shards", task_run_name="{first} and {more} more", cache_policy=NO_CACHE)(make_batch)
@@ -112,8 +115,9 @@ def _pause(batches: Sequence[Batch], tally: Tally) -> None:
     for batch in batches:
         tally.look(batch.open)
     futures = [batch.task.wrapped_future for batch in batches]
+    seconds = FAR_POLL_SECONDS if isinstance(tally.order.root, ObjectPath) else POLL_SECONDS
     with futures[0].client.as_current(), contextlib.suppress(TimeoutError):
-        wait(futures, POLL_SECONDS, "FIRST_COMPLETED")
+        wait(futures, seconds, "FIRST_COMPLETED")
 
 
 def _map(client: Client, ticket: Ticket, spans: Sequence[Span], tally: Tally) -> None:

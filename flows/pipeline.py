@@ -14,6 +14,7 @@ from flows.generate import DatasetSummary, prepare, simulate_flow
 from schemas.errors import RecipeError
 from schemas.frozen import Frozen
 from schemas.run import Report
+from storage.place import local
 
 DEFAULT_RECIPE = "tiny"
 DEFAULT_EXPERIMENTS = ("classify_tiny", "regress_tiny")
@@ -43,7 +44,7 @@ def run(
     nothing is trained on data that give the labels away.
     """
     need_training()
-    folder = Path(out)
+    folder = local(out)
     prepare(recipe, data_path(folder, recipe), shard_size, overrides or [])
     names = [load_experiment(experiment).name for experiment in experiments]
     if len(set(names)) < len(names):
@@ -73,7 +74,7 @@ def pipeline_flow(
     """Simulate, audit if asked, train, evaluate; the parts are flows of their own."""
     from train.evaluate import report_folder
 
-    store = str(data_path(Path(out), recipe))
+    store = str(data_path(local(out), recipe))
     data = simulate_flow(recipe, store, workers, shard_size, overrides, quiet)
     if audit:
         audit_task(store, out=str(Path(out) / "audit"))

@@ -5,7 +5,7 @@ A version that an earlier run left unfinished is completed first; `latest` names
 """
 
 import hashlib
-from pathlib import Path
+import re
 
 from prefect import flow
 
@@ -15,9 +15,11 @@ from flows.generate import DatasetSummary, simulate_flow
 from schemas.errors import StoreDamagedError
 from storage.commit import MARKER
 from storage.durable import write_whole
+from storage.place import Root, place
 from storage.verify import verify
 
 LATEST = "latest"
+VERSION = re.compile(r"v([0-9]{4})\.zarr")
 
 
 @flow(name="regenerate", validate_parameters=True)
@@ -25,7 +27,7 @@ def regenerate_flow(
     recipe: str, folder: str, workers: Workers = None, overrides: list[str] | None = None
 ) -> DatasetSummary:
     """Make the next version below `folder`, verify it, and let `latest` name it."""
-    root = Path(folder)
+    root = place(folder)
     number = next_version(root)
     seed = version_seed(load_recipe(recipe, overrides or []).seed, number)
     store = root / version_name(number)
@@ -48,9 +50,10 @@ def version_name(number: int) -> str:
     return f"v{number:04d}.zarr"
 
 
-def next_version(root: Path) -> int:
+def next_version(root: Root) -> int:
     """The version to make: the newest if it is unfinished, else the one after it."""
-    numbers = [int(path.stem[1:]) for path in root.glob("v[0-9][0-9][0-9][0-9].zarr")]
+    found = [VERSION.fullmatch(path.name) for path in root.iterdir()] if root.is_dir() else []
+    numbers = [int(one[1]) for one in found if one]
     newest = max(numbers, default=0)
     unfinished = newest > 0 and not (root / version_name(newest) / MARKER).is_file()
     return newest if unfinished else newest + 1

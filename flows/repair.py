@@ -118,7 +118,7 @@ def recipe_to_repair(stored: StoredRecipe, plan: StorePlan, accept_new_bytes: bo
             expected="a store that lensmill simulated",
             advice="restore the damaged files from a copy, or import the originals again",
         )
-    if accept_new_bytes and getattr(plan.provenance, "conversions", ()):
+    if accept_new_bytes and plan.provenance.conversions:
         raise DataError(
             f"the store of {plan.recipe_name!r} was converted; new bytes would not belong to it",
             expected="a store that lensmill simulated, or a repair to the same bytes",

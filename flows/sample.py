@@ -12,24 +12,29 @@ from flows.galaxies import galaxies_of
 from schemas.columns import columns_of
 from schemas.dataset import DatasetRecipe
 from schemas.errors import DataError
+from schemas.imported import ImportedData
 from schemas.products import PRODUCTS
 from schemas.sample import Comparison, Parameter, SampleSheet
 from simulate.render import Rendered, render
-from storage.layout import locate_known
+from storage.importing.orders import source_of
+from storage.layout import locate_known, span_of
+from storage.place import Root, local, place
 from storage.reader import Store, open_store
 from storage.sample_folder import check_folder, write_folder
 
 
 def sample(
-    source: str | Path, index: int, out: str | Path | None = None, overrides: Sequence[str] = ()
+    source: str | Root, index: int, out: str | Path | None = None, overrides: Sequence[str] = ()
 ) -> SampleSheet:
     """Rebuild sample `index` of a shipped recipe, a YAML file or a store; of a store, compare with it.
 
     `out` is a new or empty folder for its arrays, subhalos, parameters and a picture.
     """
     if out is not None:
-        check_folder(Path(out))
+        check_folder(local(out))
     store = _store(source, overrides)
+    if store:
+        _refuse_imported(store, index)
     recipe = store.recipe if store else load_recipe(str(source), overrides)
     split, row = locate_known(recipe, index)
     with_products = recipe.model_copy(update={"products": PRODUCTS})
@@ -50,13 +55,15 @@ def sample(
         compared=_compare(store, made, split, row) if store else None,
     )
     if out is not None:
-        write_folder(Path(out), sheet, {name: rows[0] for name, rows in made.arrays().items()}, made.subhalos)
+        arrays = {name: rows[0] for name, rows in made.arrays().items()}
+        write_folder(local(out), sheet, arrays, made.subhalos, normalised=recipe.normalisation is not None)
     return sheet
 
 
-def _store(source: str | Path, overrides: Sequence[str]) -> Store | None:
-    """The store at a path, or None for a recipe."""
-    if not Path(source).is_dir():
+def _store(source: str | Root, overrides: Sequence[str]) -> Store | None:
+    """The store at a path or URL, or None for a recipe."""
+    root = place(source)
+    if isinstance(root, Path) and not root.is_dir():
         return None
     if overrides:
         raise DataError(
@@ -64,7 +71,21 @@ def _store(source: str | Path, overrides: Sequence[str]) -> Store | None:
             expected="a recipe where keys are set",
             advice="name the recipe, or leave out --set",
         )
-    return open_store(Path(source))
+    return open_store(root)
+
+
+def _refuse_imported(store: Store, index: int) -> None:
+    """Nobody here can make it again, but where it came from is known."""
+    if not isinstance(store.origin, ImportedData):
+        return
+    split, row = locate_known(store.origin, index)
+    raise DataError(
+        f"sample {index} was imported from {source_of(store, index)} in {store.origin.source}:"
+        " it has no recipe",
+        expected="a store that lensmill simulated",
+        where=f"row {row:,} of {split} in {store.root}",
+        advice="look at that file; what the store holds of it: lensmill info",
+    )
 
 
 def _parameters(recipe: DatasetRecipe, made: Rendered) -> tuple[Parameter, ...]:
@@ -79,13 +100,16 @@ def _parameters(recipe: DatasetRecipe, made: Rendered) -> tuple[Parameter, ...]:
 
 def _compare(store: Store, made: Rendered, split: str, row: int) -> tuple[Comparison, ...]:
     """Every array of the store that holds the sample, and its rows of the catalogue."""
-    arrays = made.arrays()
+    arrays, bounds = made.arrays(), _bounds(store, split, row)
     found = [
         Comparison(
             name=spec.name,
-            difference=_difference(store.read(split, spec.name, slice(row, row + 1)), arrays[spec.name]),
+            difference=_difference(
+                store.read(split, spec.name, slice(row, row + 1)), arrays[spec.name], bounds.get(spec.name)
+            ),
+            bound=bounds.get(spec.name),
         )
-        for spec in store.plan.arrays
+        for spec in store.plan.decoded
     ]
     if store.plan.catalogue:
         stored = store.subhalos(int(made.sample_id[0]))
@@ -93,13 +117,21 @@ def _compare(store: Store, made: Rendered, split: str, row: int) -> tuple[Compar
     return tuple(found)
 
 
-def _difference(stored: NDArray[Any], made: NDArray[Any]) -> str:
+def _bounds(store: Store, split: str, row: int) -> dict[str, float]:
+    """How far maps may be off that went through quantisation, as the shard's receipt has it."""
+    span = span_of(store.plan, split, row)
+    return {error.map: error.bound for error in store.receipts[split, span.shard].errors}
+
+
+def _difference(stored: NDArray[Any], made: NDArray[Any], bound: float | None = None) -> str:
     if stored.shape != made.shape or stored.dtype != made.dtype:
         return f"{stored.dtype}{stored.shape} in the store, {made.dtype}{made.shape} made anew"
     if stored.tobytes() == made.tobytes():
         return ""
     wrong = (stored != made) & ~(np.isnan(stored) & np.isnan(made))
     most = np.abs(stored[wrong].astype(np.float64) - made[wrong]).max(initial=0.0)
+    if bound is not None and most <= bound:
+        return ""
     return f"{int(wrong.sum()):,} of {stored.size:,} values differ, by at most {most:.3g}"
 
 

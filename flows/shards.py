@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 
@@ -18,12 +17,13 @@ from flows.galaxies import galaxies_of
 from schemas.dataset import DatasetRecipe
 from schemas.errors import FlowError, LensmillError, StoreConflictError
 from schemas.galaxy_image import GalaxyImage
+from schemas.imported import ImportedData
 from schemas.store import Manifest, Receipt, StoredRecipe, StorePlan
 from simulate.render import render, warm_up
 from storage import layout
 from storage.commit import MANIFEST, PLAN, RECIPE, plan_digest, read_json, write_shard
 from storage.layout import Span
-from storage.place import Root
+from storage.place import Root, place
 
 # A worker has two threads: one renders while the other writes and waits for the disk.
 RENDERING = threading.Lock()
@@ -69,10 +69,10 @@ class Ticket:
 @lru_cache(maxsize=2)
 def order_of(ticket: Ticket) -> Order:
     """The order behind a ticket."""
-    root = Path(ticket.root)
+    root = place(ticket.root)
     recipe, plan = read_json(root / RECIPE, StoredRecipe).recipe, read_json(root / PLAN, StorePlan)
     found = Ticket(ticket.root, recipe.digest, plan_digest(root), ticket.galaxies, ticket.exact)
-    if found != ticket:
+    if found != ticket or isinstance(recipe, ImportedData):
         raise StoreConflictError(
             f"the store at {root} has recipe {found.recipe_digest}, plan {found.plan_digest}",
             expected=f"recipe {ticket.recipe_digest}, plan {ticket.plan_digest}",

@@ -8,6 +8,7 @@
     ├── ColumnError (ValueError)            simulated or stored values break the column specification
     ├── StoreError (RuntimeError)           a store cannot be used as asked
     │   ├── StoreMissingError               nothing there, or not a lensmill store
+    │   ├── StoreUnreachableError           its server does not answer, or does not let us in
     │   ├── StoreConflictError              the store belongs to another recipe, version or layout
     │   ├── StoreUnfinishedError            no commit marker
     │   ├── StoreDamagedError               bytes differ from what was committed
@@ -40,6 +41,7 @@ __all__ = [
     "StoreError",
     "StoreMissingError",
     "StoreUnfinishedError",
+    "StoreUnreachableError",
     "UnknownNameError",
     "WriteError",
 ]
@@ -89,6 +91,10 @@ class StoreError(LensmillError, RuntimeError):
 
 class StoreMissingError(StoreError):
     """There is no lensmill store at this path."""
+
+
+class StoreUnreachableError(StoreError):
+    """What holds the store cannot be asked, so that nothing is known of it."""
 
 
 class StoreConflictError(StoreError):

@@ -56,7 +56,7 @@ class TrainingData(Frozen):
     seed: int
     image_shape: tuple[int, int, int] = Field(description="channels, y, x")
     bands: tuple[str, ...] = Field(default=(), description="names of the channels, if the recipe names them")
-    pixel_scale_arcsec: float
+    pixel_scale_arcsec: float | None
     classes: tuple[ClassSpec, ...]
     columns: tuple[ColumnSpec, ...]
     train_samples: int

@@ -19,7 +19,12 @@ class Comparison(Frozen):
     """One array (or the catalogue) of a sample beside what a store holds of it."""
 
     name: str
-    difference: str = Field(description="what differs; empty when every bit is the same")
+    difference: str = Field(
+        description="what differs; empty when every bit is the same, or all is within the store's bound"
+    )
+    bound: float | None = Field(
+        default=None, description="how far values may be off that went through quantisation; none did: none"
+    )
 
 
 class SampleSheet(Frozen):

@@ -4,16 +4,18 @@ The plan is written first and fixes the layout; a receipt is the only evidence t
 manifest lists all receipts; the marker seals the manifest. `docs/data_format.md` tells it at length.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from schemas.columns import ColumnSpec, columns_of
 from schemas.dataset import SPLITS, DatasetRecipe
 from schemas.frozen import Extended, Frozen, sha256_of
+from schemas.imported import ImportedData, StoredOrigin
 from schemas.products import CATALOGUE, MAPS, CatalogueColumn, map_shape
 
-FORMAT_VERSION = 1
+# Of the books. A change that older code cannot read takes the next number and a step in storage.migrations.
+SCHEMA_VERSION: Final = 2
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["train", "val", "test"]
 BackendName = Literal["zarr", "hdf5"]
@@ -62,20 +64,34 @@ class SplitSpec(Frozen):
     rows: int = Field(ge=1)
 
 
-class Provenance(Frozen):
+class Conversion(Frozen):
+    """What a store was converted from, and by what."""
+
+    manifest_sha256: Digest = Field(description="SHA-256 of the source's manifest.json")
+    backend: BackendName = Field(description="of the source")
+    profile: Profile = Field(description="of the source")
+    lossy: bool = Field(description="whether values went through quantisation, in this step or before")
+    versions: dict[str, str] = Field(description="package versions")
+
+
+class Provenance(Extended):
     """What made the data, beside the recipe. Bytes are promised to be the same only if this is."""
 
+    LATER = ("conversions",)
     engine: str = Field(description="what rendered the images")
     through_lenstronomy: tuple[str, ...] = Field(
         default=(), description="profiles that the engine leaves to lenstronomy, which takes longer"
     )
     versions: dict[str, str] = Field(description="package versions")
+    conversions: tuple[Conversion, ...] = Field(
+        default=(), description="from the store that was simulated to this one, in order"
+    )
 
 
 class StorePlan(Frozen):
     """The layout of a store, fixed before the first shard is written."""
 
-    format_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     recipe_name: str
     recipe_digest: Digest
     backend: BackendName
@@ -134,6 +150,7 @@ class Receipt(Extended):
     """The evidence that a shard was written whole: rows `[first_row, first_row + rows)` of a split."""
 
     LATER = ("errors", "versions")
+    schema_version: Literal[2] = SCHEMA_VERSION
     recipe_digest: Digest
     plan_digest: Digest = Field(description="SHA-256 of plan.json as it stands in the store")
     split: Split
@@ -148,11 +165,12 @@ class Receipt(Extended):
 
 
 class StoredRecipe(Frozen):
-    """The recipe as it is kept in the store: canonical physics content, its digest, and the whole of it."""
+    """The recipe, or what was imported, as the store keeps it: what determines rows, its digest, all."""
 
+    schema_version: Literal[2] = SCHEMA_VERSION
     digest: Digest
     physics: str = Field(description="canonical JSON; its SHA-256 is the digest")
-    recipe: DatasetRecipe
+    recipe: StoredOrigin
 
     @model_validator(mode="after")
     def _digest_is_of_the_text(self) -> Self:
@@ -165,10 +183,13 @@ class StoredRecipe(Frozen):
 class Manifest(Frozen):
     """All receipts of a finished store, and the files that make it readable to others."""
 
-    format_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     recipe_digest: Digest
     recipe_sha256: Digest = Field(description="SHA-256 of recipe.json as it stands in the store")
     plan_digest: Digest = Field(description="SHA-256 of plan.json as it stands in the store")
+    schema_sha256: Digest | None = Field(
+        default=None, description="SHA-256 of schema.json as it stands in the store; version 1 had none"
+    )
     receipts: tuple[Receipt, ...]
     metadata: tuple[FileRecord, ...] = Field(description="zarr.json and the like")
 
@@ -176,7 +197,7 @@ class Manifest(Frozen):
 class CommitMarker(Frozen):
     """Written last: a store without it is unfinished."""
 
-    format_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     recipe_digest: Digest
     manifest_sha256: Digest
 
@@ -227,6 +248,24 @@ def _scale_of(spec: ArraySpec) -> ArraySpec:
 
 def _as_floats(spec: ArraySpec) -> ArraySpec:
     return spec.model_copy(update={"dtype": "float32", "fill": "NaN"}) if spec.dtype == "uint16" else spec
+
+
+def plan_import(
+    data: ImportedData, rows: dict[str, int], shard_rows: int, provenance: Provenance
+) -> StorePlan:
+    """The plan of a store of imported images with `rows` per split."""
+    return StorePlan(
+        recipe_name=data.name,
+        recipe_digest=data.digest,
+        backend="zarr",
+        profile="float32",
+        classes=tuple(ClassSpec(name=name, label=label) for name, label in data.classes),
+        columns=data.columns,
+        arrays=_arrays(data.image_shape, len(data.columns)),
+        splits=tuple(SplitSpec(name=name, rows=rows[name]) for name in SPLITS if rows[name]),  # type: ignore[arg-type]
+        shard_rows=shard_rows,
+        provenance=provenance,
+    )
 
 
 def _map(product: str, image: tuple[int, ...]) -> ArraySpec:

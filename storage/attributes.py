@@ -10,7 +10,7 @@ def of_store(plan: StorePlan, recipe: StoredRecipe) -> dict[str, Any]:
     """Attributes of the group."""
     return {
         "title": f"lensmill data set {plan.recipe_name}",
-        "lensmill_format": plan.format_version,
+        "lensmill_format": plan.schema_version,
         "recipe_digest": recipe.digest,
         "classes": {str(one.label): one.name for one in plan.classes},
         "provenance": plan.provenance.model_dump(mode="json"),

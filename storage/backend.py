@@ -6,12 +6,13 @@ A backend is a module-level object without state, filed under the name that reci
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from schemas.registry import Registry
 from schemas.store import StoredRecipe, StorePlan
 from storage.durable import Part
-from storage.layout import Span
+from storage.layout import Span, span_of
 from storage.place import Root
 from storage.shard_file import ShardFile
 
@@ -46,9 +47,30 @@ class Backend(Protocol):
         """Rows of one array of a finished store, as they are stored."""
         ...
 
+    def read_shard(
+        self, root: Root, plan: StorePlan, span: Span, array: str, rows: slice = slice(None)
+    ) -> NDArray[Any]:
+        """Rows of one array of one shard, of which only its own files need to be there; steps are of 1."""
+        ...
+
     def shard(self, root: Root, plan: StorePlan, span: Span, array: str) -> ShardFile | None:
         """One array of one shard, mapped; None where only the format's own library can read it."""
         ...
 
 
 BACKENDS: Registry[Backend] = Registry("backend")
+
+
+def read_by_shards(
+    backend: Backend, root: Root, plan: StorePlan, split: str, array: str, rows: slice
+) -> NDArray[Any]:
+    """Rows of an array from the shards that hold them, one after the other."""
+    wanted, spec = range(plan.rows_of(split))[rows], plan.array(array)
+    start, stop = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
+    found = np.empty((stop - start, *spec.tail), spec.dtype)
+    for number in range(start // plan.shard_rows, -(-stop // plan.shard_rows)):
+        span = span_of(plan, split, number * plan.shard_rows)
+        first, last = max(start, span.first_row), min(stop, span.first_row + span.rows)
+        inside = slice(first - span.first_row, last - span.first_row)
+        found[first - start : last - start] = backend.read_shard(root, plan, span, array, inside)
+    return found[:: wanted.step]

@@ -16,6 +16,7 @@ from schemas.products import CatalogueColumn
 from schemas.store import StorePlan
 from storage.backend import Arrays
 from storage.layout import Span
+from storage.object_path import ObjectPath
 from storage.place import Root
 
 Table = Mapping[str, NDArray[Any]]
@@ -73,8 +74,9 @@ def read(root: Root, plan: StorePlan, span: Span, sample_id: int | None = None) 
     (path,) = (root / one for one in shard_paths(plan, span))
     chosen = None if sample_id is None else [("sample_id", "=", sample_id)]
     try:
+        source = pa.BufferReader(path.read_bytes()) if isinstance(path, ObjectPath) else path
         # partitioning: else folders named like key=value become columns
-        found = parquet.read_table(path, filters=chosen, partitioning=None, page_checksum_verification=True)
+        found = parquet.read_table(source, filters=chosen, partitioning=None, page_checksum_verification=True)
         names = [column.name for column in plan.catalogue]
         if found.column_names != names:
             raise StoreDamagedError(f"{path} has the columns {found.column_names}", expected=f"{names}")

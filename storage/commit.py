@@ -8,15 +8,16 @@ manifest; whatever dies in between leaves a store that readers refuse and a reru
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from schemas.columns import column_faults
-from schemas.dataset import DatasetRecipe
 from schemas.errors import (
     ColumnError,
     StoreBusyError,
@@ -25,23 +26,31 @@ from schemas.errors import (
     WriteError,
 )
 from schemas.frozen import sha256_of
-from schemas.store import FORMAT_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
+from schemas.imported import Origin
+from schemas.store import SCHEMA_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
+from schemas.store_schema import schema_text
 from storage import catalogue, layout, profiles
 from storage.backend import BACKENDS, Arrays, ShardFiles
 from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, sums, write_whole
 from storage.layout import Span
+from storage.lease import confirm, leased
+from storage.migrations import migrate, version_of
+from storage.object_path import ObjectPath
 from storage.place import Root
+from storage.profiles import Encoded
 
 Model = TypeVar("Model", bound=BaseModel)
 
 BOOKS = Path("lensmill")
 RECIPE = BOOKS / "recipe.json"
 PLAN = BOOKS / "plan.json"
+SCHEMA = BOOKS / "schema.json"
 MANIFEST = BOOKS / "manifest.json"
 MARKER = BOOKS / "COMMIT.json"
 LOCK = BOOKS / "lock"
 RECEIPTS = BOOKS / "receipts"
+VERIFICATION = BOOKS / "verification.json"
 # stands for an array that is not there
 NOTHING = np.empty(0)
 
@@ -49,6 +58,10 @@ NOTHING = np.empty(0)
 @contextlib.contextmanager
 def writing(root: Root) -> Iterator[None]:
     """The right to write a store, one driver at a time; the kernel takes it back from a dead one."""
+    if isinstance(root, ObjectPath):
+        with leased(root, root / LOCK):
+            yield
+        return
     try:
         (root / BOOKS).mkdir(parents=True, exist_ok=True)
         lock = (root / LOCK).open("w")
@@ -68,26 +81,32 @@ def writing(root: Root) -> Iterator[None]:
         yield
 
 
-def begin(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
-    """Write recipe and plan, and sweep up what a killed writer left half-written. Needs `writing`."""
+def begin(root: Root, recipe: Origin, plan: StorePlan, stored: StoredRecipe | None = None) -> None:
+    """Write recipe and plan, and sweep up what a killed writer left half-written. Needs `writing`.
+
+    `stored` is the recipe as another store keeps it, which newer code may spell differently.
+    """
     sweep(root)
-    if not _holds_recipe(root, recipe):
+    if not _holds_recipe(root, stored or stored_recipe(recipe)):
         unseal(root)
-        write_whole(root / RECIPE, stored_recipe(recipe).to_json().encode())
+        write_whole(root / RECIPE, (stored or stored_recipe(recipe)).to_json().encode())
     if not (root / PLAN).is_file():
+        write_whole(root / SCHEMA, schema_text(plan))
         write_whole(root / PLAN, plan.to_json().encode())
 
 
 def sweep(root: Root) -> None:
-    """Remove what killed writers left half-written."""
+    """Remove what killed writers left half-written; of objects there is no half."""
+    if isinstance(root, ObjectPath):
+        return
     for stray in root.rglob(f".*{TEMPORARY}"):
         stray.unlink(missing_ok=True)
 
 
-def _holds_recipe(root: Root, recipe: DatasetRecipe) -> bool:
+def _holds_recipe(root: Root, recipe: StoredRecipe) -> bool:
     try:
         found = read_json(root / RECIPE, StoredRecipe)
-        return found.digest == found.recipe.digest == recipe.digest
+        return found.digest == recipe.digest and found.recipe.digest == recipe.recipe.digest
     except StoreDamagedError:
         return False
 
@@ -97,25 +116,27 @@ def plan_digest(root: Root) -> str:
     return sha256_of((root / PLAN).read_bytes())
 
 
-def stored_recipe(recipe: DatasetRecipe) -> StoredRecipe:
+def stored_recipe(recipe: Origin) -> StoredRecipe:
     """The recipe as a store keeps it."""
     return StoredRecipe(digest=recipe.digest, physics=recipe.physics_json, recipe=recipe)
 
 
 def write_shard(
     root: Root,
-    recipe: DatasetRecipe,
+    recipe: Origin,
     plan: StorePlan,
     span: Span,
     arrays: Arrays,
     subhalos: Table | None = None,
     *,
+    encoded: Encoded | None = None,
     versions: dict[str, str] | None = None,
     expected: Receipt | None = None,
 ) -> Receipt:
     """Check a shard against the specification, write its files, then its receipt.
 
-    `versions` are those that made it, where the plan says others. With `expected`, files that would differ
+    `encoded` is what to store in place of the arrays, if their codes are known already. `versions` are those
+    that made it, where the plan says others. With `expected`, files that would differ
     from that receipt are refused before any is touched.
     """
     faults = shard_faults(recipe, plan, span, arrays, subhalos)
@@ -126,7 +147,7 @@ def write_shard(
             where=str(root),
             advice="a prior reaches beyond what a column allows, or the simulator is wrong",
         )
-    stored, errors = profiles.encode(plan, arrays)
+    stored, errors = encoded or profiles.encode(plan, arrays)
     if expected is not None:
         _refuse_other_bytes(span, _shard_files(plan, span, stored, subhalos), expected)
     receipt = Receipt(
@@ -170,7 +191,7 @@ def _write_files(root: Root, files: ShardFiles) -> tuple[FileRecord, ...]:
 
 
 def shard_faults(
-    recipe: DatasetRecipe, plan: StorePlan, span: Span, arrays: Arrays, subhalos: Table | None = None
+    recipe: Origin, plan: StorePlan, span: Span, arrays: Arrays, subhalos: Table | None = None
 ) -> list[str]:
     """Everything that is wrong with arrays and catalogue of a shard; empty when all is well."""
     faults = []
@@ -252,27 +273,51 @@ def discard(root: Root, span: Span) -> None:
 def unseal(root: Root) -> None:
     """Take marker and entries away before anything below changes, for us and for other readers."""
     (root / MARKER).unlink(missing_ok=True)
+    # what was found before says nothing of what comes now
+    (root / VERIFICATION).unlink(missing_ok=True)
     for backend in BACKENDS.values():
         (root / backend.entry).unlink(missing_ok=True)
 
 
-def seal(root: Root, recipe: DatasetRecipe, plan: StorePlan, receipts: list[Receipt]) -> Manifest:
-    """Write the metadata, the manifest and last the marker. Nobody else may be writing any more."""
+def seal(
+    root: Root,
+    recipe: Origin,
+    plan: StorePlan,
+    receipts: list[Receipt],
+    stored: StoredRecipe | None = None,
+    beside: Mapping[str, bytes] = MappingProxyType({}),
+) -> Manifest:
+    """Write the metadata, the manifest and last the marker. Nobody else may be writing any more.
+
+    `beside` are further files that the manifest is to vouch for, by their path.
+    """
+    _confirm_right(root)
     # of workers that died while the others went on
     sweep(root)
-    text = stored_recipe(recipe).to_json().encode()
+    stored = stored or stored_recipe(recipe)
+    text, schema = stored.to_json().encode(), schema_text(plan)
     write_whole(root / RECIPE, text)
+    write_whole(root / SCHEMA, schema)
     manifest = Manifest(
-        recipe_digest=recipe.digest,
+        recipe_digest=stored.digest,
         recipe_sha256=sha256_of(text),
         plan_digest=plan_digest(root),
+        schema_sha256=sha256_of(schema),
         receipts=tuple(receipts),
-        metadata=_write_files(root, BACKENDS[plan.backend].metadata_files(plan, stored_recipe(recipe))),
+        metadata=_write_files(root, {**beside, **BACKENDS[plan.backend].metadata_files(plan, stored)}),
     )
     text = manifest.to_json().encode()
     write_whole(root / MANIFEST, text)
-    write_whole(root / MARKER, _marker(recipe.digest, text))
+    # again: what only one may do is done within moments of asking
+    _confirm_right(root)
+    write_whole(root / MARKER, _marker(stored.digest, text))
     return manifest
+
+
+def _confirm_right(root: Root) -> None:
+    """A lock on a disk is held until it is let go; one on S3 may have lapsed meanwhile."""
+    if isinstance(root, ObjectPath):
+        confirm(root)
 
 
 def _marker(recipe_digest: str, manifest: bytes) -> bytes:
@@ -284,25 +329,34 @@ def is_sealed(root: Root) -> bool:
     """Whether all books and metadata are there and fit together; the shards are not looked at."""
     try:
         manifest = read_json(root / MANIFEST, Manifest)
-        marker, recipe = (root / MARKER).read_bytes(), (root / RECIPE).read_bytes()
+        marker, recipe = read_json(root / MARKER, CommitMarker), (root / RECIPE).read_bytes()
     except (StoreDamagedError, OSError):
         return False
     return (
-        marker == _marker(manifest.recipe_digest, (root / MANIFEST).read_bytes())
+        marker.recipe_digest == manifest.recipe_digest
+        and marker.manifest_sha256 == sha256_of((root / MANIFEST).read_bytes())
         and manifest.plan_digest == plan_digest(root)
         and manifest.recipe_sha256 == sha256_of(recipe)
+        and holds_schema(root, manifest)
         and not any(file_fault(root, one) for one in manifest.metadata)
     )
 
 
-def read_json(path: Path, model: type[Model]) -> Model:
-    """A file of the store's books as its model."""
+def holds_schema(root: Root, manifest: Manifest) -> bool:
+    """Whether the JSON Schema is there as the manifest has it; stores of version 1 have none."""
+    if manifest.schema_sha256 is None:
+        return True
+    path = root / SCHEMA
+    return path.is_file() and sha256_of(path.read_bytes()) == manifest.schema_sha256
+
+
+def read_json(path: Root, model: type[Model]) -> Model:
+    """A file of the store's books as its model, whatever version wrote it."""
     try:
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(_of_this_version(path, model))
     except OSError as error:
         raise StoreDamagedError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
-        _refuse_newer(path)
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "text"
         raise StoreDamagedError(
@@ -312,15 +366,23 @@ def read_json(path: Path, model: type[Model]) -> Model:
         ) from error
 
 
-def _refuse_newer(path: Path) -> None:
-    """A store that a later lensmill wrote is sound, only unknown here."""
+def _of_this_version(path: Root, model: type[Model]) -> bytes:
+    """What a book says, in the words of this version; what is damaged is left to the model to judge."""
+    content = path.read_bytes()
     try:
-        found = json.loads(path.read_bytes()).get("format_version", FORMAT_VERSION)
+        book = from_json(content)
+        version = version_of(book)
     except (ValueError, AttributeError):
-        return
-    if isinstance(found, int) and found > FORMAT_VERSION:
+        return content
+    if isinstance(version, int) and version > SCHEMA_VERSION:
         raise StoreConflictError(
-            f"{path} has format {found}",
-            expected=f"format {FORMAT_VERSION} or below",
+            f"{path} has schema version {version}",
+            expected=f"version {SCHEMA_VERSION} or below",
             advice="the store was written by a newer lensmill: install that version",
         )
+    if version == SCHEMA_VERSION:
+        return content
+    try:
+        return json.dumps(migrate(model, book)).encode()
+    except (KeyError, TypeError, AttributeError):
+        return content

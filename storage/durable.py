@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import WriteError
 from schemas.store import FileRecord
+from storage.object_path import ObjectPath
 from storage.place import Root
 
 TEMPORARY = ".tmp"
@@ -31,13 +33,26 @@ class Written(NamedTuple):
     sha256: str
 
 
-def write_whole(path: Path, content: bytes | Iterable[Part]) -> Written:
+def write_whole(path: Root, content: bytes | Iterable[Part]) -> Written:
     """A file that is either there with all its bytes, on the disk and not in a cache, or not there."""
+    parts = (content,) if isinstance(content, bytes) else content
+    return _put_whole(path, parts) if isinstance(path, ObjectPath) else _rename_whole(path, parts)
+
+
+def _put_whole(path: ObjectPath, parts: Iterable[Part]) -> Written:
+    """One request: a server shows an object when it has all of it, and needs no temporary name."""
+    whole = BytesIO()
+    written = _pour(parts, whole)
+    path.put(whole.getbuffer())
+    return written
+
+
+def _rename_whole(path: Path, parts: Iterable[Part]) -> Written:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
         _make_folder(path.parent)
         with temporary.open("wb") as file:
-            written = _pour((content,) if isinstance(content, bytes) else content, file)
+            written = _pour(parts, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -89,8 +104,7 @@ def _sync_folder(folder: Path) -> None:
 def file_fault(root: Root, record: FileRecord, thorough: bool = True) -> str | None:
     """What is wrong with one file, read byte by byte; None when nothing is. Not thorough: without SHA-256."""
     try:
-        with (root / record.path).open("rb", buffering=0) as file:
-            found = _sums(file, thorough)
+        found = _sums(_parts(root / record.path), thorough)
     except OSError as error:
         return f"{record.path}: {error.strerror}"
     if found.size != record.size:
@@ -100,13 +114,22 @@ def file_fault(root: Root, record: FileRecord, thorough: bool = True) -> str | N
     return None
 
 
-def _sums(file: Any, thorough: bool) -> Written:
-    sha, crc, size = hashlib.sha256(), 0, 0
+def _parts(path: Root) -> Iterator[NDArray[np.uint8]]:
+    """A file part by part; each is gone when the next is asked for."""
+    if isinstance(path, ObjectPath):
+        yield from (np.frombuffer(part, np.uint8) for part in path.parts(READ_BYTES))
+        return
     buffer = np.empty(READ_BYTES, np.uint8)
-    while count := file.readinto(buffer):
-        part = buffer[:count]
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):  # type: ignore[arg-type]  # as above
+            yield buffer[:count]
+
+
+def _sums(parts: Iterable[NDArray[np.uint8]], thorough: bool) -> Written:
+    sha, crc, size = hashlib.sha256(), 0, 0
+    for part in parts:
         if thorough:
             sha.update(part)  # type: ignore[arg-type]  # as above
         crc = google_crc32c.extend(crc, part)
-        size += count
+        size += len(part)
     return Written(size, f"{crc:08x}", sha.hexdigest())

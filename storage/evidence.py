@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.errors import LensmillError, StoreDamagedError
 from schemas.frozen import sha256_of
+from schemas.imported import ImportedData
 from schemas.store import CommitMarker, Manifest, Provenance, Receipt, StoredRecipe, StorePlan, plan_store
 from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, read_json
 from storage.layout import split_rows
@@ -70,7 +71,8 @@ class Evidence:
 
 def gather(root: Root) -> Evidence:
     """Read marker, manifest and receipts as far as they can be read."""
-    receipts = [_read(path, Receipt) for path in sorted((root / RECEIPTS).rglob("*.json"), key=str)]
+    paths: list[Root] = sorted((root / RECEIPTS).rglob("*.json"), key=str)
+    receipts = [_read(path, Receipt) for path in paths]
     return Evidence(
         root,
         _read(root / MANIFEST, Manifest),
@@ -149,6 +151,8 @@ def _plans(root: Root, recipe: StoredRecipe) -> Iterator[bytes]:
         about = json.loads(_bytes(root / "zarr.json"))["attributes"]["provenance"]
         provenance = Provenance.model_validate_json(json.dumps(about))
     except (ValueError, KeyError, TypeError, ValidationError):
+        return
+    if isinstance(recipe.recipe, ImportedData):
         return
     rows, shard_rows = split_rows(recipe.recipe), 1
     while shard_rows <= MOST_SHARD_ROWS:

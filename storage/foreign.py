@@ -1,8 +1,10 @@
-"""Other people's files: today, an image of a point spread function in .npy or FITS."""
+"""Other people's files of one image: a point spread function in .npy or FITS, an image in FITS."""
 
 import io
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,7 @@ def read_kernel(path: Path) -> NDArray[np.float64]:
     try:
         # from memory, so that no failure leaves the file open
         content = io.BytesIO(path.read_bytes())
-        values = np.asarray(np.load(content, allow_pickle=False) if suffix == ".npy" else _read_fits(content))
+        values = np.asarray(np.load(content, allow_pickle=False) if suffix == ".npy" else read_fits(content))
     # broken files make parsers raise anything
     except Exception as error:
         reason = str(error).split("\n")[0]
@@ -56,7 +58,7 @@ def _refusal(path: Path, found: str) -> RecipeError:
     )
 
 
-def _read_fits(content: io.BytesIO) -> NDArray[np.float64]:
+def read_fits(content: io.BytesIO) -> NDArray[Any]:
     """The first image of the file."""
     from astropy.io import fits
 
@@ -68,3 +70,16 @@ def _read_fits(content: io.BytesIO) -> NDArray[np.float64]:
                 if unit.is_image and unit.data is not None:
                     return np.asarray(unit.data)
     raise ValueError("it has no image")
+
+
+def open_cube(path: Path, stack: ExitStack) -> Any:
+    """The first image with three axes or more in a file, to be read plane by plane while `stack` is open."""
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        units = stack.enter_context(fits.open(path, memmap=True))
+        for unit in units:
+            if unit.is_image and len(unit.shape) >= 3:
+                return unit.section
+    raise ValueError("it has no image with three axes")

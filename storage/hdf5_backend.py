@@ -16,10 +16,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import StoreDamagedError
+from schemas.errors import StoreConflictError, StoreDamagedError
 from schemas.store import ArraySpec, StoredRecipe, StorePlan
 from storage import attributes
-from storage.backend import BACKENDS, Arrays, ShardFiles
+from storage.backend import BACKENDS, Arrays, ShardFiles, read_by_shards
 from storage.durable import READ_BYTES, Part
 from storage.layout import Span, chunk_rows, row_bytes, span_of
 from storage.place import Root
@@ -65,18 +65,26 @@ class Hdf5Backend:
 
     def read(self, root: Root, plan: StorePlan, split: str, array: str, rows: slice) -> NDArray[Any]:
         """Rows of an array, mapped where they are contiguous."""
-        spec, wanted = plan.array(array), range(plan.rows_of(split))[rows]
-        start, stop = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
-        found = np.empty((stop - start, *spec.tail), spec.dtype)
-        for number in range(start // plan.shard_rows, -(-stop // plan.shard_rows)):
-            span = span_of(plan, split, number * plan.shard_rows)
-            first, last = max(start, span.first_row), min(stop, span.first_row + span.rows)
-            _fill(root, plan, span, spec, first - span.first_row, found[first - start : last - start])
-        return found[:: wanted.step]
+        return read_by_shards(self, root, plan, split, array, rows)
+
+    def read_shard(
+        self, root: Root, plan: StorePlan, span: Span, array: str, rows: slice = slice(None)
+    ) -> NDArray[Any]:
+        """Rows of one array of one shard."""
+        shard, spec = self.shard(root, plan, span, array), plan.array(array)
+        first, stop, _ = rows.indices(span.rows)
+        found = np.empty((stop - first, *spec.tail), spec.dtype)
+        if shard:
+            shard.copy(first, found)
+            return found
+        path = _on_disk(root, span)
+        with _opened(path, spec, span) as dataset:
+            dataset.read_direct(found, np.s_[first:stop])
+        return found
 
     def shard(self, root: Root, plan: StorePlan, span: Span, array: str) -> ShardFile | None:
         """The part of the shard's file that holds the array."""
-        spec, path = plan.array(array), root / _path(span)
+        spec, path = plan.array(array), _on_disk(root, span)
         with _opened(path, spec, span) as dataset:
             start = None if dataset.chunks else dataset.id.get_offset()
         if start is None:
@@ -90,6 +98,17 @@ BACKENDS.register("hdf5")(Hdf5Backend())
 
 def _path(span: Span) -> str:
     return f"{span.split}/{span.shard:06d}.h5"
+
+
+def _on_disk(root: Root, span: Span) -> Path:
+    """A shard's file. HDF5 reads here and there in a file, which takes a request each over a network."""
+    if not isinstance(root, Path):
+        raise StoreConflictError(
+            f"the HDF5 store at {root} cannot be read where it is",
+            expected="a folder on a disk; on S3 stores are Zarr",
+            advice="copy it to a disk, or convert it there and copy that: lensmill convert STORE --to zarr",
+        )
+    return root / _path(span)
 
 
 def _contiguous(plan: StorePlan, rows: int, arrays: Arrays) -> Iterator[Part]:
@@ -189,34 +208,22 @@ def _describe(what: h5py.Group | h5py.Dataset, about: dict[str, Any]) -> None:
         what.attrs[name] = value if plain else json.dumps(value)
 
 
-def _fill(root: Root, plan: StorePlan, span: Span, spec: ArraySpec, first: int, into: NDArray[Any]) -> None:
-    """Rows of one shard from `first` on."""
-    shard = BACKENDS["hdf5"].shard(root, plan, span, spec.name)
-    if shard:
-        shard.copy(first, into)
-        return
-    path = root / _path(span)
-    with _opened(path, spec, span) as dataset:
-        try:
-            dataset.read_direct(into, np.s_[first : first + len(into)])
-        except OSError as error:
-            raise _damaged(path, str(error)) from error
-
-
 @contextlib.contextmanager
 def _opened(path: Path, spec: ArraySpec, span: Span) -> Iterator[h5py.Dataset]:
     """The data set of an array in a shard's file, if it is what the plan says."""
     try:
-        # many readers may share a file on a file system that cannot lock
-        file = h5py.File(path, "r", locking=False)
+        # by a file object: HDF5's own driver locks, and refuses what the process has open in another way
+        with path.open("rb") as content, h5py.File(content, "r") as file:
+            yield _checked(path, file.get(spec.name), spec, span)
     except OSError as error:
         raise _damaged(path, str(error)) from error
-    with file:
-        dataset = file.get(spec.name)
-        shape = (span.rows, *spec.tail)
-        if not isinstance(dataset, h5py.Dataset) or (dataset.shape, dataset.dtype) != (shape, spec.dtype):
-            raise _damaged(path, f"{spec.name} in it is {dataset}, expected {spec.dtype}{shape}")
-        yield dataset
+
+
+def _checked(path: Path, dataset: Any, spec: ArraySpec, span: Span) -> h5py.Dataset:
+    shape = (span.rows, *spec.tail)
+    if not isinstance(dataset, h5py.Dataset) or (dataset.shape, dataset.dtype) != (shape, spec.dtype):
+        raise _damaged(path, f"{spec.name} in it is {dataset}, expected {spec.dtype}{shape}")
+    return dataset
 
 
 def _damaged(path: Path, what: str) -> StoreDamagedError:

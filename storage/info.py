@@ -1,4 +1,4 @@
-"""What a store says of itself, without reading an image."""
+"""What a store says of itself, without reading more than a few images."""
 
 import numpy as np
 from pydantic import Field
@@ -6,8 +6,10 @@ from pydantic import Field
 from schemas.columns import ColumnSpec
 from schemas.detectability import DetectabilityColumns, ideal_auc
 from schemas.frozen import Frozen
+from schemas.imported import ImportedData
 from schemas.store import ClassSpec, Provenance, SplitSpec
 from storage.layout import shard_count
+from storage.loss import MapLoss, losses
 from storage.place import Root
 from storage.reader import Store, open_store
 
@@ -37,7 +39,7 @@ class StoreInfo(Frozen):
     profile: str
     image_shape: tuple[int, ...] = Field(description="channels, y, x")
     bands: tuple[str, ...] = Field(description="names of the channels, if the recipe names them")
-    pixel_scale_arcsec: float
+    pixel_scale_arcsec: float | None = Field(description="none where imported data do not say")
     products: tuple[str, ...] = Field(description="what is stored of each sample beside its image")
     classes: tuple[ClassSpec, ...]
     splits: tuple[SplitSpec, ...]
@@ -47,24 +49,25 @@ class StoreInfo(Frozen):
     bytes: int
     provenance: Provenance
     visibility: tuple[ClassVisibility, ...] = Field(description="empty unless the recipe asks for it")
+    losses: tuple[MapLoss, ...] = Field(description="by quantisation; empty when no bit was lost")
 
 
 def info(root: Root) -> StoreInfo:
     """Recipe, digest, splits, classes, columns, size and provenance of a finished store."""
     store = open_store(root)
-    plan, recipe = store.plan, store.recipe
+    plan, recipe = store.plan, store.origin
     return StoreInfo(
         store=str(root),
         recipe=recipe.name,
         family=recipe.family,
         description=recipe.description.strip(),
         digest=store.stored.digest,
-        seed=recipe.seed,
+        seed=recipe.shuffle_seed if isinstance(recipe, ImportedData) else recipe.seed,
         backend=plan.backend,
         profile=plan.profile,
         image_shape=plan.array("image").tail,
         bands=recipe.band_names,
-        pixel_scale_arcsec=recipe.detector.pixel_scale_arcsec,
+        pixel_scale_arcsec=store.pixel_scale_arcsec,
         products=recipe.products,
         classes=plan.classes,
         splits=plan.splits,
@@ -74,13 +77,14 @@ def info(root: Root) -> StoreInfo:
         bytes=sum(record.size for receipt in store.manifest.receipts for record in receipt.files),
         provenance=plan.provenance,
         visibility=_visibility(store),
+        losses=losses(store),
     )
 
 
 def _visibility(store: Store) -> tuple[ClassVisibility, ...]:
     """Of the classes that have substructure."""
     (name,) = DetectabilityColumns.model_fields
-    splits = store.recipe.detectability
+    splits = None if isinstance(store.origin, ImportedData) else store.origin.detectability
     if not splits:
         return ()
     signal = np.concatenate([store.column(split, name) for split in splits])

@@ -15,13 +15,19 @@ from numpy.typing import NDArray
 
 from schemas.dataset import SPLITS, DatasetRecipe, split_pattern
 from schemas.errors import DataError, RecipeError
+from schemas.imported import ImportedData, Origin
 from schemas.store import ArraySpec, Receipt, StorePlan
+from storage import imported_rows
 
 Ids = NDArray[np.int64]
 SHARD_BYTES = 64 << 20
 CHUNK_BYTES = 512 << 10
+# A shard's receipt and metadata; an HDF5 file says of itself what columns and arrays mean.
+BESIDE_BYTES = {"zarr": 16_384, "hdf5": 65_536}
 # Of a catalogue: a row of a dozen numbers, and what a file has beside its rows.
 CATALOGUE_ROW_BYTES, CATALOGUE_BYTES = 128, 16_384
+# The JSON Schema of the books.
+SCHEMA_BYTES = 131_072
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,10 @@ def split_rows(recipe: DatasetRecipe) -> dict[str, int]:
     return rows
 
 
-def sample_ids(recipe: DatasetRecipe, span: Span) -> Ids:
+def sample_ids(recipe: Origin, span: Span) -> Ids:
     """The sample in each row of a shard."""
+    if isinstance(recipe, ImportedData):
+        return imported_rows.rows_of(recipe)[span.split][span.first_row : span.first_row + span.rows]
     row = np.arange(span.first_row, span.first_row + span.rows)
     slots = _slots(recipe, span.split)
     block, position = np.divmod(row, len(recipe.classes))
@@ -69,8 +77,10 @@ def sample_ids(recipe: DatasetRecipe, span: Span) -> Ids:
     return (period * recipe.splits.denominator + slots[rank]) * len(recipe.classes) + position
 
 
-def locate(recipe: DatasetRecipe, sample_id: int) -> tuple[str, int]:
+def locate(recipe: Origin, sample_id: int) -> tuple[str, int]:
     """The split and row of a sample: the inverse of `sample_ids`."""
+    if isinstance(recipe, ImportedData):
+        return imported_rows.locate(recipe, sample_id)
     block, position = divmod(sample_id, len(recipe.classes))
     period, slot = divmod(block, recipe.splits.denominator)
     split = SPLITS[int(split_pattern(recipe.splits)[slot])]
@@ -79,7 +89,7 @@ def locate(recipe: DatasetRecipe, sample_id: int) -> tuple[str, int]:
     return split, (period * len(slots) + rank) * len(recipe.classes) + position
 
 
-def locate_known(recipe: DatasetRecipe, sample_id: int) -> tuple[str, int]:
+def locate_known(recipe: Origin, sample_id: int) -> tuple[str, int]:
     """The same, of a number that a person gave."""
     if not 0 <= sample_id < recipe.sample_count:
         raise DataError(
@@ -89,8 +99,10 @@ def locate_known(recipe: DatasetRecipe, sample_id: int) -> tuple[str, int]:
     return locate(recipe, sample_id)
 
 
-def labels_of(recipe: DatasetRecipe, sample_id: Ids) -> NDArray[np.int32]:
+def labels_of(recipe: Origin, sample_id: Ids) -> NDArray[np.int32]:
     """The label of each sample."""
+    if isinstance(recipe, ImportedData):
+        return imported_rows.labels_of(recipe, sample_id)
     labels = np.array([one.label for one in recipe.classes], dtype=np.int32)
     return labels[recipe.class_positions(sample_id)]
 
@@ -154,7 +166,8 @@ def store_bytes(plan: StorePlan, subhalos: float = 0.0) -> int:
     arrays = sum(_map_bytes(plan, spec) for spec in plan.maps) + shard_count(plan) * plan.shard_rows * small
     rows = sum(split.rows for split in plan.splits) * subhalos
     catalogue = rows * CATALOGUE_ROW_BYTES + (CATALOGUE_BYTES * shard_count(plan) if plan.catalogue else 0)
-    return int((arrays + catalogue) * 1.01) + 16_384 * (shard_count(plan) + 1)
+    books = BESIDE_BYTES[plan.backend] * (shard_count(plan) + 1) + SCHEMA_BYTES
+    return int((arrays + catalogue) * 1.01) + books
 
 
 def _map_bytes(plan: StorePlan, spec: ArraySpec) -> int:

@@ -15,19 +15,20 @@ DECADES = 4
 SIZE, DPI = (9.2, 8.0), 110
 
 
-def portrait(sheet: SampleSheet, arrays: Mapping[str, Array]) -> bytes:
-    """PNG of a sample's arrays, each (components, y, x); of an image with several channels the first."""
-    from matplotlib.colors import AsinhNorm
+def portrait(sheet: SampleSheet, arrays: Mapping[str, Array], normalised: bool = False) -> bytes:
+    """PNG of a sample's arrays, each (components, y, x); of an image with several channels the first.
+
+    Image and `noise_free` share a scale, unless normalising left the image without a unit.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE, layout="constrained")
     figure.suptitle(f"{sheet.recipe}, sample {sheet.sample_id}: {sheet.class_name}", fontsize=11)
     panels = figure.subplots(2, 2, sharex=True, sharey=True)
-    step, sharp = sheet.pixel_scale_arcsec, arrays["noise_free"][0]
-    faint, bright = min(float(sharp.min()), 0.0), float(np.percentile(sharp, 99.9))
-    stretch = AsinhNorm(max(bright / 20, 1e-12), faint, max(bright, faint + 1e-12))
-    _show(panels[0, 0], arrays["image"][0], step, "image", "as stored, asinh", norm=stretch)
-    _show(panels[0, 1], sharp, step, "before noise", "as stored, asinh", norm=stretch)
+    step, image, sharp = sheet.pixel_scale_arcsec, arrays["image"][0], arrays["noise_free"][0]
+    shared, own = _stretch(sharp), "of the brightest pixel, asinh" if normalised else "as stored, asinh"
+    _show(panels[0, 0], image, step, "image", own, norm=_stretch(image) if normalised else shared)
+    _show(panels[0, 1], sharp, step, "before noise", "as stored, asinh", norm=shared)
     _show_convergence(panels[1, 0], arrays["convergence"][0], step)
     _show_deflection(panels[1, 1], arrays["deflection"].astype(np.float64), step)
     for axis in panels[1]:
@@ -37,6 +38,14 @@ def portrait(sheet: SampleSheet, arrays: Mapping[str, Array]) -> bytes:
     into = io.BytesIO()
     figure.savefig(into, format="png", dpi=DPI)
     return into.getvalue()
+
+
+def _stretch(values: Array) -> Any:
+    """From black at the faintest, or at 0, to white at all but the brightest."""
+    from matplotlib.colors import AsinhNorm
+
+    faint, bright = min(float(values.min()), 0.0), float(np.percentile(values, 99.9))
+    return AsinhNorm(max(bright / 20, 1e-12), faint, max(bright, faint + 1e-12))
 
 
 def _show(axis: Any, values: Array, step: float, title: str, unit: str, **how: Any) -> None:

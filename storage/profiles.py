@@ -26,9 +26,11 @@ BLOCK_VALUES = 1 << 15
 
 Codes = NDArray[np.uint16]
 Floats = NDArray[np.float32]
+# Arrays as they are stored, and how far off the maps among them are.
+Encoded = tuple[Arrays, tuple[MapError, ...]]
 
 
-def encode(plan: StorePlan, arrays: Arrays) -> tuple[Arrays, tuple[MapError, ...]]:
+def encode(plan: StorePlan, arrays: Arrays) -> Encoded:
     """A shard's arrays as they are stored, and how far off the maps are. Too far is refused."""
     stored: dict[str, NDArray[Any]] = {}
     errors = []
@@ -88,7 +90,7 @@ def _quantise_block(
         work -= images
         worst = np.maximum(work.max(axis=1), -work.min(axis=1)).astype(np.float64)
         largest = np.maximum(np.abs(low), np.abs(high)).astype(np.float64)
-        return worst, scale * 0.5 + ROUNDING * largest + SUBNORMAL
+        return worst, _bounds(scale.astype(np.float64), largest)
 
 
 def _scales(low: Floats, high: Floats) -> Floats:
@@ -98,9 +100,9 @@ def _scales(low: Floats, high: Floats) -> Floats:
     return np.where(scale < exact, np.nextafter(scale, np.float32(np.inf)), scale)
 
 
-def decode(codes: Codes, scales: Floats) -> Floats:
+def decode(codes: Codes, scales: Floats, into: Floats | None = None) -> Floats:
     """The values behind codes `(n, channels, y, x)`; NaN where nothing was ever stored."""
-    values = np.empty(codes.shape, np.float32)
+    values = np.empty(codes.shape, np.float32) if into is None else into
     images = values.reshape(codes.shape[0] * codes.shape[1], -1)
     flat, pairs = codes.reshape(images.shape), scales.reshape(-1, 2)
     together = max(1, BLOCK_VALUES // max(1, images.shape[1]))
@@ -110,6 +112,19 @@ def decode(codes: Codes, scales: Floats) -> Floats:
         if flat[some].max(initial=0) == NOTHING:
             images[some][flat[some] == NOTHING] = np.nan
     return values
+
+
+def errors(values: Floats, codes: Codes, scales: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far each image `(n, channels)` is off behind its codes, and how far it may be."""
+    images, pairs = values.reshape(*values.shape[:2], -1), scales.astype(np.float64)
+    off = np.abs(decode(codes, scales).reshape(images.shape) - images).max(axis=2)
+    largest = np.maximum(np.abs(images.min(axis=2)), np.abs(images.max(axis=2)))
+    return off.astype(np.float64), _bounds(pairs[..., 0], largest.astype(np.float64))
+
+
+def _bounds(scale: NDArray[np.float64], largest: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Half a step, and what single precision rounds away."""
+    return scale * 0.5 + ROUNDING * largest + SUBNORMAL
 
 
 def _decode_block(codes: Codes, scales: Floats, into: Floats) -> None:

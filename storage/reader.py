@@ -16,15 +16,16 @@ from schemas.errors import (
     StoreUnfinishedError,
 )
 from schemas.frozen import sha256_of
+from schemas.imported import ImportedData, Origin
 from schemas.registry import unknown_name
 from schemas.store import SCALE, CommitMarker, Manifest, Receipt, StoredRecipe, StorePlan
 from storage import catalogue, profiles, shard_checks
 from storage.backend import BACKENDS
 from storage.catalogue import Table
-from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, plan_digest, read_json
+from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, holds_schema, plan_digest, read_json
 from storage.durable import file_fault
 from storage.layout import Span, locate_known, shard_count, span_of, spans_of
-from storage.place import Root
+from storage.place import Root, sizes_of
 from storage.shard_checks import ShardChecks
 
 
@@ -40,8 +41,27 @@ class Store:
 
     @property
     def recipe(self) -> DatasetRecipe:
-        """The recipe that the store was made from."""
+        """The recipe that the store was made from; imported data have none."""
+        if isinstance(self.stored.recipe, ImportedData):
+            raise DataError(
+                f"the data of {self.root} have no recipe: they were imported",
+                expected="a store that lensmill simulated",
+                where=str(self.root),
+                advice="imported samples cannot be simulated again; lensmill info says what is known of them",
+            )
         return self.stored.recipe
+
+    @property
+    def origin(self) -> Origin:
+        """The recipe, or what is known of imported data."""
+        return self.stored.recipe
+
+    @property
+    def pixel_scale_arcsec(self) -> float | None:
+        """The side of a pixel, if it is known."""
+        if isinstance(self.stored.recipe, ImportedData):
+            return self.stored.recipe.pixel_scale_arcsec
+        return self.stored.recipe.detector.pixel_scale_arcsec
 
     def read(self, split: str, array: str, rows: slice = slice(None)) -> NDArray[Any]:
         """Rows of one array, such as `read("train", "image", slice(0, 64))`; codes are decoded."""
@@ -113,6 +133,8 @@ def open_store(root: Root, check: bool = False) -> Store:
 def open_books(root: Root) -> Store:
     """A store whose books are in order, whatever became of its shards."""
     if not (root / PLAN).is_file():
+        # of a bucket that is not there only a listing tells, and raises what to do
+        root.is_dir()
         raise StoreMissingError(
             f"there is no lensmill store at {root}",
             expected=f"a folder with {PLAN}",
@@ -134,14 +156,17 @@ def open_books(root: Root) -> Store:
     unchanged = manifest.recipe_sha256 == sha256_of((root / RECIPE).read_bytes())
     if len(digests) > 1 or manifest.plan_digest != plan_digest(root) or not unchanged:
         raise _damaged(root, "recipe, plan, manifest and marker do not belong together")
+    if not holds_schema(root, manifest):
+        raise _damaged(root, "schema.json is not the one that the manifest lists")
     return Store(root, plan, stored, manifest)
 
 
 def _check_sizes(root: Root, manifest: Manifest) -> None:
     owned = [(f"shard {one.shard} of {one.split}: ", file) for one in manifest.receipts for file in one.files]
-    for owner, record in [*owned, *(("", file) for file in manifest.metadata)]:
-        path = root / record.path
-        size = path.stat().st_size if path.is_file() else None
+    records = [*owned, *(("", file) for file in manifest.metadata)]
+    sizes = sizes_of(root, [record.path for _, record in records])
+    for owner, record in records:
+        size = sizes.get(record.path)
         if size != record.size:
             found = "is missing" if size is None else f"has {size:,} bytes instead of {record.size:,}"
             raise _damaged(root, f"{owner}{record.path} {found}")

@@ -32,13 +32,20 @@ def check_folder(folder: Path) -> None:
 
 
 def write_folder(
-    folder: Path, sheet: SampleSheet, arrays: Mapping[str, NDArray[Any]], subhalos: Table
+    folder: Path,
+    sheet: SampleSheet,
+    arrays: Mapping[str, NDArray[Any]],
+    subhalos: Table,
+    normalised: bool = False,
 ) -> list[Path]:
-    """Arrays of one sample (components, y, x), its subhalos, its parameters and a picture of all."""
+    """Arrays of one sample (components, y, x), its subhalos, its parameters and a picture of all.
+
+    `normalised` images have another unit than `noise_free`.
+    """
     check_folder(folder)
     files = {f"{name}.npy": _npy(arrays[name]) for name in ARRAYS}
     files["subhalos.csv"] = _csv(subhalos)
-    files["sample.png"] = portrait(sheet, arrays)
+    files["sample.png"] = portrait(sheet, arrays, normalised)
     files["parameters.json"] = sheet.to_json().encode()
     for name, content in files.items():
         write_whole(folder / name, content)

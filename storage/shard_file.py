@@ -19,9 +19,13 @@ from numpy.typing import NDArray
 
 from schemas.errors import StoreDamagedError
 from storage.durable import Part
+from storage.object_path import ObjectPath
+from storage.place import Root
 
 ABSENT = np.iinfo(np.uint64).max
 CHECKSUM_BYTES = 4
+# An object of so many bytes is fetched whole: asking for its index first would take longer.
+SMALL_BYTES = 1 << 20
 Bytes = NDArray[np.uint8]
 
 
@@ -89,32 +93,40 @@ def _checksum(content: Part) -> bytes:
 
 
 class ShardFile:
-    """A shard on the disk, mapped and not copied. Its index was checked, its chunks only when asked."""
+    """A shard on the disk, mapped and not copied. Its index was checked, its chunks only when asked.
 
-    def __init__(self, path: Path, layout: ShardLayout, content: Bytes, start: int, present: int) -> None:
+    Of one on S3 the bytes are in memory: all of them, or those of the chunks from `skipped` on.
+    """
+
+    def __init__(
+        self, path: Root, layout: ShardLayout, content: Bytes, start: int, present: int, skipped: int = 0
+    ) -> None:
         self.path = path
         self.layout = layout
         self.content = content
         self.start = start
         self.present = present
+        self.skipped = skipped
 
     @classmethod
-    def open(cls, path: Path, layout: ShardLayout) -> Self | None:
+    def open(cls, path: Root, layout: ShardLayout) -> Self | None:
         """None where chunks do not follow each other at equal distances, which only zarr-python can read."""
-        content = _mapped(path)
-        index_bytes = 16 * layout.chunks
-        if len(content) < index_bytes + CHECKSUM_BYTES:
-            raise _damaged(path, f"{len(content):,} bytes are too few for its index")
-        index = content[-index_bytes - CHECKSUM_BYTES : -CHECKSUM_BYTES]
-        if _checksum(index) != content[-CHECKSUM_BYTES:].tobytes():
-            raise _damaged(path, "the checksum of its index differs")
-        found = np.frombuffer(index.tobytes(), "<u8").reshape(-1, 2)
-        present = int(np.count_nonzero(found[:, 0] != ABSENT))
-        start = int(found[0, 0]) if present else 0
-        fits = start + present * layout.stride <= len(content)
-        equal = np.full(present, layout.stride, np.uint64)
-        affine = fits and np.array_equal(found, _index(layout, equal, start))
-        return cls(path, layout, content, start, present) if affine else None
+        content = _fetched(path) if isinstance(path, ObjectPath) else _mapped(path)
+        found = _affine(path, layout, content, len(content))
+        return cls(path, layout, content, *found) if found else None
+
+    @classmethod
+    def fetch(cls, path: ObjectPath, layout: ShardLayout, first: int, stop: int) -> Self | None:
+        """Only the chunks `first` to `stop` of an object, in two requests: its index, then these."""
+        found = _affine(path, layout, *_fetched_end(path, 16 * layout.chunks + CHECKSUM_BYTES))
+        if found is None:
+            return None
+        start, present = found
+        stop = min(stop, present)
+        if first >= stop:
+            return cls(path, layout, np.empty(0, np.uint8), 0, 0, first)
+        begin, end = (start + chunk * layout.stride for chunk in (first, stop))
+        return cls(path, layout, _fetched(path, begin, end), 0, stop - first, first)
 
     @classmethod
     def at(cls, path: Path, layout: ShardLayout, start: int) -> Self:
@@ -140,14 +152,14 @@ class ShardFile:
             at = self.start + chunk * self.layout.stride
             end = at + self.layout.stride - CHECKSUM_BYTES
             if _checksum(self.content[at:end]) != self.content[end : end + CHECKSUM_BYTES].tobytes():
-                raise _damaged(self.path, f"the checksum of chunk {chunk} differs")
+                raise _damaged(self.path, f"the checksum of chunk {self.skipped + chunk} differs")
         return self
 
     def copy(self, first: int, rows: NDArray[Any], checked: bool = True) -> None:
         """Fill `rows` from row `first` of the shard on; checked, every chunk that is touched is."""
         size, last = self.layout.chunk_rows, first + len(rows)
         if last > self.present * size:
-            raise _damaged(self.path, f"it ends before row {last}")
+            raise _damaged(self.path, f"it ends before row {self.skipped * size + last}")
         if checked:
             self.check(first // size, -(-last // size))
         into, row_bytes = rows.reshape(-1).view(np.uint8), self.layout.row_bytes
@@ -156,6 +168,40 @@ class ShardFile:
             at = self.start + begin * row_bytes + chunk * self.layout.checksum_bytes
             count = (end - begin) * row_bytes
             into[(begin - first) * row_bytes :][:count] = self.content[at : at + count]
+
+
+def _affine(path: Root, layout: ShardLayout, end: Bytes, size: int) -> tuple[int, int] | None:
+    """Start and number of the chunks by the index at the end of a file of this size, if they are in order."""
+    index_bytes = 16 * layout.chunks
+    if len(end) < index_bytes + CHECKSUM_BYTES:
+        raise _damaged(path, f"{len(end):,} bytes are too few for its index")
+    index = end[-index_bytes - CHECKSUM_BYTES : -CHECKSUM_BYTES]
+    if _checksum(index) != end[-CHECKSUM_BYTES:].tobytes():
+        raise _damaged(path, "the checksum of its index differs")
+    found = np.frombuffer(index.tobytes(), "<u8").reshape(-1, 2)
+    present = int(np.count_nonzero(found[:, 0] != ABSENT))
+    start = int(found[0, 0]) if present else 0
+    fits = start + present * layout.stride <= size
+    equal = np.full(present, layout.stride, np.uint64)
+    return (start, present) if fits and np.array_equal(found, _index(layout, equal, start)) else None
+
+
+def _fetched(path: ObjectPath, start: int = 0, stop: int | None = None) -> Bytes:
+    try:
+        found = path.read_whole() if stop is None else path.read_range(start, stop)
+    except OSError as error:
+        raise _damaged(path, f"it cannot be read: {error.strerror or error}") from error
+    if stop is not None and len(found) != stop - start:
+        raise _damaged(path, f"it ends before byte {stop:,}")
+    return np.frombuffer(found, np.uint8)
+
+
+def _fetched_end(path: ObjectPath, count: int) -> tuple[Bytes, int]:
+    try:
+        found, size = path.read_end(count)
+    except OSError as error:
+        raise _damaged(path, f"it cannot be read: {error.strerror or error}") from error
+    return np.frombuffer(found, np.uint8), size
 
 
 def _mapped(path: Path) -> Bytes:
@@ -169,7 +215,7 @@ def _mapped(path: Path) -> Bytes:
         raise _damaged(path, "it is empty") from error
 
 
-def _damaged(path: Path, what: str) -> StoreDamagedError:
+def _damaged(path: Root, what: str) -> StoreDamagedError:
     return StoreDamagedError(
         f"the shard {path} is damaged: {what}",
         advice="find what is damaged: lensmill verify STORE; mend it with the command that made it",

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.shard_file import ShardFile, ShardLayout
+from storage.object_path import ObjectPath
+from storage.place import Root
+from storage.shard_file import SMALL_BYTES, ShardFile, ShardLayout
 
 CRC32C = {"name": "crc32c"}
 PLAIN = [{"name": "bytes", "configuration": {"endian": "little"}}, CRC32C]
@@ -21,12 +22,12 @@ KEYS = {"name": "default", "configuration": {"separator": "/"}}
 class ShardedArray:
     """The folder of an array, how many rows it has and how its shards are laid out."""
 
-    folder: Path
+    folder: Root
     rows: int
     layout: ShardLayout
 
     @classmethod
-    def open(cls, folder: Path) -> Self | None:
+    def open(cls, folder: Root) -> Self | None:
         """None where the array is laid out in a way that is left to zarr-python."""
         try:
             metadata = json.loads((folder / "zarr.json").read_bytes())
@@ -37,8 +38,20 @@ class ShardedArray:
 
     def shard(self, number: int) -> ShardFile | None:
         """One shard, mapped; None where its chunks do not follow each other at equal distances."""
-        path = self.folder.joinpath("c", str(number), *("0" for _ in self.layout.tail))
-        return ShardFile.open(path, self.layout)
+        return ShardFile.open(self._path(number), self.layout)
+
+    def _path(self, number: int) -> Root:
+        return self.folder.joinpath("c", str(number), *("0" for _ in self.layout.tail))
+
+    def _part(self, number: int, first: int, last: int) -> ShardFile | None:
+        """A shard, of which rows `first` to `last` are needed; what is far away comes in part."""
+        path, chunk_rows = self._path(number), self.layout.chunk_rows
+        begin, end = first // chunk_rows, -(-last // chunk_rows)
+        there = -(-min(self.layout.shard_rows, self.rows - number * self.layout.shard_rows) // chunk_rows)
+        small = there * self.layout.stride <= SMALL_BYTES
+        if not isinstance(path, ObjectPath) or small or 2 * (end - begin) > there:
+            return ShardFile.open(path, self.layout)
+        return ShardFile.fetch(path, self.layout, begin, end)
 
     def read(self, rows: slice = slice(None), checked: bool = True) -> NDArray[Any] | None:
         """Rows as an array of its own; None where a shard, or a step between rows, is left to zarr-python."""
@@ -48,11 +61,12 @@ class ShardedArray:
         size = self.layout.shard_rows
         found = np.empty((max(stop - start, 0), *self.layout.tail), self.layout.dtype)
         for number in range(start // size, -(-stop // size)) if len(found) else ():
-            shard = self.shard(number)
+            first, last = max(start, number * size), min(stop, (number + 1) * size)
+            shard = self._part(number, first - number * size, last - number * size)
             if shard is None:
                 return None
-            first, last = max(start, number * size), min(stop, (number + 1) * size)
-            shard.copy(first - number * size, found[first - start : last - start], checked)
+            skipped = number * size + shard.skipped * self.layout.chunk_rows
+            shard.copy(first - skipped, found[first - start : last - start], checked)
         return found
 
 

@@ -5,14 +5,13 @@ are faults. A note or a picture beside the data harms nobody and is only told.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from schemas.dataset import SPLITS
 from schemas.store import Manifest, StorePlan
 from storage import catalogue, layout
 from storage.backend import BACKENDS
-from storage.commit import BOOKS, LOCK, MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, receipt_path
+from storage.commit import LOCK, MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, SCHEMA, VERIFICATION, receipt_path
 from storage.durable import TEMPORARY
 from storage.place import Root
 
@@ -39,8 +38,8 @@ def find_strangers(root: Root, plan: StorePlan, manifest: Manifest) -> Strangers
 
 
 def _known(plan: StorePlan, manifest: Manifest) -> set[str]:
-    known = {one.as_posix() for one in (RECIPE, PLAN, MANIFEST, MARKER, LOCK)}
-    known |= {record.path for record in manifest.metadata} | {f"{BOOKS.as_posix()}/schema.json"}
+    known = {one.as_posix() for one in (RECIPE, PLAN, SCHEMA, MANIFEST, MARKER, LOCK, VERIFICATION)}
+    known |= {record.path for record in manifest.metadata}
     for span in layout.spans(plan):
         known.add(receipt_path(span).as_posix())
         known |= {*BACKENDS[plan.backend].shard_paths(plan, span), *catalogue.shard_paths(plan, span)}
@@ -51,9 +50,4 @@ def _files(root: Root) -> Iterator[tuple[str, str]]:
     """Path in the store and name of every file."""
     for path in root.rglob("*"):
         if path.is_file():
-            inside = path.relative_to(root).as_posix() if isinstance(path, Path) else _below(root, path)
-            yield inside, path.name
-
-
-def _below(root: object, path: object) -> str:
-    return str(path).removeprefix(f"{root}/")
+            yield str(path).removeprefix(f"{root}/"), path.name

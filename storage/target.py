@@ -5,16 +5,46 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from schemas.dataset import DatasetRecipe
 from schemas.errors import StoreConflictError, StoreError, WriteError
+from schemas.imported import Origin
 from schemas.store import StorePlan
 from storage import layout
 from storage.commit import BOOKS, PLAN, read_json, receipt_path
+from storage.object_path import ObjectPath
 from storage.place import Root
 
 
-def check_target(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
+def check_target(root: Root, recipe: Origin, plan: StorePlan) -> None:
     """Refuse a path where this store cannot be made or continued. Writes nothing."""
+    if isinstance(root, ObjectPath):
+        _check_objects(root, plan)
+    else:
+        _check_folder(root)
+    if not (root / PLAN).is_file():
+        foreign = [one.name for one in root.iterdir() if one.name != BOOKS.name] if root.exists() else []
+        if foreign:
+            raise StoreConflictError(
+                f"{root} is not empty and no lensmill store (it holds {sorted(foreign)[0]!r})",
+                expected="an empty or new folder, or a store of this recipe",
+                advice="choose another --out",
+            )
+        return
+    _check_plan(root, recipe, plan)
+
+
+def _check_objects(root: ObjectPath, plan: StorePlan) -> None:
+    """Whether a bucket may be written is known when the lock is put there."""
+    if plan.backend != "zarr":
+        raise WriteError(
+            f"cannot write a store of {plan.backend} at {root}",
+            expected="storage.backend: zarr, whose files can be read in part over a network",
+            advice="choose zarr, or a path on a disk",
+        )
+    if root.is_file():
+        raise WriteError(f"{root} is an object", expected="a prefix where nothing is yet")
+
+
+def _check_folder(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise WriteError(f"{root} is a file", expected="a folder, or a path where nothing is yet")
     existing = _nearest_existing(root)
@@ -25,20 +55,14 @@ def check_target(root: Root, recipe: DatasetRecipe, plan: StorePlan) -> None:
             expected="a folder that can be created or is writable",
             advice="choose another --out or mend permissions",
         )
-    if not (root / PLAN).is_file():
-        foreign = [one.name for one in root.iterdir() if one.name != BOOKS.name] if root.exists() else []
-        if foreign:
-            raise StoreConflictError(
-                f"{root} is not empty and no lensmill store (it holds {sorted(foreign)[0]!r})",
-                expected="an empty or new folder, or a store of this recipe",
-                advice="choose another --out",
-            )
-        return
+
+
+def _check_plan(root: Root, recipe: Origin, plan: StorePlan) -> None:
     found = read_json(root / PLAN, StorePlan)
-    if found.recipe_digest != recipe.digest:
+    if found.recipe_digest != plan.recipe_digest:
         raise StoreConflictError(
             f"the store at {root} holds recipe {found.recipe_name!r}, digest {found.recipe_digest}",
-            expected=f"recipe {recipe.name!r}, digest {recipe.digest}",
+            expected=f"recipe {recipe.name!r}, digest {plan.recipe_digest}",
             advice="choose another --out, or move the old store away",
         )
     if found.model_copy(update={"recipe_name": plan.recipe_name}) != plan:
@@ -96,15 +120,22 @@ def _told(plan: StorePlan) -> dict[str, Any]:
     """A plan as people compare it: arrays by name and shape, a catalogue by its number of columns."""
     arrays = ", ".join(f"{spec.name} {spec.tail}" for spec in plan.arrays)
     catalogue = f"of {len(plan.catalogue)} columns" if plan.catalogue else "none"
-    return plan.model_dump(mode="json") | {"arrays": arrays, "catalogue": catalogue}
+    told = plan.model_dump(mode="json") | {"arrays": arrays, "catalogue": catalogue}
+    steps = [
+        f"from {one.backend} {one.profile} {one.manifest_sha256[:12]}" for one in plan.provenance.conversions
+    ]
+    told["provenance"]["conversions"] = " and ".join(steps) or "none"
+    return told
 
 
-def _nearest_existing(root: Root) -> Path:
+def _nearest_existing(root: Path) -> Path:
     return next(path for path in (root, *root.absolute().parents) if path.exists())
 
 
 def check_space(root: Root, needed: int) -> None:
-    """Refuse what the disk cannot hold, before anything is simulated."""
+    """Refuse what the disk cannot hold, before anything is simulated. A bucket has no end that we know."""
+    if isinstance(root, ObjectPath):
+        return
     existing = _nearest_existing(root)
     free = shutil.disk_usage(existing).free
     if needed > free:
@@ -117,6 +148,8 @@ def check_space(root: Root, needed: int) -> None:
 
 def bytes_present(root: Root) -> int:
     """What a store that is to be continued already holds."""
+    if isinstance(root, ObjectPath):
+        return sum(root.sizes().values())
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) if root.is_dir() else 0
 
 

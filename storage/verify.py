@@ -11,10 +11,10 @@ from pydantic import Field
 
 from schemas.errors import StoreDamagedError
 from schemas.frozen import Frozen
-from schemas.store import Receipt, Split
+from schemas.store import CommitMarker, Digest, Receipt, Split
 from storage import catalogue, layout
 from storage.backend import Arrays
-from storage.commit import read_json, receipt_path, shard_faults
+from storage.commit import MARKER, read_json, receipt_path, shard_faults
 from storage.durable import file_fault
 from storage.place import Root
 from storage.reader import Store, open_books
@@ -46,6 +46,7 @@ class Verification(Frozen):
     shards: int = Field(ge=0)
     rows: int = Field(ge=0)
     bytes: int = Field(ge=0)
+    manifest_sha256: Digest = Field(description="of the manifest that all was compared with")
     faults: tuple[str, ...] = Field(description="one line each; empty when the store is sound")
     bad_shards: tuple[BadShard, ...] = Field(default=(), description="shards that repair would make again")
     bad_books: tuple[BadFile, ...] = Field(default=(), description="metadata and receipts not as sealed")
@@ -63,6 +64,7 @@ class Verification(Frozen):
 def verify(root: Root, progress: Callable[[int], None] = lambda _: None) -> Verification:
     """Read everything; all faults are reported, not the first."""
     store = open_books(root)
+    sealed = read_json(root / MARKER, CommitMarker).manifest_sha256
     receipts = store.manifest.receipts
     books = metadata_faults(store) + _receipt_faults(store)
     unreadable = splits_without_metadata(books)
@@ -80,6 +82,7 @@ def verify(root: Root, progress: Callable[[int], None] = lambda _: None) -> Veri
         shards=len(receipts),
         rows=sum(receipt.rows for receipt in receipts),
         bytes=sum(record.size for receipt in receipts for record in receipt.files),
+        manifest_sha256=sealed,
         faults=(
             *(f"shard {one.shard} of {one.split}: {fault}" for one in shards for fault in one.faults),
             *(one.fault for one in books),
@@ -143,4 +146,4 @@ def shard_damage(store: Store, receipt: Receipt, unreadable: set[str]) -> tuple[
         subhalos = catalogue.read(store.root, store.plan, span) if store.plan.catalogue else None
     except StoreDamagedError as error:
         return (error.found,)
-    return tuple(shard_faults(store.recipe, store.plan, span, arrays, subhalos))
+    return tuple(shard_faults(store.origin, store.plan, span, arrays, subhalos))

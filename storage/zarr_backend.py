@@ -7,6 +7,7 @@ They reach the disk only through `commit`.
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,10 @@ from zarr.storage import MemoryStore
 from schemas.errors import StoreDamagedError
 from schemas.store import ArraySpec, StoredRecipe, StorePlan
 from storage import attributes
-from storage.backend import BACKENDS, Arrays, ShardFiles
+from storage.backend import BACKENDS, Arrays, ShardFiles, read_by_shards
+from storage.compressed_shard import read_rows
 from storage.layout import Span, chunk_rows
+from storage.object_path import ObjectPath
 from storage.place import Root
 from storage.shard_file import Bytes, ShardFile, ShardLayout, encode
 from storage.sharded_array import ShardedArray
@@ -34,7 +37,7 @@ BLOSC = Blosc("lz4", clevel=5, shuffle=Blosc.BITSHUFFLE)
 
 
 class ZarrBackend:
-    """Zarr on a local disk."""
+    """Zarr on a disk or on S3."""
 
     entry = "zarr.json"
 
@@ -74,12 +77,14 @@ class ZarrBackend:
     def read(self, root: Root, plan: StorePlan, split: str, array: str, rows: slice) -> NDArray[Any]:
         """Rows, every chunk that is touched checked against its crc32c."""
         spec = plan.array(array)
+        if _compression(spec, plan):
+            return read_by_shards(self, root, plan, split, array, rows)
         own = ShardedArray.open(root / split / array)
         found = own.read(rows) if own else None
         if found is not None:
             return found
         try:
-            group = zarr.open_group(root, mode="r")
+            group = zarr.open_group(_for_zarr(root), mode="r")
             return np.asarray(group[f"{split}/{array}"][rows], dtype=spec.dtype)  # type: ignore[index]
         except (ValueError, KeyError, OSError) as error:
             raise StoreDamagedError(
@@ -87,16 +92,47 @@ class ZarrBackend:
                 advice="find what is damaged: lensmill verify STORE; mend it with the command that made it",
             ) from error
 
+    def read_shard(
+        self, root: Root, plan: StorePlan, span: Span, array: str, rows: slice = slice(None)
+    ) -> NDArray[Any]:
+        """Rows of one array of one shard, every chunk that is touched checked against its crc32c."""
+        spec = plan.array(array)
+        first, stop, _ = rows.indices(span.rows)
+        found = np.empty((stop - first, *spec.tail), spec.dtype)
+        shard = self.shard(root, plan, span, array)
+        if shard:
+            shard.copy(first, found)
+        elif _compression(spec, plan):
+            read_rows(
+                root / self._shard_path(plan, span, spec), _layout(spec, plan), _decompress, first, found
+            )
+        else:
+            found[:] = self.read(
+                root, plan, span.split, array, slice(span.first_row + first, span.first_row + stop)
+            )
+        return found
+
     def shard(self, root: Root, plan: StorePlan, span: Span, array: str) -> ShardFile | None:
         """The file of the shard, if its chunks follow each other at equal distances."""
         spec = plan.array(array)
         if _compression(spec, plan):
             return None
-        path = self.shard_paths(plan, span)[plan.arrays.index(spec)]
-        return ShardFile.open(root / path, _layout(spec, plan))
+        return ShardFile.open(root / self._shard_path(plan, span, spec), _layout(spec, plan))
+
+    def _shard_path(self, plan: StorePlan, span: Span, spec: ArraySpec) -> str:
+        return self.shard_paths(plan, span)[plan.arrays.index(spec)]
 
 
 BACKENDS.register("zarr")(ZarrBackend())
+
+
+def _for_zarr(root: Root) -> Path | Store:
+    """A place as zarr-python takes it."""
+    if not isinstance(root, ObjectPath):
+        return root
+    from zarr.storage import ObjectStore
+
+    return ObjectStore(root.prefixed_client(), read_only=True)
 
 
 def _create(
@@ -128,6 +164,10 @@ def _compress(chunk: Bytes) -> bytes:
     """What `CODEC` makes of it."""
     # numcodecs takes the size of what is shuffled from the array
     return bytes(BLOSC.encode(chunk.view(np.uint16)))
+
+
+def _decompress(chunk: bytes) -> bytes:
+    return bytes(BLOSC.decode(chunk))
 
 
 def _layout(spec: ArraySpec, plan: StorePlan) -> ShardLayout:

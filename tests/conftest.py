@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import zarr
@@ -39,6 +40,8 @@ from schemas.store import Receipt, StorePlan, plan_store  # noqa: E402
 from storage import commit, layout  # noqa: E402
 from storage.backend import BACKENDS  # noqa: E402
 from storage.layout import Span  # noqa: E402
+from storage.place import Root  # noqa: E402
+from tests.s3 import S3, s3_server  # noqa: E402
 
 StoreArrays = dict[str, NDArray[Any]]
 
@@ -78,7 +81,7 @@ def small_overrides() -> list[str]:
 def order_small() -> Callable[..., Order]:
     """Recipe and plan of a small store that is to be at a path; more overrides win."""
 
-    def order(root: Path, *overrides: str) -> Order:
+    def order(root: Root, *overrides: str) -> Order:
         return generate.prepare("tiny", root, None, [*SMALL, *overrides])
 
     return order
@@ -98,10 +101,43 @@ def make_store() -> Callable[[Order], None]:
     return make
 
 
-@pytest.fixture(scope="session", params=sorted(BACKENDS))
-def backend(request: pytest.FixtureRequest) -> str:
-    """Each file format in turn."""
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """A real S3 server on loopback with an empty bucket, and the environment that names it."""
+    with s3_server(STATE) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        yield server
+
+
+ON_S3 = " on s3"
+
+
+@pytest.fixture(scope="session", params=[*sorted(BACKENDS), f"zarr{ON_S3}"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each file format in turn, and what is on S3 as well."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def backend(kind: str) -> str:
+    """The file format."""
+    return kind.removesuffix(ON_S3)
+
+
+@pytest.fixture(scope="session")
+def new_root(
+    kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Root]:
+    """New places for stores of that kind, where nothing is yet."""
+
+    def root(name: str) -> Root:
+        if kind.endswith(ON_S3):
+            server: S3 = request.getfixturevalue("s3")
+            return server.new_root(name)
+        return tmp_path_factory.mktemp("kind") / name
+
+    return root
 
 
 @pytest.fixture(scope="session")
@@ -109,12 +145,33 @@ def backend_store(
     backend: str,
     order_small: Callable[..., Order],
     make_store: Callable[[Order], None],
-    tmp_path_factory: pytest.TempPathFactory,
+    new_root: Callable[[str], Root],
 ) -> Order:
-    """A finished small store of each file format. Not to be changed."""
-    order = order_small(tmp_path_factory.mktemp(backend) / "small.store", f"storage.backend={backend}")
+    """A finished small store of each kind. Not to be changed."""
+    order = order_small(new_root("small.store"), f"storage.backend={backend}")
     make_store(order)
     return order
+
+
+@pytest.fixture(scope="session")
+def format_store(
+    order_small: Callable[..., Order],
+    make_store: Callable[[Order], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, str], Order]:
+    """A finished small store with all products, of a file format and a profile. Not to be changed."""
+    made: dict[tuple[str, str], Order] = {}
+
+    def store(backend: str, profile: str) -> Order:
+        if (backend, profile) not in made:
+            root = tmp_path_factory.mktemp(f"{backend}-{profile}") / "small.store"
+            options = (f"storage.backend={backend}", f"storage.profile={profile}")
+            order = order_small(root, f"products=[{', '.join(PRODUCTS)}]", *options)
+            make_store(order)
+            made[backend, profile] = order
+        return made[backend, profile]
+
+    return store
 
 
 @pytest.fixture(scope="session")
@@ -152,9 +209,16 @@ def store(sound_store: Order, tmp_path: Path) -> Order:
 
 @pytest.fixture(scope="session")
 def arrays_of() -> Callable[[Path], StoreArrays]:
-    """All decoded arrays of a store by `split/array`, read by plain zarr."""
+    """All arrays of a store by `split/array`, read by plain zarr or h5py."""
 
     def arrays(root: Path) -> StoreArrays:
+        if (root / "data.h5").is_file():
+            with h5py.File(root / "data.h5", "r") as file:
+                return {
+                    f"{split}/{name}": array[:]
+                    for split, members in sorted(file.items())
+                    for name, array in sorted(members.items())
+                }
         group = zarr.open_group(root, mode="r")
         return {
             f"{split}/{name}": np.asarray(array[:])
@@ -183,15 +247,15 @@ def assert_same_arrays(
 
 
 @pytest.fixture(scope="session")
-def bytes_of() -> Callable[[Path], dict[str, bytes]]:
-    """All files of a store by their path, but for the lock."""
+def bytes_of() -> Callable[[Root], dict[str, bytes]]:
+    """All files of a store by their path, but for the lock and the record of the last `verify`."""
 
-    def content(root: Path) -> dict[str, bytes]:
+    def content(root: Root) -> dict[str, bytes]:
         paths = sorted(path for path in root.rglob("*") if path.is_file())
         return {
             str(path.relative_to(root)): path.read_bytes()
             for path in paths
-            if path.relative_to(root) != commit.LOCK
+            if path.relative_to(root) not in (commit.LOCK, commit.VERIFICATION)
         }
 
     return content
@@ -221,6 +285,8 @@ class Here:
             f"seed={order.recipe.seed}",
             *(f"splits.{name}={getattr(order.recipe.splits, name)}" for name in ("train", "val", "test")),
             f"products=[{', '.join(order.recipe.products)}]",
+            f"storage.backend={order.plan.backend}",
+            f"storage.profile={order.plan.profile}",
         ]
         summary: DatasetSummary = generate.simulate_flow.fn(
             "tiny", str(order.root), None, order.plan.shard_rows, overrides, True

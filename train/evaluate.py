@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from schemas.errors import DataError
 from schemas.registry import unknown_name
 from schemas.run import Report
+from storage.place import Root
 from storage.reader import Store, open_store
 from train.data import Samples, load_samples
 from train.predict import check_images, outputs
@@ -17,7 +18,7 @@ from train.report import write_page
 from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
 
 
-def evaluate(run: Path, data: Path, split: str = "test") -> Report:
+def evaluate(run: Path, data: Root, split: str = "test") -> Report:
     """Measure a run on one split of a store; writes report.json, report.html, predictions and pictures.
 
     They go to `RUN/reports/RECIPE-SPLIT-DIGEST`. A split that shares samples with the training is refused.
@@ -37,7 +38,7 @@ def evaluate(run: Path, data: Path, split: str = "test") -> Report:
         model=record.experiment.model.name,
         experiment_digest=record.experiment_digest,
         store=str(data),
-        store_recipe=store.recipe.name,
+        store_recipe=store.origin.name,
         store_digest=store.stored.digest,
         same_recipe=store.stored.digest == record.data.recipe_digest,
         split=split,
@@ -64,13 +65,13 @@ def report_folder(run: Path, report: Report) -> Path:
 
 def _refuse_overlap(run: Run, store: Store, samples: Samples, split: str) -> None:
     """A sample is the same when seed and index are, whatever the store is called."""
-    if store.recipe.seed != run.record.data.seed:
+    if store.origin.seed != run.record.data.seed:
         return
     seen = np.isin(samples.sample_id, run.used_samples("train"))
     if seen.any():
         raise DataError(
             f"{int(seen.sum()):,} of {len(samples):,} samples of the {split} split were trained on"
-            f" (same seed {store.recipe.seed} and index)",
+            f" (same seed {store.origin.seed} and index)",
             expected="samples that the model has not seen",
             where=str(store.root),
             advice="evaluate the test split, or data of another seed",
@@ -79,13 +80,14 @@ def _refuse_overlap(run: Run, store: Store, samples: Samples, split: str) -> Non
 
 def _warnings(run: Run, store: Store, samples: Samples) -> list[str]:
     found = []
-    same_seed = store.recipe.seed == run.record.data.seed
+    same_seed = store.origin.seed == run.record.data.seed
     if same_seed and np.isin(samples.sample_id, run.used_samples("val")).any():
         found.append("these samples chose the epoch that was kept, so the score flatters the model")
-    here, there = store.recipe.detector.pixel_scale_arcsec, run.record.data.pixel_scale_arcsec
+    here, there = store.pixel_scale_arcsec, run.record.data.pixel_scale_arcsec
     if here != there:
-        found.append(f"pixels are {here:g} arcsec here and were {there:g} arcsec in training")
-    bands, trained = store.recipe.band_names, run.record.data.bands
+        told = ["of unknown size" if one is None else f"{one:g} arcsec" for one in (here, there)]
+        found.append(f"pixels are {told[0]} here and were {told[1]} in training")
+    bands, trained = store.origin.band_names, run.record.data.bands
     if bands != trained:
         names = [", ".join(one) or "without name" for one in (bands, trained)]
         found.append(f"bands are {names[0]} here and were {names[1]} in training")
@@ -94,7 +96,7 @@ def _warnings(run: Run, store: Store, samples: Samples) -> list[str]:
 
 def _table(run: Run, store: Store, samples: Samples, output: NDArray[np.float64]) -> pa.Table:
     identity = {
-        "seed": np.full(len(samples), store.recipe.seed),
+        "seed": np.full(len(samples), store.origin.seed),
         "sample_id": samples.sample_id,
         "label": samples.label,
     }

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from schemas.errors import DataError, RunError
 from schemas.experiment import ExperimentRecipe
 from schemas.run import RunRecord, TrainingData
+from storage.place import Root
 from storage.reader import Store, open_store
 from train.data import Batches, Samples, batches, load_samples
 from train.models import build
@@ -39,7 +40,7 @@ from train.stretch import Stretch, fit_stretch
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
-def fit(experiment: ExperimentRecipe, data: Path, out: Path, quiet: bool = False) -> RunRecord:
+def fit(experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False) -> RunRecord:
     """Train a model on the `train` split of a store and keep the epoch with the best validation loss.
 
     A progress bar is shown on a terminal unless `quiet`.
@@ -63,7 +64,7 @@ def fit(experiment: ExperimentRecipe, data: Path, out: Path, quiet: bool = False
         seconds = time.perf_counter() - started
         keeper.restore(module)
         ids = {role: one.sample_id for role, one in samples.items() if one is not None}
-        save_samples(folder / SAMPLES, ids, store.recipe.seed)
+        save_samples(folder / SAMPLES, ids, store.origin.seed)
         record = RunRecord(
             experiment=experiment,
             experiment_digest=experiment.digest,
@@ -83,7 +84,7 @@ def fit(experiment: ExperimentRecipe, data: Path, out: Path, quiet: bool = False
     return record
 
 
-def finished(experiment: ExperimentRecipe, data: Path, out: Path) -> RunRecord | None:
+def finished(experiment: ExperimentRecipe, data: Root, out: Path) -> RunRecord | None:
     """The record of a run folder that already holds this experiment on this data, or None."""
     if not (out / RECORD).is_file():
         return None
@@ -222,16 +223,16 @@ class BestWeights(Callback):
         module.network.load_state_dict(self.weights)
 
 
-def _data(store: Store, path: Path, train: Samples, val: Samples | None) -> TrainingData:
+def _data(store: Store, path: Root, train: Samples, val: Samples | None) -> TrainingData:
     channels, height, width = store.plan.array("image").tail
     return TrainingData(
         store=str(path),
-        recipe_name=store.recipe.name,
+        recipe_name=store.origin.name,
         recipe_digest=store.stored.digest,
-        seed=store.recipe.seed,
+        seed=store.origin.seed,
         image_shape=(channels, height, width),
-        bands=store.recipe.band_names,
-        pixel_scale_arcsec=store.recipe.detector.pixel_scale_arcsec,
+        bands=store.origin.band_names,
+        pixel_scale_arcsec=store.pixel_scale_arcsec,
         classes=store.plan.classes,
         columns=store.plan.columns,
         train_samples=len(train),

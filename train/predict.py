@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import DataError, WriteError
 from storage.commit import PLAN
+from storage.place import Root
 from storage.reader import open_store
 from train.data import chunks
 from train.run_folder import Run, load_run
@@ -22,7 +23,7 @@ from train.run_folder import Run, load_run
 BATCH = 256
 
 
-def predict(run: Path, files: Sequence[Path], out: Path | None = None, split: str = "test") -> pa.Table:
+def predict(run: Path, files: Sequence[Root], out: Path | None = None, split: str = "test") -> pa.Table:
     """A row per image of .npy files or stores, with what the model says; written to `out` if given.
 
     `out` ends in .parquet or .csv. Of a store, the images of one split are taken.
@@ -37,7 +38,7 @@ def predict(run: Path, files: Sequence[Path], out: Path | None = None, split: st
     return table
 
 
-def _table(run: Run, path: Path, split: str) -> pa.Table:
+def _table(run: Run, path: Root, split: str) -> pa.Table:
     images = read_images(path, split)
     check_images(run, images, str(path))
     output, _ = outputs(run, images)
@@ -45,11 +46,11 @@ def _table(run: Run, path: Path, split: str) -> pa.Table:
     return pa.table(columns | run.objective.predictions(output))
 
 
-def read_images(path: Path, split: str) -> NDArray[np.float32]:
+def read_images(path: Root, split: str) -> NDArray[np.float32]:
     """Images (N, channels, y, x) of a .npy file or of one split of a store."""
     if (path / PLAN).is_file():
         return np.asarray(open_store(path).read(split, "image"), dtype=np.float32)
-    if path.suffix != ".npy":
+    if not isinstance(path, Path) or path.suffix != ".npy":
         raise DataError(f"cannot read images from {path}", expected="a .npy file or a lensmill store")
     try:
         images = np.load(path, allow_pickle=False)

@@ -1,12 +1,12 @@
 """The application that subcommands register with, and what they share."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from flows.server import set_private_environment
+from storage.place import local, place
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,8 +16,13 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="From a recipe for simulated strong-lens images to a trained, honestly measured model.",
 )
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a finished store.")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished training run.")]
+# Any: typer knows no unions, of which a Root is one. Parsed, since a path would spoil a URL.
+StorePath = Annotated[
+    Any, typer.Argument(metavar="STORE", parser=place, help="Folder or s3:// URL of a finished store.")
+]
+RunPath = Annotated[
+    Any, typer.Argument(metavar="RUN", parser=local, help="Folder of a finished training run.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; one per core by default.")]

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -26,12 +26,21 @@ from flows.commands.app import (
 from schemas.audit import Audit
 from schemas.sample import SampleSheet
 from schemas.store import Provenance
+from storage.place import local, place
+
+if TYPE_CHECKING:
+    from storage.loss import MapLoss
 
 
 @app.command("simulate")
 def simulate_command(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name or a YAML file.")],
-    store: Annotated[Path, typer.Option("--out", help="Where the store is to be.")],
+    store: Annotated[
+        Any,
+        typer.Option(
+            "--out", metavar="STORE", parser=place, help="Where the store is to be: a path or s3:// URL."
+        ),
+    ],
     workers: Workers = None,
     shard_size: ShardSize = None,
     overrides: Overrides = None,
@@ -75,7 +84,7 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         ("recipe", f"{found.recipe} ({found.family}), seed {found.seed}"),
         ("purpose", found.description.split("\n")[0]),
         ("digest", found.digest),
-        ("images", f"{shape}, {found.profile}, {found.pixel_scale_arcsec:g} arcsec a pixel"),
+        ("images", f"{shape}, {found.profile}, {_pixel(found.pixel_scale_arcsec)}"),
         ("products", ", ".join(found.products) or "none"),
         ("splits", ", ".join(f"{split.name} {split.rows:,}" for split in found.splits)),
         ("classes", ", ".join(f"{one.label} {one.name}" for one in found.classes)),
@@ -86,6 +95,11 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         ("made by", f"engine {_engine(found.provenance)}; {versions}"),
     ):
         table.add_row(key, escape(value))
+    for step in found.provenance.conversions:
+        lost = "; values went through quantisation" if step.lossy else "; every bit kept"
+        table.add_row("converted", f"from {step.backend} {step.profile} {step.manifest_sha256[:12]}{lost}")
+    for loss in found.losses:
+        table.add_row(f"{loss.map} loss", _loss(loss))
     for one in found.visibility:
         known = f"median S/N {one.median_detectability:.3g}, ideal AUC {one.ideal_auc:.3f}"
         table.add_row(f"{one.name} seen", f"{known} ({one.samples:,} samples)")
@@ -96,6 +110,19 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         labels += f" in {', '.join(column.splits)}" if column.splits else ""
         columns.add_row(column.name, column.unit, column.quantity.bounds, labels, column.description)
     out.print(columns)
+
+
+def _loss(loss: "MapLoss") -> str:
+    told = f"off by at most {loss.worst:.3g}"
+    told += f", typically {loss.typical:.3g}" if loss.typical is not None else ""
+    if loss.noise:
+        parts = [value / loss.noise for value in (loss.worst, loss.typical) if value is not None]
+        told += f": {' and '.join(f'{part:.2%}' for part in parts)} of the noise ({loss.noise:.3g} a pixel)"
+    return told
+
+
+def _pixel(scale_arcsec: float | None) -> str:
+    return "size of a pixel not known" if scale_arcsec is None else f"{scale_arcsec:g} arcsec a pixel"
 
 
 def _engine(made_by: Provenance) -> str:
@@ -111,11 +138,17 @@ def verify_command(store: StorePath, as_json: AsJson = False) -> None:
     """
     from flows.progress import progress_bar
     from storage.reader import open_books
+    from storage.verification import record
     from storage.verify import verify
 
     shards = len(open_books(store).manifest.receipts)
     with progress_bar("verifying", shards, "shards", quiet=as_json) as report:
         found = verify(store, report)
+    unrecorded = record(store, found)
+    if unrecorded:
+        err.print(
+            f"[yellow]warning:[/] the result is not kept in the store: {escape(unrecorded)}", soft_wrap=True
+        )
     if as_json:
         out.print_json(found.model_dump_json())
     elif found.sound:
@@ -135,9 +168,9 @@ def verify_command(store: StorePath, as_json: AsJson = False) -> None:
 @app.command("audit")
 def audit_command(
     store: StorePath,
-    folder: Annotated[Path, typer.Option("--out", help="Folder for audit.json and audit.png.")] = Path(
-        "audit"
-    ),
+    folder: Annotated[
+        Path, typer.Option("--out", parser=local, help="Folder for audit.json and audit.png.")
+    ] = Path("audit"),
     split: Annotated[str | None, typer.Option(help="train, val or test; all by default.")] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Let image statistics fail the audit too.")
@@ -204,17 +237,38 @@ def _print_audit(found: Audit) -> None:
 @app.command("show")
 def show_command(
     store: StorePath,
-    picture: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("gallery.png"),
+    html: Annotated[
+        bool,
+        typer.Option("--html", help="Write a page instead: provenance, histograms, gallery with filters."),
+    ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            parser=local,
+            help="File to write; gallery.png, or STORE.html, by default.",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="train, val or test; the first by default.")] = None,
-    columns: Annotated[int, typer.Option(min=1, max=24, help="Images per class.")] = 6,
+    columns: Annotated[
+        int | None, typer.Option(min=1, max=24, help="Images per class; 6 by default.")
+    ] = None,
 ) -> None:
-    """Draw a gallery: a row of images per class, with the parameters that matter.
+    """Draw a gallery: a row of images per class, with the parameters that matter. Or a page of everything.
 
-    Example: `lensmill show model_ii.zarr --out gallery.png`
+    Example: `lensmill show model_ii.zarr --out gallery.png` or `lensmill show model_ii.zarr --html`
     """
     from storage.gallery import show
+    from storage.page import write_page
 
-    out.print(f"wrote {show(store, picture, split, columns)}", soft_wrap=True)
+    if html and (split or columns):
+        raise typer.BadParameter("--split and --columns are for the picture; a page has all splits")
+    if html:
+        out.print(f"wrote {write_page(store, picture)}", soft_wrap=True)
+    else:
+        made = show(store, picture or Path("gallery.png"), split, columns or 6)
+        out.print(f"wrote {made}", soft_wrap=True)
 
 
 @app.command("sample")
@@ -224,7 +278,8 @@ def sample_command(
     ],
     index: Annotated[int, typer.Option("--index", metavar="I", help="Number of the sample, from 0.")],
     folder: Annotated[
-        Path | None, typer.Option("--out", help="New folder for arrays, subhalos, parameters, a picture.")
+        Path | None,
+        typer.Option("--out", parser=local, help="New folder for arrays, subhalos, parameters, a picture."),
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -257,7 +312,11 @@ def _print_sample(found: SampleSheet) -> None:
     if found.compared is None:
         return
     if found.identical:
-        out.print(f"as stored, bit by bit: {', '.join(one.name for one in found.compared)}", soft_wrap=True)
+        exact = ", ".join(one.name for one in found.compared if one.bound is None)
+        out.print(f"as stored, bit by bit: {exact}", soft_wrap=True)
+        for part in (part for part in found.compared if part.bound is not None):
+            told = f"as stored within {part.bound:.3g}, for it was quantised: {part.name}"
+            out.print(told, soft_wrap=True)
         return
     err.print("[bold red]error:[/] the sample is not as it is stored", soft_wrap=True)
     for part in found.compared:
@@ -290,10 +349,10 @@ def recipes_command() -> None:
 @app.command("schema")
 def schema_command(
     document: Annotated[
-        str, typer.Argument(metavar="KIND", help="The kind of recipe: dataset or experiment.")
+        str, typer.Argument(metavar="KIND", help="A kind of recipe, dataset or experiment, or store.")
     ],
 ) -> None:
-    """Print the JSON Schema of a kind of recipe, for editors and for reading.
+    """Print the JSON Schema of a kind of recipe or of a store's books, for editors and for reading.
 
     Example: `lensmill schema dataset > dataset.schema.json`
     """

@@ -1,15 +1,26 @@
 """Commands about models: train, evaluate, predict, run, models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands.app import AsJson, Overrides, Quiet, RunPath, ShardSize, Workers, app, out
+from flows.commands.app import (
+    AsJson,
+    Overrides,
+    Quiet,
+    RunPath,
+    ShardSize,
+    Workers,
+    app,
+    out,
+)
+from storage.place import local, place
 
-Data = Annotated[Path | None, typer.Option("--data", metavar="STORE", help="Folder of a finished store.")]
+STORE_HELP = "Folder or s3:// URL of a finished store."
+Data = Annotated[Any, typer.Option("--data", metavar="STORE", parser=place, help=STORE_HELP)]
 Split = Annotated[str, typer.Option(help="train, val or test.")]
 
 
@@ -18,7 +29,10 @@ def train_command(
     experiment: Annotated[
         str, typer.Argument(metavar="EXPERIMENT", help="A shipped experiment's name or a YAML file.")
     ],
-    run: Annotated[Path, typer.Option("--out", metavar="RUN", help="Where the run folder is to be.")],
+    run: Annotated[
+        Path,
+        typer.Option("--out", metavar="RUN", parser=local, help="Where the run folder is to be."),
+    ],
     data: Data = None,
     overrides: Overrides = None,
     quiet: Quiet = False,
@@ -43,7 +57,7 @@ def train_command(
 @app.command("evaluate")
 def evaluate_command(
     run: RunPath,
-    data: Annotated[Path, typer.Option("--data", metavar="STORE", help="Folder of a finished store.")],
+    data: Data,
     split: Split = "test",
     as_json: AsJson = False,
 ) -> None:
@@ -76,9 +90,12 @@ def evaluate_command(
 @app.command("predict")
 def predict_command(
     run: RunPath,
-    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help=".npy files or stores.")],
+    files: Annotated[
+        list[Any], typer.Argument(metavar="FILES...", parser=place, help=".npy files or stores.")
+    ],
     table: Annotated[
-        Path | None, typer.Option("--out", help="Table to write, .parquet or .csv; printed when left out.")
+        Path | None,
+        typer.Option("--out", parser=local, help="Table to write, .parquet or .csv; printed when left out."),
     ] = None,
     split: Annotated[str, typer.Option(help="Which split of a store.")] = "test",
 ) -> None:
@@ -110,9 +127,9 @@ def run_command(
     experiments: Annotated[
         list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="What to train on it.")
     ] = None,
-    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything goes.")] = Path(
-        "demo"
-    ),
+    folder: Annotated[
+        Path, typer.Option("--out", metavar="DIR", parser=local, help="Where everything goes.")
+    ] = Path("demo"),
     workers: Workers = None,
     shard_size: ShardSize = None,
     overrides: Overrides = None,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from schemas.audit import Audited
 from schemas.columns import ColumnSpec
 from schemas.errors import DataError
+from schemas.imported import ImportedData
 from schemas.quantity import quantities_of
 from schemas.registry import unknown_name
 from schemas.store import ClassSpec
@@ -81,8 +82,8 @@ def gather(
     return Evidence(
         about=Audited(
             store=str(store.root),
-            recipe=store.recipe.name,
-            family=store.recipe.family,
+            recipe=store.origin.name,
+            family=store.origin.family,
             digest=store.stored.digest,
             splits=tuple(dict.fromkeys(name for name, _ in rows)),
             classes=tuple(one.name for one in store.plan.classes),
@@ -102,7 +103,10 @@ def gather(
 
 def own_columns(store: Store) -> tuple[str, ...]:
     """What only describes the substructure: the classes may differ in it, that is what they are for."""
-    theirs = {name for one in store.recipe.classes for name in quantities_of(one.substructure.Columns)}
+    theirs: set[str] = set()
+    # what came with imported images describes the substructure only if not every class has it
+    if not isinstance(store.origin, ImportedData):
+        theirs = {name for one in store.recipe.classes for name in quantities_of(one.substructure.Columns)}
     everyone = {one.label for one in store.plan.classes}
     return tuple(
         column.name
@@ -207,6 +211,9 @@ def _uncompensated(
 
     Where it came out, a derived column such as `theta_E_smooth` is what was left of the drawn `theta_E`.
     """
+    if isinstance(store.origin, ImportedData):
+        # how they were made is not known; the notes say so
+        return ()
     left = [one.name for one in store.plan.columns if one.derived and one.name.endswith(SMOOTH)]
     with_substructure = [
         one
@@ -226,6 +233,8 @@ def _less(table: dict[str, Array], name: str, rows: NDArray[np.bool_]) -> bool:
 
 
 def _notes(store: Store) -> tuple[str, ...]:
+    if isinstance(store.origin, ImportedData):
+        return ("imported data: nobody here knows how they were made, such as whether mass was compensated",)
     recipe = store.recipe
     notes = []
     if recipe.family == "replica":

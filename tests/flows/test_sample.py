@@ -28,6 +28,7 @@ from simulate.render import render
 from storage import commit, layout
 from storage.layout import locate
 from storage.reader import open_store
+from tests.galaxies import galaxies, settings
 
 Lensmill = Callable[..., Any]
 FILES = {
@@ -245,3 +246,13 @@ def test_a_damaged_store(damaged: Path) -> None:
     commit.unseal(damaged)
     with pytest.raises(StoreUnfinishedError):
         sample(damaged, 0)
+
+
+def test_a_normalised_image_is_seen_in_the_picture(tmp_path: Path) -> None:
+    sample("model_iv", 1, tmp_path / "one", settings(galaxies()))
+    assert np.load(tmp_path / "one/image.npy").max() == 1
+    pixels = np.asarray(pyplot.imread(tmp_path / "one/sample.png"))[..., 0]
+    height, width = pixels.shape
+    first = pixels[int(0.15 * height) : int(0.4 * height), int(0.15 * width) : int(0.32 * width)]
+    assert first.max() > 0.9
+    assert (first > 0.3).mean() > 0.02

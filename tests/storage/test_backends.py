@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import google_crc32c
@@ -17,6 +16,7 @@ from simulate.render import render
 from storage import commit, layout
 from storage.backend import BACKENDS
 from storage.layout import Span
+from storage.place import Root
 from storage.reader import open_store
 from storage.verify import verify
 
@@ -36,10 +36,10 @@ def test_what_was_rendered_is_read_bit_for_bit(backend_store: Order) -> None:
 
 
 def test_odd_floats_survive(
-    backend_store: Order, order_small: Callable[..., Order], backend: str, tmp_path: Path
+    backend_store: Order, order_small: Callable[..., Order], backend: str, new_root: Callable[[str], Root]
 ) -> None:
     order = order_small(
-        tmp_path / "odd.store", f"storage.backend={backend}", "samples_per_class=4", "splits={train: 1}"
+        new_root("odd.store"), f"storage.backend={backend}", "samples_per_class=4", "splits={train: 1}"
     )
     commit.begin(order.root, order.recipe, order.plan)
     receipts, written = [], []
@@ -116,19 +116,19 @@ def test_no_file_is_shared_between_shards(backend_store: Order) -> None:
 
 def test_a_shard_writes_its_own_files_and_its_receipt_last(
     backend_store: Order,
-    tmp_path: Path,
+    new_root: Callable[[str], Root],
     monkeypatch: pytest.MonkeyPatch,
-    bytes_of: Callable[[Path], dict[str, bytes]],
+    bytes_of: Callable[[Root], dict[str, bytes]],
 ) -> None:
-    order = replace(backend_store, root=tmp_path / "one.store")
+    order = replace(backend_store, root=new_root("one.store"))
     commit.begin(order.root, order.recipe, order.plan)
     before = bytes_of(order.root).keys()
     span = list(layout.spans(order.plan))[3]
     arrays = render(order.recipe, layout.sample_ids(order.recipe, span)).arrays()
-    written: list[Path] = []
+    written: list[Root] = []
     whole = commit.write_whole
 
-    def noted(path: Path, content: Any) -> Any:
+    def noted(path: Root, content: Any) -> Any:
         written.append(path)
         return whole(path, content)
 
@@ -151,9 +151,9 @@ def test_the_same_shard_has_the_same_bytes(backend_store: Order) -> None:
 
 
 def test_a_shard_that_breaks_the_specification_is_not_written(
-    backend_store: Order, tmp_path: Path, bytes_of: Callable[[Path], dict[str, bytes]]
+    backend_store: Order, new_root: Callable[[str], Root], bytes_of: Callable[[Root], dict[str, bytes]]
 ) -> None:
-    order = replace(backend_store, root=tmp_path / "bad.store")
+    order = replace(backend_store, root=new_root("bad.store"))
     commit.begin(order.root, order.recipe, order.plan)
     before = bytes_of(order.root)
     span = next(layout.spans(order.plan))
@@ -165,7 +165,7 @@ def test_a_shard_that_breaks_the_specification_is_not_written(
 
 
 def test_a_finished_store_is_sound_and_within_its_estimate(
-    backend_store: Order, bytes_of: Callable[[Path], dict[str, bytes]]
+    backend_store: Order, bytes_of: Callable[[Root], dict[str, bytes]]
 ) -> None:
     found = verify(backend_store.root)
     assert found.sound

@@ -139,7 +139,7 @@ ALTERED: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "manifest, an unknown key": ("manifest.json", lambda found: found.update(more=1)),
     "marker, another seal": ("COMMIT.json", lambda found: found.update(manifest_sha256="0" * 64)),
     "marker, another recipe": ("COMMIT.json", lambda found: found.update(recipe_digest="0" * 64)),
-    "marker, another format": ("COMMIT.json", lambda found: found.update(format_version=2)),
+    "marker, another format": ("COMMIT.json", lambda found: found.update(schema_version=3)),
     "recipe, other physics": (
         "recipe.json",
         lambda found: found.update(physics=found["physics"].replace("0.3", "0.31")),
@@ -147,6 +147,7 @@ ALTERED: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "recipe, another digest": ("recipe.json", lambda found: found.update(digest="0" * 64)),
     "recipe, another seed beside the digest": ("recipe.json", lambda found: found["recipe"].update(seed=7)),
     "recipe, a consistent other one": ("recipe.json", lambda found: found.update(_other_physics(found))),
+    "schema, another number": ("schema.json", lambda found: found.update(title="a store")),
     "plan, another column": ("plan.json", lambda found: found["columns"][0].update(unit="kpc")),
     "plan, fewer rows": ("plan.json", lambda found: found["splits"][0].update(rows=41)),
     "plan, other versions": (
@@ -154,7 +155,7 @@ ALTERED: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
         lambda found: found["provenance"]["versions"].update(numpy="99.0"),
     ),
     "plan, another recipe": ("plan.json", lambda found: found.update(recipe_digest="0" * 64)),
-    "plan, another format": ("plan.json", lambda found: found.update(format_version=2)),
+    "plan, another format": ("plan.json", lambda found: found.update(schema_version=3)),
 }
 
 
@@ -184,7 +185,7 @@ def test_books_that_cannot_be_read_are_refused(store: Order, name: str, content:
         open_store(store.root)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "recipe.json"])
+@pytest.mark.parametrize("name", ["manifest.json", "recipe.json", "schema.json"])
 def test_lost_books_are_refused(store: Order, name: str) -> None:
     (store.root / commit.BOOKS / name).unlink()
     with pytest.raises(StoreDamagedError, match=name):

@@ -23,6 +23,6 @@ def test_all_missing_and_truncated_files_are_told(store: Any) -> None:
 
 def test_a_newer_format_is_no_damage(store: Any) -> None:
     path = store.root / commit.PLAN
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
-    with pytest.raises(StoreConflictError, match="format 2"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 3}))
+    with pytest.raises(StoreConflictError, match="schema version 3"):
         open_store(store.root)

@@ -1,0 +1,108 @@
+"""The command that makes a store of other people's data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from flows.commands.app import Quiet, ShardSize, app, err, out
+from schemas.errors import DataError
+from schemas.imported import ImportOptions, ImportReport, shares
+
+Key = Annotated[str | None, typer.Option(metavar="KEY", help="Key of the images in HDF5 or .npz.")]
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A folder or a file with images.")],
+    store: Annotated[Path, typer.Option("--out", help="Where the store is to be.")],
+    name: Annotated[str | None, typer.Option(help="Name of the data set; by default that of SOURCE.")] = None,
+    description: Annotated[str, typer.Option(help="Purpose, for people.")] = "",
+    images: Key = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="KEY|FILE", help="Key of the labels, or a .npy file of them.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--columns", metavar="KEY", help="A column to keep; may be repeated. All by default."),
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option("--params", metavar="FILE", help="CSV or structured .npy with columns.")
+    ] = None,
+    mass_column: Annotated[
+        str, typer.Option(help="Column for the mass beside an image in its file.")
+    ] = "axion_mass_ev",
+    class_order: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Classes in the order of their labels.")
+    ] = None,
+    splits: Annotated[
+        str | None, typer.Option(metavar="TRAIN,VAL,TEST", help="Shares; 0.7,0.1,0.2 by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the order of rows and the draw of splits.")] = 0,
+    pixel_scale: Annotated[
+        float | None, typer.Option(metavar="ARCSEC", help="Side of a pixel, if you know it.")
+    ] = None,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Images are (y, x, channels).")
+    ] = False,
+    shard_size: ShardSize = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look at everything, write nothing.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a store of images that you already have; run it again to complete it.
+
+    Example: `lensmill import Model_II --out model_ii.zarr --pixel-scale 0.05`
+    """
+    from flows.importing import import_data
+
+    try:
+        options = ImportOptions(
+            name=name,
+            description=description,
+            images=images,
+            labels=labels,
+            columns=tuple(columns or ()),
+            table=None if table is None else str(table),
+            mass_column=mass_column,
+            class_order=tuple(one.strip() for one in class_order.split(",")) if class_order else (),
+            splits=None if splits is None else shares(splits),
+            seed=seed,
+            pixel_scale_arcsec=pixel_scale,
+            channels_last=channels_last,
+            shard_images=shard_size,
+        )
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, one['loc'])) or 'option'}: {one['msg']}" for one in error.errors()]
+        raise DataError("; ".join(faults), advice="lensmill import --help tells all options") from error
+    made = import_data(source, store, options, dry_run, quiet, _print)
+    if made is None:
+        out.print("a dry run: nothing was written")
+    else:
+        written = f"{made.made} of {made.shards} shards written" if made.made else "nothing to do"
+        out.print(f"{made.store}: {written}", soft_wrap=True)
+
+
+def _print(found: ImportReport) -> None:
+    data = found.data
+    shape = " x ".join(map(str, data.image_shape))
+    types = ", ".join(f"{count:,} {dtype}" for dtype, count in found.dtypes.items())
+    out.print(f"{data.name}: {data.sample_count:,} images of {shape}, {data.form}, {data.files:,} files")
+    stored = "" if list(found.dtypes) == ["float32"] else ", stored as float32"
+    out.print(f"values {found.lowest:.4g} to {found.highest:.4g}; {types}{stored}", soft_wrap=True)
+    shown = Table("label", "class", *found.splits, "all", "columns", box=SIMPLE_HEAD, pad_edge=False)
+    for name, label in data.classes:
+        counts = [by_class[name] for by_class in found.splits.values()]
+        own = [
+            f"{one.name} [{one.unit}]" if one.unit != "1" else one.name
+            for one in data.columns
+            if label in one.labels
+        ]
+        numbers = [f"{count:,}" for count in (*counts, sum(counts))]
+        shown.add_row(str(label), name, *numbers, escape(", ".join(own)) or "none")
+    out.print(shown)
+    for line in found.warnings:
+        err.print(f"[yellow]warning:[/] {escape(line)}", soft_wrap=True)

@@ -1,0 +1,95 @@
+"""A page as one HTML file: no script, font or picture from elsewhere, and no way to ask for one."""
+
+import base64
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from schemas.errors import WriteError
+from schemas.page import Page
+from storage.durable import write_whole
+from storage.page import plots
+from storage.page.content import STRIP, describe
+from storage.page.numbers import spell, with_unit
+from storage.place import Root
+from storage.reader import open_store
+
+TEMPLATES = Environment(
+    loader=PackageLoader("storage", "page"),
+    autoescape=select_autoescape(default=True, default_for_string=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def write_page(root: Root, out: Path | None = None) -> Path:
+    """Write the page of a finished store; by default beside you, named after the store."""
+    path = Path(f"{Path(root.name).stem}.html") if out is None else out
+    if path.suffix != ".html":
+        raise WriteError(f"cannot write the page {path}", expected="a path ending in .html")
+    text = render(describe(open_store(root)))
+    if not path.parent.is_dir() or path.is_dir():
+        raise WriteError(f"cannot write the page {path}", expected="a file in a folder that is there")
+    try:
+        write_whole(path, text.encode())
+    except WriteError as error:
+        raise WriteError(error.found, expected="a path that can be written") from error
+    return path
+
+
+def render(page: Page) -> str:
+    """The page as HTML. Everything from the store is escaped; only our own script may run, by its hash."""
+    script, style = _own("page.js"), _own("page.css")
+    return TEMPLATES.get_template("page.html.j2").render(
+        page=page,
+        data=_data(page),
+        script=Markup(script),  # noqa: S704  # our own files
+        style=Markup(style),  # noqa: S704
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+        plots=plots,
+        spell=spell,
+        with_unit=with_unit,
+        strip=_strip(page),
+    )
+
+
+def _own(name: str) -> str:
+    return files("storage.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _strip(page: Page) -> list[list[int]]:
+    """Places of the first samples of each class."""
+    return [
+        [place for place, one in enumerate(page.samples) if one.position == position][:STRIP]
+        for position in range(len(page.classes))
+    ]
+
+
+def _data(page: Page) -> dict[str, object]:
+    """What the script needs of the samples; the images themselves are in the page."""
+    return {
+        "classes": [one.name for one in page.classes],
+        "splits": page.splits,
+        "command": page.command,
+        "columns": [{"name": one.name, "unit": one.unit, "text": one.description} for one in page.columns],
+        "samples": [
+            {
+                "id": one.sample_id,
+                "split": one.split,
+                "row": one.row,
+                "class": one.position,
+                "values": one.values,
+                "products": one.products,
+            }
+            for one in page.samples
+        ],
+    }

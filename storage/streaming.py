@@ -1,0 +1,156 @@
+"""Selected rows of a store of any size, a few shards at a time."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import DataError
+from schemas.store import ArraySpec
+from storage.batches import Batch, Batches, Rows
+from storage.epochs import Batching, Epoch
+from storage.fields import Buffers, check_buffers, fields_of, new_buffers, stored_arrays
+from storage.layout import span_of
+from storage.reader import Store
+from storage.selection import Selected
+from storage.shard_loading import Memory, ShardLoader, Way
+from storage.shard_rows import LoadedGroup, Source, Views
+
+# Views that random rows keep. Each holds a file open, of which a process may have 1024 as a rule.
+KEPT_VIEWS = 256
+# Of those that are no maps but decoded copies.
+KEPT_BYTES = 512 << 20
+
+
+class Streamed:
+    """Batches from shards: one group is gathered from while the next is loaded.
+
+    So `read` takes the memory of two groups of `mixed` shards; `mapped` takes none but the page cache. Shards
+    that only the format's library can read are held decompressed, two groups of them, in both ways.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        selected: Selected,
+        names: Sequence[str] = ("image", "label"),
+        codes: bool = False,
+        way: Way = "mapped",
+        checked: bool = False,
+    ) -> None:
+        self.store = store
+        self.selected = selected
+        self.fields = fields_of(store.plan, names, codes)
+        self.loader = ShardLoader(
+            store, selected.selection.split, stored_arrays(self.fields), way=way, checked=checked
+        )
+        self._kept = KeptViews(self.loader)
+
+    def memory_bytes(self, batching: Batching) -> int:
+        """The most memory of our own that an epoch takes beside its batches, if nothing is mapped."""
+        shards = len(np.unique(self.selected.rows // self.store.plan.shard_rows))
+        rows = min(batching.mixed or shards, shards) * self.store.plan.shard_rows
+        row = sum(
+            int(np.prod(spec.tail, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+            for spec in self.loader.specs
+        )
+        return 2 * rows * row
+
+    def epoch(self, batching: Batching, number: int, start: int = 0, into: Sequence[Buffers] = ()) -> Batches:
+        """The batches of an epoch from batch `start` on."""
+        epoch = Epoch(batching, self.selected.rows, self.store.plan.shard_rows, number)
+        return Batches(self, epoch, start, into)
+
+    def take(self, rows: Rows, into: Buffers | None = None) -> Batch:
+        """These rows of the split, in this order, whether they were selected or not."""
+        rows = checked_rows(rows, self.store.plan.rows_of(self.loader.split))
+        if into is not None:
+            check_buffers(self.fields, len(rows), into)
+        arrays = new_buffers(self.fields, len(rows)) if into is None else into
+        arrays = {one.name: arrays[one.name][: len(rows)] for one in self.fields}
+        size = self.store.plan.shard_rows
+        shards = np.unique(rows // size)
+        sources: dict[str, Source] = {
+            spec.name: Views([self._kept.view(spec, shard) for shard in shards.tolist()])
+            for spec in self.loader.specs
+        }
+        if len(rows):
+            LoadedGroup(shards.tolist(), size, sources).fill(rows, self.fields, arrays)
+        return Batch(0, rows, arrays)
+
+    def held(self, epoch: Epoch, start: int) -> Iterator[tuple[Rows, LoadedGroup]]:
+        """Groups with their rows; the next is loaded by a thread meanwhile."""
+        memories: tuple[Memory, Memory] = ({}, {})
+        pool = ThreadPoolExecutor(1, "lensmill-shards")
+        groups = epoch.groups(start)
+        try:
+            group = next(groups, None)
+            loading = pool.submit(self.loader.load, group.shards, memories[0]) if group else None
+            turn = 0
+            while group and loading:
+                holder, rows = loading.result(), group.rows
+                group, turn = next(groups, None), 1 - turn
+                loading = pool.submit(self.loader.load, group.shards, memories[turn]) if group else None
+                yield rows, holder
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class KeptViews:
+    """Shards that random rows were taken from, the most recent ones kept. Safe with threads and forks."""
+
+    def __init__(self, loader: ShardLoader) -> None:
+        self.loader = loader
+        self._forget()
+
+    def view(self, spec: ArraySpec, shard: int) -> NDArray[Any]:
+        """One array of one shard."""
+        if self._owner != os.getpid():
+            # another thread may have held the lock while this process was forked off
+            self._forget()
+        key = (spec.name, shard)
+        with self._lock:
+            if key in self._views:
+                self._views.move_to_end(key)
+                return self._views[key]
+        plan = self.loader.store.plan
+        span = span_of(plan, self.loader.split, shard * plan.shard_rows)
+        self.loader.store.touch(span.split, slice(span.first_row, span.first_row + span.rows))
+        view = self.loader.view(spec, span)
+        with self._lock:
+            self._views[key] = view
+            while len(self._views) > 1 and (len(self._views) > KEPT_VIEWS or self._copied() > KEPT_BYTES):
+                self._views.popitem(last=False)
+        return view
+
+    def _copied(self) -> int:
+        # a map cannot be written
+        return sum(view.nbytes for view in self._views.values() if view.flags.writeable)
+
+    def _forget(self) -> None:
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._views: OrderedDict[tuple[str, int], NDArray[Any]] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"loader": self.loader}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.loader = state["loader"]
+        self._forget()
+
+
+def checked_rows(rows: Any, count: int) -> Rows:
+    """Row numbers as an array; what is no row of a split of so many is refused."""
+    found = np.asarray(rows)
+    if found.ndim != 1 or (found.dtype.kind not in "iu" and len(found)):
+        raise DataError(f"rows are {found.dtype} of shape {found.shape}", expected="one row of whole numbers")
+    if len(found) and not 0 <= int(found.min()) <= int(found.max()) < count:
+        wrong = int(found.min()) if found.min() < 0 else int(found.max())
+        raise DataError(f"there is no row {wrong}", expected=f"0 to {count - 1}")
+    return found.astype(np.int64)
