@@ -17,7 +17,7 @@ from flows.progress import progress_bar
 from flows.shards import Order, versions_here
 from flows.workshop import make_missing
 from schemas.dataset import DatasetRecipe
-from schemas.errors import DataError, StoreConflictError
+from schemas.errors import DataError, StoreConflictError, StoreDamagedError
 from schemas.frozen import Frozen
 from schemas.galaxy_image import GalaxyImage
 from schemas.store import Receipt, StoredRecipe, StorePlan
@@ -163,6 +163,13 @@ _ADVICE = (
 def _check_versions(found: Diagnosis, accept_new_bytes: bool) -> None:
     """Refuse what would come out differently, or may and nothing is left to compare it with."""
     plan = found.store.plan
+    lost = [path for path in found.differing if path not in found.metadata]
+    if lost:
+        raise StoreDamagedError(
+            f"{', '.join(lost)} of {found.store.root} cannot be made again from anything in the store",
+            expected="the files whose SHA-256 the manifest lists",
+            advice="restore copies of them",
+        )
     if accept_new_bytes:
         return
     unknown = [str(span) for span in found.bad if found.expected(span) is None]

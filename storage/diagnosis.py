@@ -19,12 +19,13 @@ from storage.commit import (
     MARKER,
     PLAN,
     RECIPE,
+    SCHEMA,
     is_receipt_of,
     read_json,
     receipt_path,
 )
 from storage.durable import file_fault, sums
-from storage.evidence import Book, Evidence, gather, sound_plan, sound_recipe
+from storage.evidence import Book, Evidence, book_of, gather, sound_plan, sound_recipe, sound_schema
 from storage.layout import Span
 from storage.place import Root
 from storage.reader import Store
@@ -69,9 +70,10 @@ def diagnose(root: Root, progress: Callable[[int], None] = lambda _: None) -> Di
     check_there(root)
     evidence = gather(root)
     recipe = sound_recipe(evidence)
-    stored = StoredRecipe.model_validate_json(recipe.content)
+    stored = book_of(recipe.content, StoredRecipe)
     planned = sound_plan(evidence, stored)
-    plan = StorePlan.model_validate_json(planned.content)
+    plan = book_of(planned.content, StorePlan)
+    schema = sound_schema(evidence, plan)
     made = BACKENDS[plan.backend].metadata_files(plan, stored)
 
     def manifest_of(receipts: Iterable[Receipt]) -> Manifest:
@@ -79,6 +81,7 @@ def diagnose(root: Root, progress: Callable[[int], None] = lambda _: None) -> Di
             recipe_digest=stored.digest,
             recipe_sha256=sha256_of(recipe.content),
             plan_digest=sha256_of(planned.content),
+            schema_sha256=sha256_of(schema.content) if schema else None,
             receipts=tuple(receipts),
             metadata=_metadata_records(evidence, made),
         )
@@ -92,9 +95,9 @@ def diagnose(root: Root, progress: Callable[[int], None] = lambda _: None) -> Di
     text = evidence.manifest_bytes if manifest == evidence.manifest else manifest.to_json().encode()
     exact = {record.path for record in manifest.metadata if _sha(made.get(record.path)) == record.sha256}
     books = {one.path: Book(made[one.path], "from plan and recipe") for one in broken if one.path in exact}
-    books |= _differing_books(
-        evidence, {PLAN.as_posix(): planned, RECIPE.as_posix(): recipe}, chosen, text, stored.digest
-    )
+    given = {PLAN.as_posix(): planned, RECIPE.as_posix(): recipe}
+    given |= {SCHEMA.as_posix(): schema} if schema else {}
+    books |= _differing_books(evidence, given, chosen, text, stored.digest)
     return Diagnosis(
         store=Store(root, plan, stored, manifest),
         manifest_bytes=text,

@@ -13,12 +13,15 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from schemas.dataset import DatasetRecipe
 from schemas.errors import LensmillError, StoreDamagedError
 from schemas.frozen import sha256_of
 from schemas.imported import ImportedData
 from schemas.store import CommitMarker, Manifest, Provenance, Receipt, StoredRecipe, StorePlan, plan_store
-from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, read_json
+from schemas.store_schema import schema_text
+from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, SCHEMA, read_json
 from storage.layout import split_rows
+from storage.migrations import migrate
 from storage.place import Root
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -97,6 +100,11 @@ def _bytes(path: Root) -> bytes:
         return b""
 
 
+def book_of(content: bytes, model: type[Model]) -> Model:
+    """A book by what it says, whatever version wrote it."""
+    return model.model_validate_json(json.dumps(migrate(model, json.loads(content))))
+
+
 def sound_recipe(evidence: Evidence) -> Book:
     """The recipe as it was sealed; of an unsealed store, one that agrees with itself and the receipts."""
     content = _bytes(evidence.root / RECIPE)
@@ -129,6 +137,20 @@ def sound_plan(evidence: Evidence, recipe: StoredRecipe) -> Book:
     raise _lost(evidence.root / PLAN, wanted, "or make the store anew")
 
 
+def sound_schema(evidence: Evidence, plan: StorePlan) -> Book | None:
+    """The JSON Schema beside the books: as it was, or as the plan says; None in stores without one."""
+    manifest, content = evidence.manifest, _bytes(evidence.root / SCHEMA)
+    if manifest and manifest.schema_sha256 is None:
+        return None
+    wanted = {manifest.schema_sha256} if manifest and manifest.schema_sha256 else set()
+    made = schema_text(plan)
+    if sha256_of(content) in wanted or content == made:
+        return Book(content, "")
+    if wanted and sha256_of(made) not in wanted and (turned := turned_back(content, wanted)):
+        return Book(turned, TURNED_BACK)
+    return Book(made, "from the plan")
+
+
 def turned_back(content: bytes, wanted: set[str]) -> bytes | None:
     """The content with one bit turned, if it then has one of these SHA-256 sums."""
     if not wanted or len(content) > MOST_BYTES:
@@ -147,6 +169,8 @@ def turned_back(content: bytes, wanted: set[str]) -> bytes | None:
 
 def _plans(root: Root, recipe: StoredRecipe) -> Iterator[bytes]:
     """Plans that the recipe can have had, with the provenance that the group's metadata tell."""
+    if not isinstance(recipe.recipe, DatasetRecipe):
+        return
     try:
         about = json.loads(_bytes(root / "zarr.json"))["attributes"]["provenance"]
         provenance = Provenance.model_validate_json(json.dumps(about))
