@@ -48,7 +48,7 @@ def _blocks(root: Path) -> int:
 def _entries(root: Path, last: str) -> int:
     """Files and folders of a store that is written up to a book of its seal, that book left out."""
     seal = [*(path for path in root.rglob("zarr.json")), root / commit.MANIFEST, root / commit.MARKER]
-    order = {"metadata": 0, "manifest": len(seal) - 2, "marker": len(seal) - 1}
+    order = {"metadata": 1, "manifest": len(seal) - 2, "marker": len(seal) - 1}
     everything = {root, *root.rglob("*")} - set(seal)
     # the file system's own root, and the receipt's or book's temporary name while both are there
     return len(everything) + 1 + order[last]

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from flows import generate
-from flows.generate import Order
-from flows.shards import make_shard
+from flows.shards import Order, make_shard
 from schemas.products import PRODUCTS
 from storage import commit, layout
 
@@ -64,6 +62,9 @@ class Workplace:
         return self._made("two.zarr", TWO)
 
     def _made(self, name: str, overrides: tuple[str, ...]) -> Order:
+        # imported here: the writer, which is started often, needs no Prefect
+        from flows import generate
+
         order = generate.prepare("tiny", self.folder / "sound" / name, None, [*OVERRIDES, *overrides])
         complete(order)
         return order

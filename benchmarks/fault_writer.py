@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.fault_stores import complete
-from flows.generate import Order
+from flows.shards import Order
 from schemas.errors import LensmillError
 from schemas.store import StoredRecipe, StorePlan
 from storage import commit, target

@@ -1,9 +1,10 @@
 """Faults, run for real: what was done to a store, how often, and what came of it.
 
-    python -m benchmarks.faults --out docs/faults.json
+    python -m benchmarks.faults
 
-Processes are killed, disks filled and files damaged. The table goes into docs/faults.md, between its markers;
-the command fails if anything did not come out as it must. About eight minutes on two cores.
+Processes are killed, disks filled and files damaged. Outcomes go into docs/faults.json and as a table into
+docs/faults.md, between its markers; with --only, those of what was tried are renewed. The command fails if
+anything did not come out as it must. Disks are small ones in memory, which only root may mount.
 """
 
 import sys
@@ -30,6 +31,7 @@ from benchmarks.machine import describe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "faults.md"
+OUTCOMES = ROOT / "docs" / "faults.json"
 START, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 SEED = 6
 
@@ -62,6 +64,12 @@ def markdown(rows: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def rows_of(results: dict[str, Any]) -> list[Outcome]:
+    """All outcomes of a file of results, in the order of the series."""
+    series = results["series"]
+    return [Outcome(**row) for name in SERIES if name in series for row in series[name]["outcomes"]]
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -70,25 +78,26 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--out", type=Path, metavar="JSON", help="write the outcomes there")
-    add("--docs", type=Path, metavar="PAGE", help="page to write the table into; docs/faults.md by default")
-    add("--only", nargs="+", metavar="GLOB", help=f"of {', '.join(SERIES)}; the page stays as it is")
+    add("--out", type=Path, default=OUTCOMES, metavar="JSON", help="file of outcomes; docs/faults.json")
+    add("--docs", type=Path, default=PAGE, metavar="PAGE", help="page with the table; docs/faults.md")
+    add("--only", nargs="+", metavar="GLOB", help=f"of {', '.join(SERIES)}")
     add("--tries", type=int, metavar="N", help="tries of each, for a first look")
     add("--scratch", type=Path, metavar="FOLDER", help="where stores are made; a temporary folder by default")
     return parser.parse_args(arguments)
 
 
-def run(place: Workplace, only: list[str] | None, tries: int | None) -> list[Outcome]:
-    """All that was asked for, telling each as it is done."""
-    rows: list[Outcome] = []
+def run(place: Workplace, only: list[str] | None, tries: int | None) -> dict[str, Any]:
+    """Outcomes of all that was asked for, told as they come."""
+    results: dict[str, Any] = {}
     for name, (trial, usual) in SERIES.items():
         if only and not any(fnmatch(name, pattern) for pattern in only):
             continue
-        rows += trial(place, tries or usual, random.Random(SEED))  # noqa: S311
-        print(markdown(rows).splitlines()[-1], file=sys.stderr, flush=True)
-    if not rows:
+        rows = trial(place, tries or usual, random.Random(SEED))  # noqa: S311
+        print("\n".join(markdown(rows).splitlines()[2:]), file=sys.stderr, flush=True)
+        results[name] = {"machine": describe(None), "outcomes": [asdict(row) for row in rows]}
+    if not results:
         raise SystemExit(f"nothing matches {only}; there are {', '.join(SERIES)}")
-    return rows
+    return results
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -97,15 +106,14 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder, warnings.catch_warnings():
         # recipes say that a vortex may be longer than the field
         warnings.simplefilter("ignore", UserWarning)
-        rows = run(Workplace(Path(folder)), options.only, options.tries)
-    if options.out:
-        results: dict[str, Any] = {"machine": describe(None), "outcomes": [asdict(row) for row in rows]}
-        options.out.write_text(json.dumps(results, indent=2) + "\n")
-    if options.docs or not options.only:
-        write_into(options.docs or PAGE, markdown(rows), START, END)
-    else:
-        print(markdown(rows))
-    broken = [f"{row.event}: {row.held} of {row.tries}" for row in rows if not row.sound]
+        tried = run(Workplace(Path(folder)), options.only, options.tries)
+    before = json.loads(options.out.read_text())["series"] if options.out.is_file() else {}
+    results = {"series": before | tried}
+    options.out.write_text(json.dumps(results, indent=2) + "\n")
+    write_into(options.docs, markdown(rows_of(results)), START, END)
+    broken = [
+        f"{row.event}: {row.held} of {row.tries}" for row in rows_of({"series": tried}) if not row.sound
+    ]
     if broken:
         raise SystemExit("not as it must be:\n" + "\n".join(broken))
 

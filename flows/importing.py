@@ -33,7 +33,7 @@ Told = Callable[[ImportReport], None]
 
 def import_data(
     source: str | Path,
-    out: str | Path,
+    out: str | Root,
     options: ImportOptions | None = None,
     dry_run: bool = False,
     quiet: bool = False,

@@ -17,16 +17,15 @@ from flows.progress import progress_bar
 from flows.shards import Order, versions_here
 from flows.workshop import make_missing
 from schemas.dataset import DatasetRecipe
-from schemas.errors import DataError, StoreConflictError
+from schemas.errors import DataError, StoreConflictError, StoreDamagedError
 from schemas.frozen import Frozen
 from schemas.galaxy_image import GalaxyImage
 from schemas.store import Receipt, StoredRecipe, StorePlan
 from storage import commit
 from storage.diagnosis import Diagnosis, check_there, diagnose
-from storage.importing.orders import SOURCES
 from storage.layout import Span, shard_count
 from storage.mending import close, opened
-from storage.place import place
+from storage.place import Root, place
 from storage.reader import open_store
 from storage.threads import usable_cores
 
@@ -53,7 +52,7 @@ class RepairReport(Frozen):
 
 
 def repair(
-    store: str | Path,
+    store: str | Root,
     workers: Workers = None,
     quiet: bool = False,
     source_file: str | Path | None = None,
@@ -164,12 +163,12 @@ _ADVICE = (
 def _check_versions(found: Diagnosis, accept_new_bytes: bool) -> None:
     """Refuse what would come out differently, or may and nothing is left to compare it with."""
     plan = found.store.plan
-    if SOURCES in found.differing:
-        raise DataError(
-            f"the list of files that {plan.recipe_name!r} was imported from is damaged",
-            expected=f"{SOURCES} as it was written",
-            where=str(found.store.root),
-            advice="restore it from a copy, or import the originals again: it replaces what is damaged",
+    lost = [path for path in found.differing if path not in found.metadata]
+    if lost:
+        raise StoreDamagedError(
+            f"{', '.join(lost)} of {found.store.root} cannot be made again from anything in the store",
+            expected="the files whose SHA-256 the manifest lists",
+            advice="restore copies of them",
         )
     if accept_new_bytes:
         return

@@ -291,7 +291,7 @@ def seal(
 
     `beside` are further files that the manifest is to vouch for, by their path.
     """
-    _confirm_right(root)
+    confirm_right(root)
     # of workers that died while the others went on
     sweep(root)
     stored = stored or stored_recipe(recipe)
@@ -309,12 +309,12 @@ def seal(
     text = manifest.to_json().encode()
     write_whole(root / MANIFEST, text)
     # again: what only one may do is done within moments of asking
-    _confirm_right(root)
+    confirm_right(root)
     write_whole(root / MARKER, _marker(stored.digest, text))
     return manifest
 
 
-def _confirm_right(root: Root) -> None:
+def confirm_right(root: Root) -> None:
     """A lock on a disk is held until it is let go; one on S3 may have lapsed meanwhile."""
     if isinstance(root, ObjectPath):
         confirm(root)

@@ -23,7 +23,7 @@ def read_rows(
     index = _index(path, content, layout)
     for chunk in range(first // size, -(-last // size)):
         offset, length = (int(number) for number in index[chunk])
-        if offset == ABSENT:
+        if offset == ABSENT or offset + length > len(content) - index.nbytes:
             raise _damaged(path, f"it has no chunk {chunk}")
         plain = decompress(_checked(path, content[offset : offset + length], f"chunk {chunk}"))
         values = np.frombuffer(plain, layout.dtype).reshape(size, *layout.tail)

@@ -21,12 +21,11 @@ from storage.commit import (
     RECIPE,
     SCHEMA,
     is_receipt_of,
-    of_this_version,
     read_json,
     receipt_path,
 )
 from storage.durable import file_fault, sums
-from storage.evidence import Book, Evidence, gather, sound_plan, sound_recipe, sound_schema
+from storage.evidence import Book, Evidence, book_of, gather, sound_plan, sound_recipe, sound_schema
 from storage.layout import Span
 from storage.place import Root
 from storage.reader import Store
@@ -71,11 +70,11 @@ def diagnose(root: Root, progress: Callable[[int], None] = lambda _: None) -> Di
     check_there(root)
     evidence = gather(root)
     recipe = sound_recipe(evidence)
-    stored = StoredRecipe.model_validate_json(of_this_version(recipe.content, StoredRecipe, root / RECIPE))
+    stored = book_of(recipe.content, StoredRecipe)
     planned = sound_plan(evidence, stored)
-    plan = StorePlan.model_validate_json(of_this_version(planned.content, StorePlan, root / PLAN))
-    made = BACKENDS[plan.backend].metadata_files(plan, stored)
+    plan = book_of(planned.content, StorePlan)
     schema = sound_schema(evidence, plan)
+    made = BACKENDS[plan.backend].metadata_files(plan, stored)
     given = {PLAN.as_posix(): planned, RECIPE.as_posix(): recipe}
     given |= {SCHEMA.as_posix(): schema} if schema else {}
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from schemas.dataset import DatasetRecipe
 from schemas.errors import LensmillError, StoreDamagedError
 from schemas.frozen import sha256_of
 from schemas.imported import ImportedData
@@ -20,6 +21,7 @@ from schemas.store import CommitMarker, Manifest, Provenance, Receipt, StoredRec
 from schemas.store_schema import schema_text
 from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, SCHEMA, read_json
 from storage.layout import split_rows
+from storage.migrations import migrate
 from storage.place import Root
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -98,6 +100,11 @@ def _bytes(path: Root) -> bytes:
         return b""
 
 
+def book_of(content: bytes, model: type[Model]) -> Model:
+    """A book by what it says, whatever version wrote it."""
+    return model.model_validate_json(json.dumps(migrate(model, json.loads(content))))
+
+
 def sound_recipe(evidence: Evidence) -> Book:
     """The recipe as it was sealed; of an unsealed store, one that agrees with itself and the receipts."""
     content = _bytes(evidence.root / RECIPE)
@@ -131,17 +138,17 @@ def sound_plan(evidence: Evidence, recipe: StoredRecipe) -> Book:
 
 
 def sound_schema(evidence: Evidence, plan: StorePlan) -> Book | None:
-    """The JSON Schema as it was sealed, else as this version has it; stores of version 1 have none."""
-    told = evidence.manifest
-    if told is not None and told.schema_sha256 is None:
+    """The JSON Schema beside the books: as it was, or as the plan says; None in stores without one."""
+    manifest, content = evidence.manifest, _bytes(evidence.root / SCHEMA)
+    if manifest and manifest.schema_sha256 is None:
         return None
-    content, made = _bytes(evidence.root / SCHEMA), schema_text(plan)
-    wanted = {told.schema_sha256 or ""} if told else {sha256_of(made)}
-    if sha256_of(content) in wanted:
+    wanted = {manifest.schema_sha256} if manifest and manifest.schema_sha256 else set()
+    made = schema_text(plan)
+    if sha256_of(content) in wanted or content == made:
         return Book(content, "")
-    if sha256_of(made) not in wanted and (turned := turned_back(content, wanted)):
+    if wanted and sha256_of(made) not in wanted and (turned := turned_back(content, wanted)):
         return Book(turned, TURNED_BACK)
-    return Book(made, "made again from the plan")
+    return Book(made, "from the plan")
 
 
 def turned_back(content: bytes, wanted: set[str]) -> bytes | None:
@@ -162,6 +169,8 @@ def turned_back(content: bytes, wanted: set[str]) -> bytes | None:
 
 def _plans(root: Root, recipe: StoredRecipe) -> Iterator[bytes]:
     """Plans that the recipe can have had, with the provenance that the group's metadata tell."""
+    if not isinstance(recipe.recipe, DatasetRecipe):
+        return
     try:
         about = json.loads(_bytes(root / "zarr.json"))["attributes"]["provenance"]
         provenance = Provenance.model_validate_json(json.dumps(about))

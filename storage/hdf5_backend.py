@@ -143,16 +143,27 @@ def _frame(specs: tuple[ArraySpec, ...], rows: int, about: str) -> tuple[bytes |
 
 def _reserve(file: h5py.File, spec: ArraySpec, rows: int) -> h5py.Dataset:
     """A contiguous data set whose place in the file is fixed and whose values are not written."""
-    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    how = _properties(spec)
     how.set_layout(h5py.h5d.CONTIGUOUS)
     how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     how.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    return _created(file, spec, rows, how)
+
+
+def _properties(spec: ArraySpec) -> h5py.h5p.PropDCID:
+    """With the fill value, and without the times that would make every file another."""
+    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     how.set_fill_value(_fill_value(spec))
     how.set_obj_track_times(False)
+    return how
+
+
+def _created(group: h5py.Group, spec: ArraySpec, rows: int, how: h5py.h5p.PropDCID) -> h5py.Dataset:
     space = h5py.h5s.create_simple((rows, *spec.tail))
     dtype = h5py.h5t.py_create(_little(spec))
-    dataset = h5py.Dataset(h5py.h5d.create(file.id, spec.name.encode(), dtype, space, how))
-    _name_dimensions(dataset, spec)
+    dataset = h5py.Dataset(h5py.h5d.create(group.id, spec.name.encode(), dtype, space, how))
+    for dimension, name in zip(dataset.dims, spec.dimensions, strict=True):
+        dimension.label = name
     return dataset
 
 
@@ -161,29 +172,28 @@ def _compressed(plan: StorePlan, rows: int, arrays: Arrays) -> bytes:
     into = io.BytesIO()
     with h5py.File(into, "w", libver=FORMAT, **ALIGNMENT) as file:
         for spec in plan.arrays:
-            how: dict[str, Any] = {}
+            how = _properties(spec)
             if spec in plan.maps:
                 chunk = min(chunk_rows(row_bytes(spec), plan.shard_rows), rows)
-                how = {"chunks": (chunk, *spec.tail), "shuffle": True, "fletcher32": True}
-                how |= {"compression": "gzip", "compression_opts": GZIP_LEVEL}
-            values = np.asarray(arrays[spec.name], _little(spec))
-            dataset = file.create_dataset(spec.name, data=values, fillvalue=_fill_value(spec)[()], **how)
-            _name_dimensions(dataset, spec)
+                how.set_chunk((chunk, *spec.tail))
+                how.set_shuffle()
+                how.set_deflate(GZIP_LEVEL)
+                how.set_fletcher32()
+            dataset = _created(file, spec, rows, how)
+            dataset[...] = arrays[spec.name]
             _describe(dataset, attributes.of_array(plan, spec))
     return into.getvalue()
 
 
 def _show(group: h5py.Group, plan: StorePlan, spec: ArraySpec, split: str, bands: tuple[str, ...]) -> None:
     """An array of a split as one, lying on the shards; a lost shard reads as fill."""
-    rows = plan.rows_of(split)
-    whole = h5py.VirtualLayout((rows, *spec.tail), _little(spec))
+    rows, how = plan.rows_of(split), _properties(spec)
     for first in range(0, rows, plan.shard_rows):
         span = span_of(plan, split, first)
-        shape = (span.rows, *spec.tail)
-        whole[first : first + span.rows] = h5py.VirtualSource(_path(span), spec.name, shape, _little(spec))
-    dataset = group.create_virtual_dataset(spec.name, whole, fillvalue=_fill_value(spec)[()])
-    _name_dimensions(dataset, spec)
-    _describe(dataset, attributes.of_array(plan, spec, bands))
+        whole, part = (h5py.h5s.create_simple((count, *spec.tail)) for count in (rows, span.rows))
+        whole.select_hyperslab((first, *(0 for _ in spec.tail)), (span.rows, *spec.tail))
+        how.set_virtual(whole, _path(span).encode(), spec.name.encode(), part)
+    _describe(_created(group, spec, rows, how), attributes.of_array(plan, spec, bands))
 
 
 def _little(spec: ArraySpec) -> "np.dtype[Any]":
@@ -192,11 +202,6 @@ def _little(spec: ArraySpec) -> "np.dtype[Any]":
 
 def _fill_value(spec: ArraySpec) -> NDArray[Any]:
     return np.array(float("nan") if spec.fill == "NaN" else int(spec.fill), _little(spec))
-
-
-def _name_dimensions(dataset: h5py.Dataset, spec: ArraySpec) -> None:
-    for dimension, name in zip(dataset.dims, spec.dimensions, strict=True):
-        dimension.label = name
 
 
 def _describe(what: h5py.Group | h5py.Dataset, about: dict[str, Any]) -> None:

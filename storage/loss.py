@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from schemas.dataset import DatasetRecipe
 from schemas.frozen import Frozen
 from schemas.store import SCALE, MapError, Receipt
 from storage.reader import Store
@@ -46,12 +47,18 @@ def losses(store: Store) -> tuple[MapLoss, ...]:
         if store.plan.is_quantised(error.map):
             steps = store.codes(split, error.map + SCALE, slice(0, SAMPLED))[..., 0]
             typical = float(np.median(steps)) / np.sqrt(12)
-        if error.map == "image":
+        if error.map == "image" and _is_noisy(store):
             noise = float(np.median(noise_levels(store.read(split, "image", slice(0, SAMPLED))))) or None
         found.append(
             MapLoss(map=error.map, worst=error.worst, bound=error.bound, typical=typical, noise=noise)
         )
     return tuple(found)
+
+
+def _is_noisy(store: Store) -> bool:
+    """Without noise the differences of pixels are of the objects, or of the codes themselves."""
+    recipe = store.recipe
+    return not isinstance(recipe, DatasetRecipe) or recipe.noise.kind != "none"
 
 
 def noise_levels(images: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from schemas.frozen import sha256_of
 from schemas.store import CommitMarker, FileRecord, Manifest, Receipt
 from storage import layout
 from storage.backend import BACKENDS
-from storage.commit import MANIFEST, MARKER, receipt_path, sweep, unseal
+from storage.commit import MANIFEST, MARKER, confirm_right, receipt_path, sweep, unseal
 from storage.diagnosis import Diagnosis
 from storage.durable import sums, write_whole
 from storage.layout import Span
@@ -62,9 +62,12 @@ def close(found: Diagnosis, seal: Mapping[str, bytes], made: Mapping[Span, Recei
     same = manifest == store.manifest
     text = found.manifest_bytes if same else manifest.to_json().encode()
     marker = CommitMarker(recipe_digest=manifest.recipe_digest, manifest_sha256=sha256_of(text))
+    confirm_right(root)
     kept = seal.get(MARKER.as_posix()) if same and MARKER.as_posix() not in found.books else None
     if not same:
         write_whole(root / MANIFEST, text)
+    # again: what only one may do is done within moments of asking
+    confirm_right(root)
     write_whole(root / MARKER, kept or marker.to_json().encode())
     return manifest
 
@@ -74,7 +77,8 @@ def _write_metadata(found: Diagnosis, seal: Mapping[str, bytes]) -> tuple[FileRe
     root, records = found.store.root, found.store.manifest.metadata
     if found.differing:
         written = {path: write_whole(root / path, content) for path, content in found.metadata.items()}
-        return tuple(FileRecord(path=path, **one._asdict()) for path, one in written.items())
+        fresh = {path: FileRecord(path=path, **one._asdict()) for path, one in written.items()}
+        return tuple(({one.path: one for one in records} | fresh).values())
     for record in records:
         if _of_the_seal(record.path):
             kept = seal.get(record.path, b"")

@@ -23,13 +23,30 @@ CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key that may
 ADDRESS = "check AWS_ENDPOINT_URL, AWS_REGION and the network"
 
 
+# The process whose threads serve the clients; a fork of it has the clients without the threads.
+USED_IN: set[int] = set()
+
+
+def client_of(bucket: str, prefix: str | None = None) -> "S3Store":
+    """The client of a bucket as the environment has it now, with keys that count from a prefix."""
+    USED_IN.add(os.getpid())
+    if len(USED_IN) > 1:
+        # it would wait for an answer for ever
+        raise StoreUnreachableError(
+            "a forked process cannot use the connections to S3 of its parent",
+            expected="processes that are spawned, or a parent that has not used S3 before",
+            advice="start processes by the method `spawn` or `forkserver`",
+        )
+    settings = tuple(sorted((key, value) for key, value in os.environ.items() if key.startswith("AWS_")))
+    return _client(bucket, prefix, settings)
+
+
 @lru_cache(maxsize=8)
-def client_of(
+def _client(
     bucket: str,
-    settings: tuple[tuple[str, str], ...],  # noqa: ARG001 - tells one client from another
-    prefix: str | None = None,
+    prefix: str | None,
+    settings: tuple[tuple[str, str], ...],  # noqa: ARG001 - obstore reads them itself
 ) -> "S3Store":
-    """The client of a bucket with these settings of the environment, which obstore reads itself."""
     try:
         from obstore.store import S3Store
     except ImportError as error:

@@ -8,7 +8,6 @@ but for its code: it may repeat parts of credentials.
 
 import contextlib
 import errno
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -201,15 +200,11 @@ class ObjectPath:
 
     def prefixed_client(self) -> "S3Store":
         """The client for others, with keys that count from here."""
-        return client_of(self.bucket, _settings(), self.key)
+        return client_of(self.bucket, self.key)
 
     @property
     def _client(self) -> "S3Store":
-        return client_of(self.bucket, _settings())
-
-
-def _settings() -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((key, value) for key, value in os.environ.items() if key.startswith("AWS_")))
+        return client_of(self.bucket)
 
 
 def _missing(path: ObjectPath) -> FileNotFoundError:

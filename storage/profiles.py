@@ -103,6 +103,8 @@ def _scales(low: Floats, high: Floats) -> Floats:
 def decode(codes: Codes, scales: Floats, into: Floats | None = None) -> Floats:
     """The values behind codes `(n, channels, y, x)`; NaN where nothing was ever stored."""
     values = np.empty(codes.shape, np.float32) if into is None else into
+    if not len(codes):
+        return values
     images = values.reshape(codes.shape[0] * codes.shape[1], -1)
     flat, pairs = codes.reshape(images.shape), scales.reshape(-1, 2)
     together = max(1, BLOCK_VALUES // max(1, images.shape[1]))

@@ -45,12 +45,13 @@ class Views:
 
     def __init__(self, views: Sequence[NDArray[Any]]) -> None:
         self.views = views
+        # a shard that only the library can read is one chunk
+        self.sizes = np.array([view.shape[1] for view in views], np.int64)
 
     def gather(self, slots: Rows, rows: Rows, into: NDArray[Any]) -> None:
         """Stretches of rows in one go, long rows one by one, short ones by numpy's indexing of many."""
-        size = self.views[0].shape[1]
         flat = into.reshape(len(into), -1)
-        chunks, places = np.divmod(rows, size)
+        chunks, places = np.divmod(rows, self.sizes[slots])
         if _follow_each_other(slots, rows):
             self._copy_stretch(int(slots[0]), int(rows[0]), flat)
         elif flat.itemsize * flat.shape[1] >= LONG_ROW_BYTES or len(rows) < FEW_ROWS * len(self.views):

@@ -113,16 +113,16 @@ def s3() -> Iterator[S3]:
 ON_S3 = " on s3"
 
 
-@pytest.fixture(scope="session", params=[*sorted(BACKENDS), f"zarr{ON_S3}"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Each file format in turn, and what is on S3 as well."""
+@pytest.fixture(scope="session", params=sorted(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each file format in turn."""
     return str(request.param)
 
 
-@pytest.fixture(scope="session")
-def backend(kind: str) -> str:
-    """The file format."""
-    return kind.removesuffix(ON_S3)
+@pytest.fixture(scope="session", params=[*sorted(BACKENDS), f"zarr{ON_S3}"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each file format in turn, and the one that can be on S3 there as well."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -142,13 +142,13 @@ def new_root(
 
 @pytest.fixture(scope="session")
 def backend_store(
-    backend: str,
+    kind: str,
     order_small: Callable[..., Order],
     make_store: Callable[[Order], None],
     new_root: Callable[[str], Root],
 ) -> Order:
     """A finished small store of each kind. Not to be changed."""
-    order = order_small(new_root("small.store"), f"storage.backend={backend}")
+    order = order_small(new_root("small.store"), f"storage.backend={kind.removesuffix(ON_S3)}")
     make_store(order)
     return order
 

@@ -50,10 +50,13 @@ PYTHON = [(page.name, block) for page in PAGES for block in _blocks(page, "pytho
 
 @pytest.mark.parametrize(("page", "block"), PYTHON)
 def test_python_of_the_documents_runs(
-    page: str, block: str, sound_store: Any, sound_product_store: Any, tmp_path: Path
+    page: str, block: str, sound_store: Any, sound_product_store: Any, format_store: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "tiny.zarr").symlink_to(sound_store.root)
     (tmp_path / "products.zarr").symlink_to(sound_product_store.root)
+    if "h5store" in block or "archive.zarr" in block:
+        (tmp_path / "tiny.h5store").symlink_to(format_store("hdf5", "float32").root)
+        (tmp_path / "archive.zarr").symlink_to(format_store("zarr", "archive").root)
     done = subprocess.run(
         [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )

@@ -1,7 +1,7 @@
 """The command that makes a store of other people's data."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from rich.table import Table
 from flows.commands.app import Quiet, ShardSize, app, err, out
 from schemas.errors import DataError
 from schemas.imported import ImportOptions, ImportReport, shares
+from storage.place import place
 
 Key = Annotated[str | None, typer.Option(metavar="KEY", help="Key of the images in HDF5 or .npz.")]
 
@@ -19,7 +20,9 @@ Key = Annotated[str | None, typer.Option(metavar="KEY", help="Key of the images 
 @app.command("import")
 def import_command(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A folder or a file with images.")],
-    store: Annotated[Path, typer.Option("--out", help="Where the store is to be.")],
+    store: Annotated[
+        Any, typer.Option("--out", metavar="STORE", parser=place, help="Where the store is to be.")
+    ],
     name: Annotated[str | None, typer.Option(help="Name of the data set; by default that of SOURCE.")] = None,
     description: Annotated[str, typer.Option(help="Purpose, for people.")] = "",
     images: Key = None,

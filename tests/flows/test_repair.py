@@ -68,7 +68,7 @@ def _empty(path: Path) -> None:
 
 
 DAMAGES = [_flip_middle, _truncate, _empty, Path.unlink]
-BOOKS = ["manifest.json", "COMMIT.json", "receipts/train/000002.json"]
+BOOKS = ["manifest.json", "COMMIT.json", "schema.json", "receipts/train/000002.json"]
 METADATA = ["zarr.json", "train/zarr.json", "train/image/zarr.json", "test/params/zarr.json"]
 
 

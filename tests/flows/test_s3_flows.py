@@ -6,15 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 
+from flows import repair as repairing
 from flows.generate import Order
 from flows.regenerate import next_version
+from flows.shards import make_shard
+from schemas.store import Receipt
 from storage import commit
+from storage.epochs import Batching
+from storage.layout import Span
 from storage.object_path import ObjectPath
-from storage.reader import open_store
+from storage.reader import Store, open_store
+from storage.resident import open_rows
 from tests.s3 import KEY, S3, SECRET
 
+MIXING = Batching(batch=5, seed=3, mixed=2)
 BytesOf = Callable[[Any], dict[str, bytes]]
 Lensmill = Callable[..., Any]
 
@@ -22,8 +31,11 @@ Lensmill = Callable[..., Any]
 @pytest.fixture(scope="module")
 def there(s3: S3, sound_store: Order, bytes_of: BytesOf) -> ObjectPath:
     """A finished store on the server."""
-    root = s3.new_root("small.zarr")
-    for path, content in bytes_of(sound_store.root).items():
+    return _upload(sound_store, s3.new_root("small.zarr"), bytes_of)
+
+
+def _upload(order: Order, root: ObjectPath, bytes_of: BytesOf) -> ObjectPath:
+    for path, content in bytes_of(order.root).items():
         (root / path).put(content)
     return root
 
@@ -159,3 +171,71 @@ def test_a_model_is_trained_and_measured_on_a_store_there(
     said = lensmill("predict", run, there, "--out", tmp_path / "table.csv")
     assert said.code == 0, said
     assert str(there) in (tmp_path / "table.csv").read_text()
+
+
+def test_repair_makes_what_is_damaged_there(
+    lensmill: Lensmill, s3: S3, sound_store: Order, bytes_of: BytesOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _upload(sound_store, s3.new_root("damaged.zarr"), bytes_of)
+    content = bytearray((root / "train/image/c/2/0/0/0").read_bytes())
+    content[100] ^= 1
+    (root / "train/image/c/2/0/0/0").put(bytes(content))
+    (root / "val/label/c/0").unlink()
+
+    def make_here(order: Order, spans: list[Span], *_: Any) -> dict[Span, Receipt]:
+        return {span: make_shard(order.root, order.recipe, order.plan, span) for span in spans}
+
+    monkeypatch.setattr(repairing, "_make", make_here)
+    said = lensmill("repair", root)
+    assert said.code == 0, said
+    assert lensmill("verify", root).code == 0
+    repaired, sound = bytes_of(root), bytes_of(sound_store.root)
+    for path in ("train/image/c/2/0/0/0", "val/label/c/0", "zarr.json"):
+        assert repaired[path] == sound[path]
+
+
+def test_a_store_goes_there_quantised_and_comes_back_in_another_format(
+    lensmill: Lensmill, s3: S3, sound_store: Order, tmp_path: Path
+) -> None:
+    there, back = s3.new_root("quantised.zarr"), tmp_path / "back.h5store"
+    said = lensmill("convert", sound_store.root, "--out", there, "--profile", "archive", "--quiet")
+    assert said.code == 0, said
+    said = lensmill("convert", there, "--out", back, "--to", "hdf5", "--quiet")
+    assert said.code == 0, said
+    codes = [open_store(root).codes("train", "image", slice(0, 20)) for root in (there, back)]
+    assert codes[0].tobytes() == codes[1].tobytes()
+    said = lensmill("convert", sound_store.root, "--out", s3.new_root("no.h5store"), "--to", "hdf5")
+    assert said.code == 1
+    assert "cannot write a store of hdf5 at s3://" in said.err
+
+
+def test_batches_of_a_store_there_are_those_of_one_on_a_disk(there: ObjectPath, sound_store: Order) -> None:
+    far, near = open_store(there, check=True), open_store(sound_store.root)
+    for how in ({"mode": "resident"}, {"mode": "streamed"}, {"mode": "streamed", "way": "read"}):
+        assert _epoch(far, **how) == _epoch(near, **how), how
+
+
+def _epoch(store: Store, **how: Any) -> list[tuple[list[int], bytes]]:
+    rows = open_rows(store, **how)
+    return [(one.rows.tolist(), one["image"].tobytes()) for one in rows.epoch(MIXING, 2)]
+
+
+def test_the_page_of_a_store_there(lensmill: Lensmill, there: ObjectPath, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    said = lensmill("show", there, "--html", "--out", page)
+    assert said.code == 0, said
+    assert "small" in page.read_text()
+    said = lensmill("show", there, "--html", "--out", "s3://lensmill-tests/page.html")
+    assert "a URL is given where a path on a disk is needed" in said.err
+
+
+def test_an_import_goes_there(lensmill: Lensmill, s3: S3, tmp_path: Path) -> None:
+    source, rng = tmp_path / "data.h5", np.random.default_rng(3)
+    with h5py.File(source, "w") as file:
+        file["image"] = rng.random((20, 16, 16), np.float32)
+        file["label"] = np.arange(20) % 2
+        file["theta_E"] = rng.random(20)
+    root = s3.new_root("imported.zarr")
+    said = lensmill("import", source, "--images", "image", "--labels", "label", "--out", root, "--quiet")
+    assert said.code == 0, said
+    assert lensmill("verify", root).code == 0

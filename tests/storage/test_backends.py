@@ -36,8 +36,9 @@ def test_what_was_rendered_is_read_bit_for_bit(backend_store: Order) -> None:
 
 
 def test_odd_floats_survive(
-    backend_store: Order, order_small: Callable[..., Order], backend: str, new_root: Callable[[str], Root]
+    backend_store: Order, order_small: Callable[..., Order], new_root: Callable[[str], Root]
 ) -> None:
+    backend = backend_store.plan.backend
     order = order_small(
         new_root("odd.store"), f"storage.backend={backend}", "samples_per_class=4", "splits={train: 1}"
     )

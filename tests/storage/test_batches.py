@@ -129,11 +129,19 @@ def test_codes_come_as_they_are_stored(profile_store: Store) -> None:
 def test_without_maps_the_library_gives_the_same(
     small: Store, way: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(BACKENDS[small.plan.backend]), "shard", lambda *_: None)
-    source = open_rows(small, names=NAMES, mode="streamed", way=way)
-    for batch in source.epoch(MIXING, 0):
-        _same(batch, small, batch.rows.tolist())
-    _same(source.take(np.array([41, 0, 17])), small, [41, 0, 17])
+    backend = type(BACKENDS[small.plan.backend])
+    shard = backend.shard
+
+    def odd(*asked: Any) -> Any:
+        return shard(*asked) if asked[3].shard % 2 else None
+
+    for replaced in (lambda *_: None, odd):
+        monkeypatch.setattr(backend, "shard", replaced)
+        source = open_rows(small, names=NAMES, mode="streamed", way=way)
+        for batch in source.epoch(MIXING, 0):
+            _same(batch, small, batch.rows.tolist())
+        rows = np.random.default_rng(4).integers(0, 42, 60)
+        _same(source.take(rows), small, rows.tolist())
 
 
 def test_batches_are_written_into_the_callers_memory(small: Store) -> None:

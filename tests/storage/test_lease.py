@@ -166,7 +166,7 @@ def test_the_right_is_renewed_while_one_writes(root: ObjectPath, monkeypatch: py
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert _note(root).since == first.since
-        commit._confirm_right(root)
+        commit.confirm_right(root)
 
 
 def test_who_lost_the_right_does_not_seal(root: ObjectPath, sound_store: Order) -> None:
@@ -216,7 +216,7 @@ def test_a_server_that_is_silent_for_a_lease_ends_the_right(
             HELD[root].thread.join(timeout=60)
         assert HELD[root].lost
         with pytest.raises(StoreBusyError, match="could not be renewed in time"):
-            commit._confirm_right(root)
+            commit.confirm_right(root)
 
 
 def test_an_answer_that_got_lost_is_no_refusal(root: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ def test_an_answer_that_got_lost_is_no_refusal(root: ObjectPath, monkeypatch: py
     # the request arrived, was sent again, and is refused for what it did itself
     monkeypatch.setattr(ObjectPath, "create", lambda *arguments: (real(*arguments), None)[1])
     with commit.writing(root):
-        commit._confirm_right(root)
+        commit.confirm_right(root)
 
 
 def test_a_server_that_ignores_conditions_is_refused(

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,7 @@ from flows.generate import Order
 from schemas.errors import StoreDamagedError, StoreMissingError, StoreUnreachableError, WriteError
 from storage import commit, target
 from storage.durable import write_whole
-from storage.object_client import client_of
+from storage.object_client import _client
 from storage.object_path import ObjectPath
 from storage.place import local, place
 from storage.reader import open_store
@@ -224,11 +225,36 @@ def test_plain_http_only_where_the_endpoint_says_so(s3: S3, monkeypatch: pytest.
 
 
 def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    client_of.cache_clear()
+    _client.cache_clear()
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(StoreUnreachableError) as caught:
         ObjectPath("bucket", "a").is_file()
     assert "lensmill[s3]" in caught.value.advice
+
+
+FORK = """
+import os, sys
+from schemas.errors import StoreUnreachableError
+from storage.place import place
+path = place(sys.argv[1])
+assert path.read_bytes() == b"content"
+child = os.fork()
+if not child:
+    try:
+        path.read_bytes()
+    except StoreUnreachableError as error:
+        os._exit(7 if "forked process cannot use" in error.found else 1)
+    os._exit(1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_fork_says_that_it_cannot_use_its_parents_connections(s3: S3) -> None:
+    path = s3.new_root("fork") / "file"
+    write_whole(path, b"content")
+    command = [sys.executable, "-W", "ignore", "-c", FORK, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "7\n"
 
 
 def test_a_format_for_disks_is_refused(s3: S3, sound_store: Order) -> None:
