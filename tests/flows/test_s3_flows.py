@@ -40,7 +40,8 @@ def _upload(order: Order, root: ObjectPath, bytes_of: BytesOf) -> ObjectPath:
     return root
 
 
-def test_a_real_run_writes_there_and_another_finds_all_done(
+@pytest.mark.slow
+def test_a_real_run_with_dask_workers_writes_there(
     s3: S3, start: Lensmill, small_overrides: list[str], sound_store: Order, bytes_of: BytesOf
 ) -> None:
     root = s3.new_root("made.zarr")
