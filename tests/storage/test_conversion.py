@@ -220,11 +220,11 @@ def test_a_killed_conversion_goes_on(
     whole = convert(source, tmp_path / "whole", to="hdf5", profile="quantised")
     real, written = commit.write_shard, []
 
-    def dies(root: Path, *rest: Any) -> Any:
+    def dies(root: Path, *rest: Any, **more: Any) -> Any:
         if len(written) == 4:
             raise KeyboardInterrupt
         written.append(rest[2])
-        return real(root, *rest)
+        return real(root, *rest, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(commit, "write_shard", dies)
