@@ -20,7 +20,7 @@ from schemas.store import Provenance, Receipt, plan_store
 from simulate.galaxies import check_light
 from simulate.render import subhalos_per_sample, through_lenstronomy
 from storage import commit, layout, target
-from storage.backend import BACKENDS
+from storage.formats import BACKENDS
 from storage.layout import Span
 from storage.place import Root, place
 from storage.reader import open_store

@@ -30,9 +30,10 @@ from schemas.imported import Origin
 from schemas.store import SCHEMA_VERSION, CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
 from schemas.store_schema import schema_text
 from storage import catalogue, layout, profiles
-from storage.backend import BACKENDS, Arrays, ShardFiles
+from storage.backend import Arrays, ShardFiles
 from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, sums, write_whole
+from storage.formats import BACKENDS
 from storage.layout import Span
 from storage.lease import confirm, leased
 from storage.migrations import migrate, version_of

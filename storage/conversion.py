@@ -21,8 +21,9 @@ from schemas.frozen import sha256_of
 from schemas.registry import unknown_name
 from schemas.store import SCALE, Conversion, MapError, Profile, Receipt, StorePlan, as_codes
 from storage import catalogue, commit, layout, profiles, target
-from storage.backend import BACKENDS, Arrays
+from storage.backend import Arrays
 from storage.catalogue import Table
+from storage.formats import BACKENDS
 from storage.layout import Span
 from storage.loss import worst_errors
 from storage.place import Root

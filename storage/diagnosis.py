@@ -12,7 +12,6 @@ from schemas.errors import StoreDamagedError, StoreMissingError
 from schemas.frozen import sha256_of
 from schemas.store import CommitMarker, FileRecord, Manifest, Receipt, StoredRecipe, StorePlan
 from storage import layout
-from storage.backend import BACKENDS
 from storage.commit import (
     BOOKS,
     MANIFEST,
@@ -26,6 +25,7 @@ from storage.commit import (
 )
 from storage.durable import file_fault, sums
 from storage.evidence import Book, Evidence, book_of, gather, sound_plan, sound_recipe, sound_schema
+from storage.formats import BACKENDS
 from storage.layout import Span
 from storage.place import Root
 from storage.reader import Store

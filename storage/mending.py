@@ -7,10 +7,10 @@ from schemas.errors import StoreConflictError
 from schemas.frozen import sha256_of
 from schemas.store import CommitMarker, FileRecord, Manifest, Receipt
 from storage import layout
-from storage.backend import BACKENDS
 from storage.commit import MANIFEST, MARKER, confirm_right, receipt_path, sweep, unseal
 from storage.diagnosis import Diagnosis
 from storage.durable import sums, write_whole
+from storage.formats import BACKENDS
 from storage.layout import Span
 
 

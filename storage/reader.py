@@ -20,10 +20,10 @@ from schemas.imported import ImportedData, Origin
 from schemas.registry import unknown_name
 from schemas.store import SCALE, CommitMarker, Manifest, Receipt, StoredRecipe, StorePlan
 from storage import catalogue, profiles, shard_checks
-from storage.backend import BACKENDS
 from storage.catalogue import Table
 from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, holds_schema, plan_digest, read_json
 from storage.durable import file_fault
+from storage.formats import BACKENDS
 from storage.layout import Span, locate_known, shard_count, span_of, spans_of
 from storage.place import Root, sizes_of
 from storage.shard_checks import ShardChecks

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import StoreDamagedError
 from schemas.store import ArraySpec
-from storage.backend import BACKENDS
+from storage.formats import BACKENDS
 from storage.layout import Span, span_of
 from storage.reader import Store
 from storage.shard_file import CHECKSUM_BYTES, ShardFile

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from schemas.dataset import SPLITS
 from schemas.store import Manifest, StorePlan
 from storage import catalogue, layout
-from storage.backend import BACKENDS
 from storage.commit import LOCK, MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, SCHEMA, VERIFICATION, receipt_path
 from storage.durable import TEMPORARY
+from storage.formats import BACKENDS
 from storage.place import Root
 
 

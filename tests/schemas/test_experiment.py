@@ -213,7 +213,7 @@ def test_kinds_and_registries_match() -> None:
 
     from schemas.dataset import StorageOptions
     from schemas.experiment import Objective
-    from storage.backend import BACKENDS
+    from storage.formats import BACKENDS
     from train.objectives import OBJECTIVES
 
     kinds = {model.model_fields["kind"].default for model in get_args(get_args(Objective)[0])}

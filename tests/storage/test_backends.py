@@ -14,7 +14,7 @@ from schemas.frozen import sha256_of
 from schemas.store import FileRecord
 from simulate.render import render
 from storage import commit, layout
-from storage.backend import BACKENDS
+from storage.formats import BACKENDS
 from storage.layout import Span
 from storage.place import Root
 from storage.reader import open_store

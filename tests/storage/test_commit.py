@@ -129,7 +129,7 @@ def test_no_shard_without_a_receipt_when_the_disk_is_full(store: Order) -> None:
 
 
 def _read(order: Order, array: str, rows: slice) -> Any:
-    from storage.backend import BACKENDS
+    from storage.formats import BACKENDS
 
     return BACKENDS[order.plan.backend].read(order.root, order.plan, "train", array, rows)
 

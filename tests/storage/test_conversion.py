@@ -23,8 +23,8 @@ from schemas.errors import (
     WriteError,
 )
 from storage import catalogue, commit, layout, profiles
-from storage.backend import BACKENDS
 from storage.conversion import convert
+from storage.formats import BACKENDS
 from storage.info import info
 from storage.layout import Span
 from storage.reader import Store, open_store

@@ -15,7 +15,7 @@ import xarray
 from flows.generate import Order
 from schemas.errors import StoreDamagedError
 from storage import commit, hdf5_backend, layout, profiles
-from storage.backend import BACKENDS
+from storage.formats import BACKENDS
 from storage.layout import Span
 from storage.reader import open_store
 from storage.verify import verify

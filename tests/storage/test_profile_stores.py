@@ -19,7 +19,7 @@ from schemas.errors import ColumnError, StoreConflictError, StoreDamagedError
 from schemas.products import MAPS
 from simulate.render import render
 from storage import commit, layout
-from storage.backend import BACKENDS
+from storage.formats import BACKENDS
 from storage.info import info
 from storage.reader import Store, open_store
 from storage.verify import verify

@@ -14,9 +14,9 @@ import pytest
 from flows.generate import Order
 from schemas.errors import DataError, ResourceError, StoreDamagedError, UnknownNameError
 from schemas.selection import Selection
-from storage.backend import BACKENDS
 from storage.batches import Batch
 from storage.epochs import Batching, Epoch
+from storage.formats import BACKENDS
 from storage.reader import Store, open_store
 from storage.resident import Resident, open_rows
 from storage.selection import select

@@ -22,8 +22,8 @@ from flows.generate import Order
 from flows.shards import make_shard
 from schemas.errors import StoreDamagedError, StoreMissingError, StoreUnfinishedError
 from storage import commit, layout, sharded_array, verification
-from storage.backend import BACKENDS
 from storage.durable import write_whole
+from storage.formats import BACKENDS
 from storage.object_path import ObjectPath
 from storage.page import write_page
 from storage.reader import open_store

@@ -14,7 +14,7 @@ import zarr
 from flows.generate import Order
 from simulate.render import render
 from storage import commit, layout
-from storage.backend import BACKENDS
+from storage.formats import BACKENDS
 from storage.reader import open_store
 
 FILLS = {"image": np.nan, "label": -1, "sample_id": -1, "params": np.nan}
