@@ -79,6 +79,9 @@ def test_the_table_of_audits_is_written_from_what_is_there(sound_store: Order, t
     assert "**fails**: total mass" in row
 
 
+# WebDataset leaves its tar file to the garbage collector
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_stores_benchmark_runs_and_writes_its_tables(tmp_path: Path) -> None:
     page, out = tmp_path / "page.md", tmp_path / "rates.json"
     page.write_text(f"a\n{storage_benchmark.START}\nold\n{storage_benchmark.END}\nb\n")
