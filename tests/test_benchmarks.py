@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import audits
+from benchmarks import storage as storage_benchmark
 from flows.auditing import audit
 from flows.generate import Order
 
@@ -76,3 +77,34 @@ def test_the_table_of_audits_is_written_from_what_is_there(sound_store: Order, t
     assert heading.count("|") == row.count("|")
     assert row.startswith("| `tiny` | 20 | 0.")
     assert "**fails**: total mass" in row
+
+
+# WebDataset leaves its tar file to the garbage collector
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_stores_benchmark_runs_and_writes_its_tables(tmp_path: Path) -> None:
+    page, out = tmp_path / "page.md", tmp_path / "rates.json"
+    page.write_text(f"a\n{storage_benchmark.START}\nold\n{storage_benchmark.END}\nb\n")
+    (tmp_path / "forms").mkdir()
+    what = ["--quick", "--images", "384", "--folder", str(tmp_path / "forms")]
+    storage_benchmark.main([*what, "--out", str(out), "--docs", str(page)])
+    results = json.loads(out.read_text())
+    names = {one["what"] for one in results["aims"]} | {one["beside"] for one in results["aims"]}
+    assert names <= results["contestants"].keys()
+    assert results["contestants"]["memory"]["of_memory"] == 1
+    assert all(one["images_per_s"] > 0 for one in results["contestants"].values())
+    assert len(results["aims"]) == len(storage_benchmark.AIMS)
+    text = page.read_text()
+    assert text.startswith(f"a\n{storage_benchmark.START}\n")
+    assert text.endswith(f"{storage_benchmark.END}\nb\n")
+    assert "| random batches | npy memmap, random |" in text
+    # the forms are gone
+    assert list((tmp_path / "forms").iterdir()) == []
+
+
+def test_the_stores_benchmark_refuses_what_is_no_result(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        storage_benchmark.parse(["--rounds", "2"])
+    (tmp_path / "page.md").write_text("nothing here")
+    with pytest.raises(SystemExit, match="must have the lines"):
+        storage_benchmark.write_into(tmp_path / "page.md", "")

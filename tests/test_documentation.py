@@ -44,7 +44,7 @@ def test_the_readme_has_commands() -> None:
     assert len([line for page, line in COMMANDS if page == "README.md"]) >= 4
 
 
-EXECUTED = ("data_format.md", "data_set_page.md", "importing.md", "quickstart.md")
+EXECUTED = ("data_format.md", "data_set_page.md", "importing.md", "quickstart.md", "reading.md")
 PYTHON = [(page.name, block) for page in PAGES for block in _blocks(page, "python") if page.name in EXECUTED]
 
 
