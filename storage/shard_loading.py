@@ -1,7 +1,7 @@
 """Shards made ready to gather from: mapped, read whole into memory of ours, or by the format's library."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ Way = Literal["mapped", "read"]
 VECTORS = 512
 # The memory of a group, used again for a later one.
 Memory = dict[str, NDArray[Any]]
+Viewer = Callable[[ArraySpec, Span], NDArray[Any]]
 
 
 class ShardLoader:
@@ -42,15 +43,19 @@ class ShardLoader:
         self.way = way
         self.checked = checked
 
-    def load(self, shards: Sequence[int], memory: Memory | None = None) -> LoadedGroup:
-        """A group of shards."""
+    def load(
+        self, shards: Sequence[int], memory: Memory | None = None, view: Viewer | None = None
+    ) -> LoadedGroup:
+        """A group of shards. `view` gives mapped ones in place of `self.view`: those that are kept, say."""
         size = self.store.plan.shard_rows
         spans = [span_of(self.store.plan, self.split, shard * size) for shard in shards]
         for span in spans:
             self.store.touch(span.split, slice(span.first_row, span.first_row + span.rows))
         memory = {} if memory is None else memory
         return LoadedGroup(
-            shards, size, {spec.name: self._source(spec, spans, memory) for spec in self.specs}
+            shards,
+            size,
+            {spec.name: self._source(spec, spans, memory, view or self.view) for spec in self.specs},
         )
 
     def view(self, spec: ArraySpec, span: Span) -> NDArray[Any]:
@@ -58,9 +63,9 @@ class ShardLoader:
         file = self._mapped(spec, span)
         return view_of(file) if file else self._by_library(spec, span)[np.newaxis]
 
-    def _source(self, spec: ArraySpec, spans: Sequence[Span], memory: Memory) -> Source:
+    def _source(self, spec: ArraySpec, spans: Sequence[Span], memory: Memory, view: Viewer) -> Source:
         if self.way == "mapped" or spec not in self.store.plan.maps:
-            return Views(list(threaded(partial(self.view, spec), spans)))
+            return Views(list(threaded(partial(view, spec), spans)))
         size = self.store.plan.shard_rows
         buffer = memory.get(spec.name)
         if buffer is None or len(buffer) < len(spans) * size:

@@ -15,7 +15,7 @@ from schemas.store import ArraySpec
 from storage.batches import Batch, Batches, Rows
 from storage.epochs import Batching, Epoch
 from storage.fields import Buffers, check_buffers, fields_of, new_buffers, stored_arrays
-from storage.layout import span_of
+from storage.layout import Span, span_of
 from storage.reader import Store
 from storage.selection import Selected
 from storage.shard_loading import Memory, ShardLoader, Way
@@ -76,12 +76,15 @@ class Streamed:
         size = self.store.plan.shard_rows
         shards = np.unique(rows // size)
         sources: dict[str, Source] = {
-            spec.name: Views([self._kept.view(spec, shard) for shard in shards.tolist()])
+            spec.name: Views([self._kept.view(spec, self._span(shard)) for shard in shards.tolist()])
             for spec in self.loader.specs
         }
         if len(rows):
             LoadedGroup(shards.tolist(), size, sources).fill(rows, self.fields, arrays)
         return Batch(0, rows, arrays)
+
+    def _span(self, shard: int) -> Span:
+        return span_of(self.store.plan, self.loader.split, shard * self.store.plan.shard_rows)
 
     def held(self, epoch: Epoch, start: int) -> Iterator[tuple[Rows, LoadedGroup]]:
         """Groups with their rows; the next is loaded by a thread meanwhile."""
@@ -90,12 +93,14 @@ class Streamed:
         groups = epoch.groups(start)
         try:
             group = next(groups, None)
-            loading = pool.submit(self.loader.load, group.shards, memories[0]) if group else None
+            # a shard that was mapped before needs no page faults; one that is to be checked is, each time
+            view = None if self.loader.checked else self._kept.view
+            loading = pool.submit(self.loader.load, group.shards, memories[0], view) if group else None
             turn = 0
             while group and loading:
                 holder, rows = loading.result(), group.rows
                 group, turn = next(groups, None), 1 - turn
-                loading = pool.submit(self.loader.load, group.shards, memories[turn]) if group else None
+                loading = pool.submit(self.loader.load, group.shards, memories[turn], view) if group else None
                 yield rows, holder
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -108,18 +113,16 @@ class KeptViews:
         self.loader = loader
         self._forget()
 
-    def view(self, spec: ArraySpec, shard: int) -> NDArray[Any]:
+    def view(self, spec: ArraySpec, span: Span) -> NDArray[Any]:
         """One array of one shard."""
         if self._owner != os.getpid():
             # another thread may have held the lock while this process was forked off
             self._forget()
-        key = (spec.name, shard)
+        key = (spec.name, span.shard)
         with self._lock:
             if key in self._views:
                 self._views.move_to_end(key)
                 return self._views[key]
-        plan = self.loader.store.plan
-        span = span_of(plan, self.loader.split, shard * plan.shard_rows)
         self.loader.store.touch(span.split, slice(span.first_row, span.first_row + span.rows))
         view = self.loader.view(spec, span)
         with self._lock:
