@@ -18,7 +18,7 @@ from schemas.experiment import ExperimentRecipe
 from schemas.run import RunRecord, TrainingData
 from storage.reader import Store, open_store
 from train.data import Batches, Samples, batches, load_samples
-from train.models import build
+from train.models import assemble
 from train.models.registry import Shape
 from train.module import LensModule
 from train.objectives import Objective, fit_head, objective_of
@@ -49,7 +49,8 @@ def fit(experiment: ExperimentRecipe, data: Path, out: Path, quiet: bool = False
     head = fit_head(experiment, store)
     objective = objective_of(head)
     lightning.seed_everything(experiment.seed, verbose=False)
-    network = build(experiment.model.name, shape_of(store, objective.outputs))
+    model = assemble(experiment.model, shape_of(store, objective.outputs))
+    network = model.network
     with new_folder(out) as folder:
         samples = {role: _samples(store, role, objective, experiment) for role in ("train", "val")}
         train, val = samples["train"], samples["val"]
@@ -78,6 +79,8 @@ def fit(experiment: ExperimentRecipe, data: Path, out: Path, quiet: bool = False
             device=device_name(),
             versions=versions(),
             weights_sha256=save_weights(network, folder / WEIGHTS),
+            network_input=model.way,
+            initial_weights=model.weights,
         )
         (folder / RECORD).write_text(record.to_json())
     return record
