@@ -71,6 +71,16 @@ class NetworkInput(Frozen):
     network_side: int = Field(ge=1, description="pixels of what the network is given, each way")
     options: dict[str, int] = Field(default={}, description="what timm was told: img_size, patch_size...")
 
+    @property
+    def short(self) -> str:
+        """A few words for tables."""
+        how = {"unchanged": "as is", "padded": "padded to", "resized": "resized to"}[self.method]
+        size = "" if self.method == "unchanged" else f" {self.network_side}"
+        told = [
+            f"{name.removesuffix('_size')} {one}" for name, one in self.options.items() if name != "img_size"
+        ]
+        return f"{how}{size}" + "".join(f", {one}" for one in told)
+
     def __str__(self) -> str:
         images, network = (f"{side} x {side}" for side in (self.image_side, self.network_side))
         how = {

@@ -198,7 +198,7 @@ def take_images(
     if misfit:
         raise DataError(str(misfit), expected=f"weights of {name!r}", advice="correct model.name")
     raise DataError(
-        f"model {name!r} cannot take images of {shape.side} x {shape.side} pixels: {_said(faults[0])}",
+        f"model {name!r} cannot take images of {shape.side} x {shape.side} pixels: {first_line(faults[0])}",
         expected=f"a model whose input size can be met; it was made for {known.side} x {known.side}",
         advice="choose another model (`lensmill models`), or simulate images of a size that it takes",
     )
@@ -252,5 +252,6 @@ def check(network: nn.Module, shape: Shape) -> None:
         raise ValueError("it would cut off the last pixels")
 
 
-def _said(error: Exception | None) -> str:
+def first_line(error: Exception | None) -> str:
+    """What an error says, short; its kind where it says nothing."""
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from schemas.errors import DataError
 from schemas.experiment import ModelOptions
 from schemas.run import InitialWeights
-from train.models.image_size import OtherSizeError, sketch
+from train.models.image_size import OtherSizeError, first_line, sketch
 from train.models.registry import Shape, create
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -73,7 +73,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         # what torch raises on foreign bytes is anything
         raise DataError(
-            f"cannot read weights from {path}: {str(error).splitlines()[0]}",
+            f"cannot read weights from {path}: {first_line(error)}",
             expected="tensors by name, as torch or safetensors save them, and nothing to be executed",
             advice="save them as safetensors where they were made: safetensors.torch.save_file",
         ) from error
@@ -159,8 +159,7 @@ def _old_file(name: str, url: Any) -> Path:
 
 def _not_here(name: str, file: str, cache: str, error: Exception) -> DataError:
     return DataError(
-        f"the weights of {name!r} are not on this machine and cannot be fetched: "
-        f"{(str(error) or type(error).__name__).splitlines()[0]}",
+        f"the weights of {name!r} are not on this machine and cannot be fetched: {first_line(error)}",
         expected=f"{file}, in the cache or over the network",
         where=f"cache {cache}",
         advice="fetch that file elsewhere and give its path: --set model.weights=FILE; or train from scratch:"
@@ -261,7 +260,7 @@ def _misfit(name: str, said: str, source: str) -> Exception:
         return OtherSizeError(f"the weights of {source} do not fit model {name!r}: {mismatch}")
     return DataError(
         f"the weights of {source} are not those of model {name!r}: {'; '.join(wrong) or lines[0]}",
-        expected=f"weights of {name!r}, as timm names them",
+        expected=f"weights of {name!r}, under the names that it gives them",
         advice="correct model.name or model.weights",
     )
 
