@@ -20,6 +20,7 @@ from storage.reader import Store, open_store
 from train.data import Batches, Samples, batches, load_samples
 from train.models import assemble
 from train.models.registry import Shape
+from train.models.weights import check_same_weights
 from train.module import LensModule
 from train.objectives import Objective, fit_head, objective_of
 from train.run_folder import (
@@ -97,6 +98,7 @@ def finished(experiment: ExperimentRecipe, data: Path, out: Path) -> RunRecord |
             expected=f"experiment {experiment.digest[:12]} on data {digest[:12]}",
             advice="choose another path, or move the old run away",
         )
+    check_same_weights(experiment.model, record.initial_weights, out)
     return record
 
 

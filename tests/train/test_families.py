@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from schemas.errors import DataError
+from schemas.errors import DataError, RunError
 from schemas.experiment import ExperimentRecipe, ModelOptions
 from schemas.run import NetworkInput
 from train.evaluate import evaluate
@@ -252,7 +252,7 @@ def test_a_run_keeps_how_its_network_takes_images(
     another_store: Callable[..., Path],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    data = another_store(f"instrument.detector.pixels={side}")
+    data = another_store(f"instrument.num_pix={side}")
     with caplog.at_level(logging.INFO, "train.models.assembly"):
         run = trained(data, name=name)
     way = read_record(run).network_input
@@ -302,6 +302,11 @@ def test_a_run_says_what_weights_it_started_from(
     assert evaluate(run, sound_store.root).samples == 12
     recipe = experiment(model=model, training=ONCE)
     assert finished(recipe, sound_store.root, run) is not None
+    save_file(timm.create_model("test_resnet").state_dict(), weights)
+    with pytest.raises(RunError, match="started from other weights"):
+        finished(recipe, sound_store.root, run)
+    weights.unlink()
+    assert finished(recipe, sound_store.root, run) is not None, "the run is whole without the file"
 
 
 @pytest.mark.gpu

@@ -16,7 +16,7 @@ import torch
 from timm.models import adapt_input_conv, load_state_dict
 from torch import Tensor, nn
 
-from schemas.errors import DataError
+from schemas.errors import DataError, RunError
 from schemas.experiment import ModelOptions
 from schemas.run import InitialWeights
 from train.models.image_size import OtherSizeError, first_line, sketch
@@ -48,6 +48,19 @@ def trained_weights(options: ModelOptions) -> TrainedWeights | None:
     tensors = read_tensors(path)
     source = options.weights or _with_tag(options.name)
     return TrainedWeights(tensors, InitialWeights(source=source, sha256=file_sha256(path)))
+
+
+def check_same_weights(options: ModelOptions, started: InitialWeights | None, run: Path) -> None:
+    """Refuse a finished run that started from what the file held before; a missing file tells nothing."""
+    if started is None or options.weights is None or not Path(options.weights).is_file():
+        return
+    now = file_sha256(Path(options.weights))
+    if now != started.sha256:
+        raise RunError(
+            f"{run} started from other weights: {options.weights} was {started.sha256[:12]} then",
+            expected=f"the file of now, {now[:12]}",
+            advice="choose another path, or move the old run away",
+        )
 
 
 def file_sha256(path: Path) -> str:
