@@ -1,10 +1,10 @@
 """An experiment recipe: which data, which model, which goal, how it is trained."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.frozen import Frozen, canonical_json, sha256_of
+from schemas.frozen import Extended, Frozen, canonical_json, sha256_of
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
@@ -70,13 +70,23 @@ class Regression(Frozen):
 Objective = Annotated[Classification | Regression, Field(discriminator="kind")]
 
 
-class ModelOptions(Frozen):
+class ModelOptions(Extended):
     """A network: one of our own or any of timm's, by its name."""
 
+    LATER: ClassVar[tuple[str, ...]] = ("pretrained", "weights")
     name: str = Field(
         default="lensmill_stem_vit",
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$",
         description="`lensmill models` lists them",
+    )
+    pretrained: bool = Field(
+        default=False,
+        description="start from trained weights: of the file `weights`, or else timm's of this name",
+    )
+    weights: str | None = Field(
+        default=None,
+        min_length=1,
+        description="file of trained weights, .safetensors, .pth, .pt or .bin; unused unless `pretrained`",
     )
 
 
@@ -144,4 +154,7 @@ class ExperimentRecipe(Frozen):
         # experiments from before this could be said keep their digest
         if not content["objective"].get("allow_derived"):
             content["objective"].pop("allow_derived", None)
+        # a file that is not read determines nothing
+        if not self.model.pretrained:
+            content["model"].pop("weights", None)
         return sha256_of(canonical_json(content))

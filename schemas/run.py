@@ -63,6 +63,45 @@ class TrainingData(Frozen):
     val_samples: int
 
 
+class NetworkInput(Frozen):
+    """How a network is made to take the images of the data."""
+
+    method: Literal["unchanged", "padded", "resized"]
+    image_side: int = Field(ge=1, description="pixels of the images, each way")
+    network_side: int = Field(ge=1, description="pixels of what the network is given, each way")
+    options: dict[str, int] = Field(default={}, description="what timm was told: img_size, patch_size...")
+
+    @property
+    def short(self) -> str:
+        """A few words for tables."""
+        how = {"unchanged": "as is", "padded": "padded to", "resized": "resized to"}[self.method]
+        size = "" if self.method == "unchanged" else f" {self.network_side}"
+        told = [
+            f"{name.removesuffix('_size')} {one}" for name, one in self.options.items() if name != "img_size"
+        ]
+        return f"{how}{size}" + "".join(f", {one}" for one in told)
+
+    def __str__(self) -> str:
+        images, network = (f"{side} x {side}" for side in (self.image_side, self.network_side))
+        how = {
+            "unchanged": "as they are",
+            "padded": f"mirrored at the edges to {network}",
+            "resized": f"resized to {network}",
+        }[self.method]
+        told = ", ".join(f"{name} {value}" for name, value in self.options.items())
+        return f"images of {images} pixels are taken {how}" + (f" ({told})" if told else "")
+
+
+class InitialWeights(Frozen):
+    """The trained weights that a training started from."""
+
+    source: str = Field(description="timm's name with its tag, or the path of the file")
+    sha256: Digest = Field(description="of the file")
+
+    def __str__(self) -> str:
+        return f"weights of {self.source} (SHA-256 {self.sha256[:12]}), the last layer new"
+
+
 class RunRecord(Frozen):
     """Written last: a folder without it is no finished run."""
 
@@ -80,6 +119,10 @@ class RunRecord(Frozen):
     device: str
     versions: dict[str, str]
     weights_sha256: Digest
+    network_input: NetworkInput | None = Field(
+        default=None, description="how the network takes the images; runs from before do not say"
+    )
+    initial_weights: InitialWeights | None = Field(default=None, description="None: trained from scratch")
 
 
 class Interval(Frozen):

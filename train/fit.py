@@ -19,8 +19,9 @@ from schemas.run import RunRecord, TrainingData
 from storage.place import Root
 from storage.reader import Store, open_store
 from train.data import Batches, Samples, batches, load_samples
-from train.models import build
+from train.models import assemble
 from train.models.registry import Shape
+from train.models.weights import check_same_weights
 from train.module import LensModule
 from train.objectives import Objective, fit_head, objective_of
 from train.run_folder import (
@@ -50,7 +51,8 @@ def fit(experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False
     head = fit_head(experiment, store)
     objective = objective_of(head)
     lightning.seed_everything(experiment.seed, verbose=False)
-    network = build(experiment.model.name, shape_of(store, objective.outputs))
+    model = assemble(experiment.model, shape_of(store, objective.outputs))
+    network = model.network
     with new_folder(out) as folder:
         samples = {role: _samples(store, role, objective, experiment) for role in ("train", "val")}
         train, val = samples["train"], samples["val"]
@@ -79,6 +81,8 @@ def fit(experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False
             device=device_name(),
             versions=versions(),
             weights_sha256=save_weights(network, folder / WEIGHTS),
+            network_input=model.way,
+            initial_weights=model.weights,
         )
         (folder / RECORD).write_text(record.to_json())
     return record
@@ -95,6 +99,7 @@ def finished(experiment: ExperimentRecipe, data: Root, out: Path) -> RunRecord |
             expected=f"experiment {experiment.digest[:12]} on data {digest[:12]}",
             advice="choose another path, or move the old run away",
         )
+    check_same_weights(experiment.model, record.initial_weights, out)
     return record
 
 

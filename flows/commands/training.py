@@ -1,4 +1,4 @@
-"""Commands about models: train, evaluate, predict, run, models."""
+"""Commands about models: train, evaluate, predict, run."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,6 +44,9 @@ def train_command(
     from flows.fitting import fit_experiment
 
     record = fit_experiment(experiment, data, run, overrides or [], quiet)
+    for said in (record.network_input, record.initial_weights):
+        if said is not None:
+            out.print(f"{record.experiment.model.name}: {said}", soft_wrap=True, highlight=False)
     loss = "" if record.val_loss is None else f", validation loss {record.val_loss:.4f}"
     out.print(
         f"{record.experiment.model.name} ({record.parameters:,} parameters) trained on"
@@ -163,26 +166,3 @@ def run_command(
     for report, page in zip(made.reports, made.pages, strict=True):
         out.print(f"report: {page}", soft_wrap=True)
         out.print(f"[bold]{report.experiment}[/]: {escape(report.headline)}", soft_wrap=True, highlight=False)
-
-
-@app.command("models")
-def models_command(
-    pattern: Annotated[
-        str, typer.Argument(metavar="[PATTERN]", help="Part of a name, or with * and ?.")
-    ] = "",
-) -> None:
-    """List the models that an experiment may name: our own and timm's.
-
-    Example: `lensmill models swin`
-    """
-    from flows.fitting import need_training
-
-    need_training()
-    from train.models import models
-
-    found = models(pattern)
-    table = Table("model", "from")
-    for card in found:
-        table.add_row(card.name, card.origin)
-    out.print(table)
-    out.print(f"{len(found):,} models")

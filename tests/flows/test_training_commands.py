@@ -19,6 +19,7 @@ from schemas.reading import parse
 from schemas.run import Report, RunRecord
 from storage import commit
 from tests.flows.messages import one_message
+from train.families import FAMILIES
 
 Lensmill = Callable[..., Any]
 BAD_INPUT, FAILED = 2, 1
@@ -141,10 +142,25 @@ def test_models_lists_and_searches(lensmill: Lensmill) -> None:
     assert said.code == 0
     assert "swin_tiny_patch4_window7_224" in said.out
     assert "lensmill_stem_vit" not in said.out
-    whole = lensmill("models").out
-    assert whole.index("lensmill_stem_vit") < whole.index("timm")
+    whole = lensmill("models", "--names").out
+    assert whole.index("lensmill_stem_vit") < whole.index("swin_tiny_patch4_window7_224")
     assert int(whole.splitlines()[-1].split()[0].replace(",", "")) > 500
     assert lensmill("models", "no-such-model").out.strip().endswith("0 models")
+
+
+def test_models_shows_families_first(lensmill: Lensmill) -> None:
+    whole = lensmill("models")
+    assert whole.code == 0
+    assert whole.out.index("lensmill_stem_vit") < whole.out.index("vit_tiny_patch16_224")
+    assert all(name in whole.out for family in FAMILIES for name in family.names)
+    assert "vit_base_patch16_224" not in whole.out, "names are for those who ask"
+    botnet = lensmill("models", "botnet26").out
+    assert botnet.index("BotNet") < botnet.index("timm")
+    found = json.loads(lensmill("models", "botnet26", "--json").out)
+    assert [one["family"] for one in found["families"]] == ["BotNet"]
+    facts = found["families"][0]["members"]["botnet26t_256"]
+    assert facts["ways"]["150"]["method"] == "padded"
+    assert found["names"] == ["botnet26t_256"]
 
 
 def test_the_schema_of_experiments(lensmill: Lensmill) -> None:
@@ -195,9 +211,14 @@ BAD_TRAINING: dict[str, tuple[list[str], int, list[str]]] = {
     ),
     "one class": (["data.classes=[vortex]"], BAD_INPUT, ["1 class to tell apart"]),
     "a size that cannot be met": (
-        ["model.name=inception_next_atto"],
+        ["model.name=efficientformer_l1"],
         BAD_INPUT,
-        ["'inception_next_atto' cannot take images of 16 x 16"],
+        ["'efficientformer_l1' cannot take images of 16 x 16"],
+    ),
+    "weights that are not there": (
+        ["model.pretrained=true", "model.weights=nowhere.safetensors"],
+        BAD_INPUT,
+        ["there is no file nowhere.safetensors", "model.pretrained=false"],
     ),
     "no epochs": (["training.epochs=0"], BAD_INPUT, ["training.epochs", "greater than or equal to 1"]),
     "an unknown key": (["trainin.epochs=1"], BAD_INPUT, ["trainin: unknown key", "'training'"]),

@@ -96,6 +96,19 @@ def test_whatever_changes_weights_changes_the_digest(read_experiment: ReadExperi
     assert read_experiment(SMALL, change).digest != read_experiment().digest
 
 
+@pytest.mark.parametrize("unused", ["model.pretrained=false", "model.weights=null", "model.weights=w.pth"])
+def test_from_scratch_no_weights_matter(read_experiment: ReadExperiment, unused: str) -> None:
+    assert read_experiment(SMALL, unused).digest == read_experiment().digest
+
+
+def test_trained_weights_change_the_digest(read_experiment: ReadExperiment) -> None:
+    flag = read_experiment(SMALL, "model.pretrained=true")
+    file = read_experiment(SMALL, "model.pretrained=true", "model.weights=w.pth")
+    other = read_experiment(SMALL, "model.pretrained=true", "model.weights=v.pth")
+    assert len({one.digest for one in (read_experiment(), flag, file, other)}) == 4
+    assert ExperimentRecipe.model_validate_json(file.to_json()) == file
+
+
 def test_every_field_is_either_part_of_the_digest_or_said_not_to_be(read_experiment: ReadExperiment) -> None:
     fields: set[str] = set()
     for name, value in read_experiment().model_dump().items():

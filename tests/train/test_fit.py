@@ -335,7 +335,7 @@ def test_a_store_without_a_train_split_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["lensmill_stem_wit", "inception_next_atto"])
+@pytest.mark.parametrize("name", ["lensmill_stem_wit", "efficientformer_l1"])
 def test_a_model_that_cannot_be_had_leaves_nothing(
     experiment: MakeExperiment, sound_store: Order, tmp_path: Path, name: str
 ) -> None:

@@ -1,10 +1,10 @@
-"""From a name to a network that fits the data."""
+"""Names that an experiment may give to its model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import timm
-import torch
 from torch import nn
 
 from schemas.errors import DataError
@@ -45,13 +45,15 @@ def _matches(name: str, pattern: str) -> bool:
     return fnmatch(name, pattern) or pattern in name
 
 
-def build(name: str, shape: Shape) -> nn.Module:
-    """A freshly initialised network that is known to take these images and give these outputs."""
-    network = MODELS[name](shape) if name in MODELS else _from_timm(name, shape)
-    return _tried(name, shape, network)
+def create(name: str, channels: int, outputs: int, options: dict[str, Any]) -> Any:
+    """timm's network of this name; `options` are what only some take."""
+    return timm.create_model(name, in_chans=channels, num_classes=outputs, **options)
 
 
-def _from_timm(name: str, shape: Shape) -> nn.Module:
+def check_name(name: str) -> None:
+    """Refuse a name that is neither ours nor timm's, and a tag that timm does not know."""
+    if name in MODELS:
+        return
     if not timm.is_model(name):
         known = [card.name for card in models()]
         error = unknown_name("model", name, known)
@@ -64,43 +66,3 @@ def _from_timm(name: str, shape: Shape) -> nn.Module:
         raise DataError(
             f"timm has no weights of the name {name!r}: {error}", advice="leave out the tag"
         ) from error
-    options = {"pretrained": False, "in_chans": shape.channels, "num_classes": shape.outputs}
-    try:
-        try:
-            return _created(name, **options, img_size=shape.side)
-        except TypeError:
-            # convolutional networks take any size and have no such argument
-            return _created(name, **options)
-    except Exception as error:
-        raise _unmet(name, shape, error) from error
-
-
-def _created(name: str, **options: object) -> nn.Module:
-    network = timm.create_model(name, **options)  # type: ignore[arg-type]
-    assert isinstance(network, nn.Module)
-    return network
-
-
-def _tried(name: str, shape: Shape, network: nn.Module) -> nn.Module:
-    """Two empty images through the network, before a long training finds out."""
-    network.eval()
-    try:
-        with torch.no_grad():
-            outputs = network(torch.zeros(2, shape.channels, shape.side, shape.side))
-    except Exception as error:
-        # hundreds of authors wrote these networks; what they raise on a wrong size is anything
-        raise _unmet(name, shape, error) from error
-    if outputs.shape != (2, shape.outputs):
-        raise DataError(f"model {name!r} gives {tuple(outputs.shape)}", expected=f"(2, {shape.outputs})")
-    return network.train()
-
-
-def _unmet(name: str, shape: Shape, error: Exception) -> DataError:
-    wanted = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
-    made_for = f"; it was made for {wanted.input_size[-1]} x {wanted.input_size[-1]}" if wanted else ""
-    reason = str(error).split("\n")[0]
-    return DataError(
-        f"model {name!r} cannot take images of {shape.side} x {shape.side} pixels: {reason}",
-        expected=f"a model whose input size can be met{made_for}",
-        advice="choose another model (`lensmill models`), or simulate images of a size that it takes",
-    )
