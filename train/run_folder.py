@@ -26,7 +26,6 @@ from torch import nn
 
 from schemas.errors import LensmillError, RunError, WriteError
 from schemas.run import RunRecord
-from train.models import build
 from train.models.registry import Shape
 from train.objectives import Objective, objective_of
 from train.stretch import Stretch
@@ -117,7 +116,7 @@ def load_run(root: Path) -> Run:
         )
     objective = objective_of(record.head)
     channels, _, side = record.data.image_shape
-    network = build(record.experiment.model.name, Shape(channels, side, objective.outputs))
+    network = objective.build(record.experiment.model, Shape(channels, side, objective.outputs))
     try:
         network.load_state_dict(load_file(path))
     except (RuntimeError, SafetensorError) as error:

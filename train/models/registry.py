@@ -30,11 +30,17 @@ class ModelCard:
 
 # our own models; timm's are found by their names
 MODELS: Registry[Callable[[Shape], nn.Module]] = Registry("model")
+# networks of another kind: told the size of their bottleneck, and whether it is to be a distribution
+AUTOENCODERS: Registry[Callable[[Shape, bool], nn.Module]] = Registry("autoencoder")
 
 
 def models(pattern: str = "") -> list[ModelCard]:
     """Names that an experiment may use, ours first; `pattern` may hold * and ?."""
-    ours = [ModelCard(name, "lensmill") for name in MODELS if not pattern or _matches(name, pattern)]
+    ours = [
+        ModelCard(name, "lensmill")
+        for name in (*MODELS, *AUTOENCODERS)
+        if not pattern or _matches(name, pattern)
+    ]
     theirs = timm.list_models(f"*{pattern}*" if pattern and not set("*?") & set(pattern) else pattern)
     return ours + [ModelCard(name, "timm") for name in theirs]
 
