@@ -1,8 +1,8 @@
 """What is done to an image before a network sees it: its stretch, and in training its augmentation."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from schemas.frozen import Extended, Frozen
 
@@ -44,7 +44,20 @@ class NoStretch(Frozen):
     kind: Literal["none"] = "none"
 
 
-AnyStretch = Annotated[AsinhStretch | LogStretch | MaximumStretch | NoStretch, Field(discriminator="kind")]
+def _asinh_by_default(value: Any) -> Any:
+    """A bare word is a stretch with its defaults; an option alone is one of asinh, once the only kind."""
+    if isinstance(value, str):
+        return {"kind": value}
+    return {"kind": "asinh", **value} if isinstance(value, dict) else value
+
+
+_Tagged = Annotated[AsinhStretch | LogStretch | MaximumStretch | NoStretch, Field(discriminator="kind")]
+AnyStretch = Annotated[
+    _Tagged,
+    BeforeValidator(
+        _asinh_by_default, json_schema_input_type=Literal["asinh", "log", "max", "none"] | _Tagged
+    ),
+]
 
 
 class ScaleRange(Frozen):

@@ -66,6 +66,8 @@ def _refusal(options: Augmentation, name: str, law: Law | None, turning: bool, s
         return "it changes with the place, and nobody said how: set shift_pixels to 0"
     if options.shift_pixels and law in ("source_x", "source_y") and "source_state" in known:
         return "some sources are not lensed, and shift otherwise: set shift_pixels to 0"
+    if options.shift_pixels and law in ("source_x", "source_y") and store.recipe.deflection_convention:
+        return "the recipe rescales the shear that it would follow: set shift_pixels to 0"
     if law in PARTNERS and (partner := partner_of(name, law)) not in known:
         return f"its other half {partner} is not in the store"
     return ""
