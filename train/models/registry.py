@@ -36,9 +36,10 @@ AUTOENCODERS: Registry[Callable[[Shape, bool], nn.Module]] = Registry("autoencod
 
 def models(pattern: str = "") -> list[ModelCard]:
     """Names that an experiment may use, ours first; `pattern` may hold * and ?."""
-    ours = [
-        ModelCard(name, "lensmill")
-        for name in (*MODELS, *AUTOENCODERS)
+    ours = [ModelCard(name, "lensmill") for name in MODELS if not pattern or _matches(name, pattern)]
+    ours += [
+        ModelCard(name, "lensmill, for anomalies")
+        for name in AUTOENCODERS
         if not pattern or _matches(name, pattern)
     ]
     theirs = timm.list_models(f"*{pattern}*" if pattern and not set("*?") & set(pattern) else pattern)
@@ -61,7 +62,9 @@ def _from_timm(name: str, shape: Shape) -> nn.Module:
     if not timm.is_model(name):
         known = [card.name for card in models()]
         error = unknown_name("model", name, known)
-        error.expected = f"one of ours ({', '.join(MODELS)}) or of timm's {len(known) - len(MODELS)}"
+        error.expected = (
+            f"one of ours ({', '.join(MODELS)}) or of timm's {len(known) - len(MODELS) - len(AUTOENCODERS)}"
+        )
         error.advice = error.advice or "`lensmill models` lists them"
         raise error
     try:
