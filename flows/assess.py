@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from schemas.run import ClassificationMetrics, Report, TargetMetrics
+from schemas.run import AnomalyMetrics, ClassificationMetrics, Report, TargetMetrics
 from storage.place import local, place
 
 
@@ -42,6 +42,10 @@ def metric_rows(report: Report) -> list[dict[str, Any]]:
         ]
         rows += [(f"AUC {name}", value, 0.5) for name, value in metrics.auc.items()]
         rows += [("AUC macro", metrics.auc_macro.value, 0.5), ("AUC micro", metrics.auc_micro, 0.5)]
+    elif isinstance(metrics, AnomalyMetrics):
+        rows = [(f"AUC {name}", area.value, 0.5) for name, area in metrics.auc.items()]
+        rows += [("AUC of all others", metrics.auc_all.value, 0.5)]
+        rows += [(f"median score {name}", value, None) for name, value in metrics.score.items()]
     else:
         rows = [row for one in metrics.targets for row in _target_rows(one)]
     rows.append(("time per image [ms]", report.ms_per_image, None))
@@ -56,6 +60,11 @@ def _target_rows(one: TargetMetrics) -> list[tuple[str, float | None, float | No
         (f"RMSE {one.target} [{one.unit}]", one.rmse, None),
         (f"R2 {one.target}", one.r2, None),
         (f"median error {one.target} [%]", one.percentage_error, None),
+        *(
+            [(f"within predicted sigma {one.target}", one.within_sigma, None)]
+            if one.within_sigma is not None
+            else []
+        ),
     ]
 
 

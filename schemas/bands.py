@@ -12,7 +12,7 @@ from schemas.priors import AnyPrior, Prior
 from schemas.quantity import Quantity
 
 MOST_BANDS = 16
-MAGNITUDE = Quantity("mag", ge=5, le=40, headline=True)
+MAGNITUDE = Quantity("mag", ge=5, le=40, headline=True, law="magnitude")
 # what stands in a prior: a mapping with one of these is a prior that lacks its kind
 PRIOR_WORDS = {"kind", *(name for one in AnyPrior.__args__ for name in one.model_fields)}
 

@@ -59,7 +59,7 @@ class ColumnSpec(Frozen):
 class CompensationColumns(Frozen):
     """What is kept where the main lens makes room for the mass of its substructure."""
 
-    theta_E_smooth: Annotated[float, Quantity("arcsec", gt=0, le=20, derived=True)] = Field(
+    theta_E_smooth: Annotated[float, Quantity("arcsec", gt=0, le=20, derived=True, law="length")] = Field(
         description="Einstein radius of the main lens without the mass that the substructure takes over"
     )
 

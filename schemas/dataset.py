@@ -17,7 +17,7 @@ from schemas.planes import AroundLens
 from schemas.products import Products
 from schemas.shares import Share, SourceShares, SourceShown
 from schemas.substructure import Substructure, TruncatedNFW, Vortices
-from schemas.system import ANGLE, LensLight, MainLens, Multipole, Redshifts, SersicEllipse, Shear, Source
+from schemas.system import CENTER_X, LensLight, MainLens, Multipole, Redshifts, SersicEllipse, Shear, Source
 
 # The same everywhere, so that a model trained on one data set names what it sees in another.
 CLASS_LABELS = {"no_sub": 0, "cdm": 1, "vortex": 2, "wdm": 3, "sidm": 4}
@@ -209,10 +209,10 @@ class DatasetRecipe(Frozen):
                         " cannot be around_lens: give a disc, or center_x and center_y"
                     )
                 reach = farthest + light.center.radius_theta_E * lens.theta_E.support[1]
-                if ANGLE.le is not None and reach > ANGLE.le:
+                if CENTER_X.le is not None and reach > CENTER_X.le:
                     raise ValueError(
-                        f"{name}.center can be {reach:.3g} arcsec off, but must be {ANGLE.bounds}: lower its"
-                        " radius_theta_E, or cut the priors of the main lens"
+                        f"{name}.center can be {reach:.3g} arcsec off, but must be {CENTER_X.bounds}:"
+                        " lower its radius_theta_E, or cut the priors of the main lens"
                     )
         return self
 

@@ -1,12 +1,12 @@
 """An experiment recipe: which data, which model, which goal, how it is trained."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from schemas.frozen import Extended, Frozen, canonical_json, sha256_of
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+from schemas.objective import Classification, CrossEntropyThenBCE, Name, Objective
+from schemas.preparation import AnyStretch, AsinhStretch, Augmentation
 
 
 class DataOptions(Frozen):
@@ -29,47 +29,6 @@ class DataOptions(Frozen):
         return self
 
 
-class Classification(Frozen):
-    """Which class an image belongs to."""
-
-    kind: Literal["classification"] = "classification"
-
-
-class Target(Frozen):
-    """A column of the store that a model is to predict."""
-
-    column: str = Field(min_length=1, description="name of the column")
-    transform: Literal["none", "log10"] = Field(
-        default="none", description="what is learned: the value itself or its decimal logarithm"
-    )
-
-    @property
-    def name(self) -> str:
-        """How the learned quantity is called in tables."""
-        return self.column if self.transform == "none" else f"log10({self.column})"
-
-
-class Regression(Frozen):
-    """Numbers that describe a sample; those to which a column does not apply are left out."""
-
-    kind: Literal["regression"] = "regression"
-    targets: tuple[Target, ...] = Field(min_length=1, max_length=64)
-    allow_derived: bool = Field(
-        default=False,
-        description="accept columns marked as derived, such as theta_E_smooth; they betray the class",
-    )
-
-    @model_validator(mode="after")
-    def _each_once(self) -> Self:
-        columns = [target.column for target in self.targets]
-        if len(set(columns)) < len(columns):
-            raise ValueError("a column is listed twice")
-        return self
-
-
-Objective = Annotated[Classification | Regression, Field(discriminator="kind")]
-
-
 class ModelOptions(Extended):
     """A network: one of our own or any of timm's, by its name."""
 
@@ -88,24 +47,6 @@ class ModelOptions(Extended):
         min_length=1,
         description="file of trained weights, .safetensors, .pth, .pt or .bin; unused unless `pretrained`",
     )
-
-
-class AsinhStretch(Frozen):
-    """asinh(x / softening), then zero mean and unit spread over the training images."""
-
-    kind: Literal["asinh"] = "asinh"
-    softening: float | None = Field(
-        default=None,
-        gt=0,
-        description="in the unit of the images; estimated from the training images when left out",
-    )
-
-
-class Augmentation(Frozen):
-    """Exact symmetries, drawn anew for each batch: they move no flux between pixels."""
-
-    quarter_turns: bool = Field(default=False, description="turn by a random multiple of 90 degrees")
-    flips: bool = Field(default=False, description="mirror a random half of the images")
 
 
 class Optimiser(Frozen):
@@ -142,10 +83,20 @@ class ExperimentRecipe(Frozen):
     data: DataOptions = DataOptions()
     objective: Objective
     model: ModelOptions = ModelOptions()
-    stretch: AsinhStretch = AsinhStretch()
+    stretch: AnyStretch = AsinhStretch()
     augmentation: Augmentation = Augmentation()
     optimiser: Optimiser = Optimiser()
     training: Training
+
+    @model_validator(mode="after")
+    def _the_loss_changes_in_time(self) -> Self:
+        loss = self.objective.loss if isinstance(self.objective, Classification) else None
+        if isinstance(loss, CrossEntropyThenBCE) and loss.after_epochs >= self.training.epochs:
+            raise ValueError(
+                f"the loss changes after {loss.after_epochs} epochs, but there are"
+                f" {self.training.epochs}: lower objective.loss.after_epochs or train for longer"
+            )
+        return self
 
     @property
     def digest(self) -> str:

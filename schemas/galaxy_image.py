@@ -12,7 +12,8 @@ from schemas.priors import Fixed, Prior
 from schemas.quantity import Quantity
 
 ZERO = Fixed(value=0.0)
-CENTRE = Quantity("arcsec", ge=-10, le=10, turns=True)
+CENTER_X = Quantity("arcsec", ge=-10, le=10, turns=True, law="x")
+CENTER_Y = Quantity("arcsec", ge=-10, le=10, turns=True, law="y")
 GALAXY_INDEX = Quantity("1", ge=0)
 # colours of an image in a file, so bands of a recipe at most
 COLOURS = 3
@@ -80,11 +81,13 @@ class GalaxyImage(Frozen):
     magnitude: Annotated[Magnitude, MAGNITUDE] = Field(
         description="apparent magnitude of the whole image before lensing"
     )
-    phi_G: Annotated[Prior, Quantity("rad", ge=-math.pi, le=math.pi, turns=True)] = Field(
+    phi_G: Annotated[Prior, Quantity("rad", ge=-math.pi, le=math.pi, turns=True, law="handed_angle")] = Field(
         default=ZERO, description="angle by which the image is turned, anticlockwise"
     )
-    center_x: Annotated[Prior, CENTRE] = Field(default=ZERO, description="centre of the image, to the right")
-    center_y: Annotated[Prior, CENTRE] = Field(default=ZERO, description="centre of the image, upwards")
+    center_x: Annotated[Prior, CENTER_X] = Field(
+        default=ZERO, description="centre of the image, to the right"
+    )
+    center_y: Annotated[Prior, CENTER_Y] = Field(default=ZERO, description="centre of the image, upwards")
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         default=None, description="SHA-256 of the file; a file of any other is refused"
     )

@@ -1,13 +1,21 @@
 """A field's unit and bounds, said once: recipes, column specifications and JSON Schema read them here."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from schemas.priors import AnyPrior
+
+# How a number follows when its image is turned, mirrored, shifted or scaled; `train.target_motion` does it.
+# Components of a pair go together: places, offsets from another place, and what has the symmetry of an
+# ellipse. An axis is a direction without a front, a handed angle loses its meaning in a mirror.
+Law = Literal[
+    "fixed", "x", "y", "source_x", "source_y", "offset_x", "offset_y", "ellipse_1", "ellipse_2",
+    "angle", "axis", "handed_angle", "length", "magnitude",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -17,6 +25,7 @@ class Quantity:
     `gt`, `ge`, `lt` and `le` bound a number itself and the support of a prior.
     `headline` marks what a gallery shows beside an image, `turns` what changes when the image is turned
     or mirrored, `derived` what follows from other columns and would betray the class.
+    `law` is how it follows when the image is moved; without one, scaling an image leaves it unknown.
     """
 
     unit: str
@@ -27,6 +36,7 @@ class Quantity:
     headline: bool = False
     turns: bool = False
     derived: bool = False
+    law: Law | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))

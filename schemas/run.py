@@ -1,12 +1,13 @@
 """What a run folder holds beside its weights, and what a report says. All of it is plain JSON."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from schemas.columns import ColumnSpec
-from schemas.experiment import ExperimentRecipe, Target
-from schemas.frozen import Frozen
+from schemas.experiment import ExperimentRecipe
+from schemas.frozen import Extended, Frozen
+from schemas.objective import ClassLoss, CrossEntropy, Method, NumberLoss, SquaredError, Target
 from schemas.store import ClassSpec, Digest
 
 
@@ -19,32 +20,83 @@ class FittedStretch(Frozen):
     spread: float = Field(gt=0)
 
 
-class ClassifierHead(Frozen):
+class FittedLog(FittedStretch):
+    """The same with sign(x) log(1 + |x| / softening) in place of asinh."""
+
+    kind: Literal["log"] = "log"  # type: ignore[assignment]
+
+
+class FittedMaximum(Frozen):
+    """(x / largest absolute pixel of the image - mean) / spread."""
+
+    kind: Literal["max"] = "max"
+    mean: float
+    spread: float = Field(gt=0)
+
+
+class FittedNone(Frozen):
+    """(x - mean) / spread."""
+
+    kind: Literal["none"] = "none"
+    mean: float
+    spread: float = Field(gt=0)
+
+
+AnyFittedStretch = Annotated[
+    FittedStretch | FittedLog | FittedMaximum | FittedNone, Field(discriminator="kind")
+]
+
+
+class ClassifierHead(Extended):
     """What the outputs of a classifier mean."""
+
+    LATER: ClassVar[tuple[str, ...]] = ("loss", "weights")
 
     kind: Literal["classification"] = "classification"
     classes: tuple[ClassSpec, ...] = Field(min_length=2, description="one output each, in this order")
     most_frequent: int = Field(ge=0, description="the output of the class with the most training samples")
+    loss: ClassLoss = Field(default=CrossEntropy(), description="what training made small")
+    weights: tuple[float, ...] | None = Field(
+        default=None, description="what a sample of each class counts in the loss; all alike when left out"
+    )
 
 
-class FittedTarget(Frozen):
+class FittedTarget(Extended):
     """A target with its standardisation: output = (transform(value) - mean) / spread."""
+
+    LATER: ClassVar[tuple[str, ...]] = ("period",)
 
     target: Target
     unit: str
     mean: float
     spread: float = Field(gt=0)
+    period: float | None = Field(
+        default=None, description="of a direction: values that differ by it are the same, rad"
+    )
 
 
-class RegressorHead(Frozen):
-    """What the outputs of a regressor mean."""
+class RegressorHead(Extended):
+    """What the outputs of a regressor mean; with learned variances, means first and then log variances."""
+
+    LATER: ClassVar[tuple[str, ...]] = ("loss",)
 
     kind: Literal["regression"] = "regression"
     targets: tuple[FittedTarget, ...] = Field(min_length=1)
-    labels: tuple[int, ...] = Field(description="classes that all targets apply to")
+    labels: tuple[int, ...] = Field(description="classes that at least one target applies to")
+    loss: NumberLoss = Field(default=SquaredError(), description="what training made small")
 
 
-Head = Annotated[ClassifierHead | RegressorHead, Field(discriminator="kind")]
+class AnomalyHead(Frozen):
+    """What the outputs of an autoencoder mean: three numbers for each image."""
+
+    kind: Literal["anomaly"] = "anomaly"
+    classes: tuple[ClassSpec, ...] = Field(min_length=1, description="classes that are looked at")
+    trained_on: tuple[int, ...] = Field(min_length=1, description="labels of the classes trained on")
+    method: Method
+    latent: int = Field(ge=1, description="numbers that an image is squeezed into")
+
+
+Head = Annotated[ClassifierHead | RegressorHead | AnomalyHead, Field(discriminator="kind")]
 
 
 class TrainingData(Frozen):
@@ -110,7 +162,7 @@ class RunRecord(Frozen):
     experiment_digest: Digest
     data: TrainingData
     head: Head
-    stretch: FittedStretch
+    stretch: AnyFittedStretch
     parameters: int = Field(description="trainable numbers of the model")
     epochs: int = Field(description="passes done; fewer than asked for after an early stop")
     best_epoch: int = Field(description="the epoch whose weights were kept")
@@ -158,6 +210,13 @@ class TargetMetrics(Frozen):
     )
     constant_mae: Interval = Field(description="MAE of always predicting the mean of the training samples")
     mae_gain: Interval = Field(description="constant MAE minus MAE, paired")
+    samples: int | None = Field(default=None, description="samples that the target applies to")
+    sigma: float | None = Field(
+        default=None, description="median of the predicted standard deviations, if any are predicted"
+    )
+    within_sigma: float | None = Field(
+        default=None, description="share of errors below the predicted standard deviation; .683 is ideal"
+    )
 
 
 class RegressionMetrics(Frozen):
@@ -167,7 +226,17 @@ class RegressionMetrics(Frozen):
     targets: tuple[TargetMetrics, ...]
 
 
-Metrics = Annotated[ClassificationMetrics | RegressionMetrics, Field(discriminator="kind")]
+class AnomalyMetrics(Frozen):
+    """How well the score tells other classes from those trained on."""
+
+    kind: Literal["anomaly"] = "anomaly"
+    trained_on: tuple[str, ...]
+    auc: dict[str, Interval] = Field(description="area under the ROC curve of each other class")
+    auc_all: Interval = Field(description="of all other classes together")
+    score: dict[str, float] = Field(description="median score by class; about 1 for those trained on")
+
+
+Metrics = Annotated[ClassificationMetrics | RegressionMetrics | AnomalyMetrics, Field(discriminator="kind")]
 
 
 class Report(Frozen):

@@ -23,7 +23,9 @@ class NoColumns(Frozen):
 class SubhaloColumns(Frozen):
     """What is kept of a subhalo population."""
 
-    subhalo_count: Annotated[float, Quantity("1", ge=0)] = Field(description="number of subhalos")
+    subhalo_count: Annotated[float, Quantity("1", ge=0, law="fixed")] = Field(
+        description="number of subhalos"
+    )
     subhalo_mass_msun: Annotated[float, Quantity("Msun", ge=0, headline=True)] = Field(
         description="total mass of the subhalos"
     )
@@ -69,28 +71,28 @@ class VortexColumns(Frozen):
         description="mass of the axion"
     )
     vortex_mass_msun: Annotated[float, Quantity("Msun", ge=0)] = Field(description="mass of the whole vortex")
-    vortex_half_length_arcsec: Annotated[float, Quantity("arcsec", gt=0)] = Field(
+    vortex_half_length_arcsec: Annotated[float, Quantity("arcsec", gt=0, law="length")] = Field(
         description="half the length of the vortex"
     )
-    vortex_angle_rad: Annotated[float, Quantity("rad", ge=0, lt=6.283185307179587, turns=True)] = Field(
-        description="direction of the vortex, anticlockwise from the x axis"
-    )
+    vortex_angle_rad: Annotated[
+        float, Quantity("rad", ge=0, lt=6.283185307179587, turns=True, law="axis")
+    ] = Field(description="direction of the vortex, anticlockwise from the x axis")
 
 
 class VorticesColumns(VortexColumns):
     """What is kept of one or several vortices; place and direction are those of the first."""
 
-    vortex_count: Annotated[float, Quantity("1", ge=1)] = Field(description="number of vortices")
+    vortex_count: Annotated[float, Quantity("1", ge=1, law="fixed")] = Field(description="number of vortices")
     vortex_density_msun_kpc: Annotated[float, Quantity("Msun/kpc", ge=0)] = Field(
         description="mass of a vortex over its length"
     )
-    vortex_half_length_theta_E: Annotated[float, Quantity("1", gt=0)] = Field(
+    vortex_half_length_theta_E: Annotated[float, Quantity("1", gt=0, law="fixed")] = Field(
         description="half the length of a vortex over the Einstein radius of the lens"
     )
-    vortex_center_x: Annotated[float, Quantity("arcsec", turns=True)] = Field(
+    vortex_center_x: Annotated[float, Quantity("arcsec", turns=True, law="x")] = Field(
         description="middle of the first vortex, to the right"
     )
-    vortex_center_y: Annotated[float, Quantity("arcsec", turns=True)] = Field(
+    vortex_center_y: Annotated[float, Quantity("arcsec", turns=True, law="y")] = Field(
         description="middle of the first vortex, upwards"
     )
 

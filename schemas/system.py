@@ -18,9 +18,11 @@ from schemas.quantity import Quantity
 ZERO = Fixed(value=0.0)
 MOST_ELLIPTIC = 0.95
 MOST_COMPONENTS = 16
-ANGLE = Quantity("arcsec", ge=-10, le=10, turns=True)
+CENTER_X = Quantity("arcsec", ge=-10, le=10, turns=True, law="x")
+CENTER_Y = Quantity("arcsec", ge=-10, le=10, turns=True, law="y")
 # an axis ratio of about .05: beyond it neither profile is more than a line
-ELLIPTICITY = Quantity("1", ge=-0.9, le=0.9, turns=True)
+E1 = Quantity("1", ge=-0.9, le=0.9, turns=True, law="ellipse_1")
+E2 = Quantity("1", ge=-0.9, le=0.9, turns=True, law="ellipse_2")
 
 
 def _largest(e1: AnyPrior, e2: AnyPrior) -> float:
@@ -54,13 +56,13 @@ class Redshifts(Frozen):
 
 class _Ellipsoid(WithPairs):
     kind: str
-    theta_E: Annotated[Prior, Quantity("arcsec", gt=0, le=20, headline=True)] = Field(
+    theta_E: Annotated[Prior, Quantity("arcsec", gt=0, le=20, headline=True, law="length")] = Field(
         description="Einstein radius of the lens"
     )
-    e1: Annotated[Prior, ELLIPTICITY] = Field(default=ZERO, description="ellipticity along the axes")
-    e2: Annotated[Prior, ELLIPTICITY] = Field(default=ZERO, description="ellipticity along the diagonals")
-    center_x: Annotated[Prior, ANGLE] = Field(default=ZERO, description="lens centre, to the right")
-    center_y: Annotated[Prior, ANGLE] = Field(default=ZERO, description="lens centre, upwards")
+    e1: Annotated[Prior, E1] = Field(default=ZERO, description="ellipticity along the axes")
+    e2: Annotated[Prior, E2] = Field(default=ZERO, description="ellipticity along the diagonals")
+    center_x: Annotated[Prior, CENTER_X] = Field(default=ZERO, description="lens centre, to the right")
+    center_y: Annotated[Prior, CENTER_Y] = Field(default=ZERO, description="lens centre, upwards")
     ellipticity: EllipticityPlane | None = Field(default=None, description="e1 and e2 drawn together")
     center: LensCenterPlane | None = Field(default=None, description="center_x and center_y drawn together")
 
@@ -85,7 +87,7 @@ class EPL(_Ellipsoid):
     """Elliptical power law: an SIE with a slope of its own."""
 
     kind: Literal["EPL"] = "EPL"
-    gamma: Annotated[Prior, Quantity("1", gt=1.2, lt=2.8)] = Field(
+    gamma: Annotated[Prior, Quantity("1", gt=1.2, lt=2.8, law="fixed")] = Field(
         description="slope of the density in three dimensions, r^-gamma; 2 is isothermal"
     )
 
@@ -98,10 +100,10 @@ class Multipole(Frozen):
 
     kind: Literal["MULTIPOLE"] = "MULTIPOLE"
     m: Literal[3, 4] = Field(description="order: 4 makes a lens boxy or disky, 3 skewed")
-    a_m: Annotated[Prior, Quantity("arcsec", ge=-1, le=1)] = Field(
+    a_m: Annotated[Prior, Quantity("arcsec", ge=-1, le=1, law="length")] = Field(
         description="strength; a fraction of theta_E is the fraction by which an SIE is deformed"
     )
-    phi_m: Annotated[Prior, Quantity("rad", ge=-math.pi, le=math.pi, turns=True)] = Field(
+    phi_m: Annotated[Prior, Quantity("rad", ge=-math.pi, le=math.pi, turns=True, law="angle")] = Field(
         default=ZERO, description="direction of a maximum, anticlockwise from the x axis"
     )
 
@@ -110,10 +112,10 @@ class Shear(WithPairs):
     """External shear."""
 
     kind: Literal["SHEAR"] = "SHEAR"
-    gamma1: Annotated[Prior, Quantity("1", ge=-0.5, le=0.5, turns=True)] = Field(
+    gamma1: Annotated[Prior, Quantity("1", ge=-0.5, le=0.5, turns=True, law="ellipse_1")] = Field(
         default=ZERO, description="shear along the axes"
     )
-    gamma2: Annotated[Prior, Quantity("1", ge=-0.5, le=0.5, turns=True)] = Field(
+    gamma2: Annotated[Prior, Quantity("1", ge=-0.5, le=0.5, turns=True, law="ellipse_2")] = Field(
         default=ZERO, description="shear along the diagonals"
     )
     gamma: ShearPlane | None = Field(default=None, description="gamma1 and gamma2 drawn together")
@@ -126,15 +128,17 @@ class SersicEllipse(WithPairs):
     magnitude: Annotated[Magnitude, MAGNITUDE] | None = Field(
         default=None, description="apparent magnitude before lensing"
     )
-    amp: Annotated[Prior, Quantity("e-/s/arcsec2", gt=0, le=1e9)] | None = Field(
+    amp: Annotated[Prior, Quantity("e-/s/arcsec2", gt=0, le=1e9, law="fixed")] | None = Field(
         default=None, description="surface brightness at R_sersic, instead of a magnitude"
     )
-    R_sersic: Annotated[Prior, Quantity("arcsec", gt=0, le=10)] = Field(description="half-light radius")
-    n_sersic: Annotated[Prior, Quantity("1", ge=0.3, le=8)] = Field(description="Sersic index")
-    e1: Annotated[Prior, ELLIPTICITY] = Field(default=ZERO, description="ellipticity along the axes")
-    e2: Annotated[Prior, ELLIPTICITY] = Field(default=ZERO, description="ellipticity along the diagonals")
-    center_x: Annotated[Prior, ANGLE] = Field(default=ZERO, description="centre, to the right")
-    center_y: Annotated[Prior, ANGLE] = Field(default=ZERO, description="centre, upwards")
+    R_sersic: Annotated[Prior, Quantity("arcsec", gt=0, le=10, law="length")] = Field(
+        description="half-light radius"
+    )
+    n_sersic: Annotated[Prior, Quantity("1", ge=0.3, le=8, law="fixed")] = Field(description="Sersic index")
+    e1: Annotated[Prior, E1] = Field(default=ZERO, description="ellipticity along the axes")
+    e2: Annotated[Prior, E2] = Field(default=ZERO, description="ellipticity along the diagonals")
+    center_x: Annotated[Prior, CENTER_X] = Field(default=ZERO, description="centre, to the right")
+    center_y: Annotated[Prior, CENTER_Y] = Field(default=ZERO, description="centre, upwards")
     ellipticity: EllipticityPlane | None = Field(default=None, description="e1 and e2 drawn together")
     center: LightCenterPlane | None = Field(default=None, description="center_x and center_y drawn together")
 

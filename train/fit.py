@@ -18,12 +18,13 @@ from schemas.experiment import ExperimentRecipe
 from schemas.run import RunRecord, TrainingData
 from storage.place import Root
 from storage.reader import Store, open_store
+from train.autoencoding import module_of
 from train.data import Batches, Samples, batches, load_samples
-from train.models import assemble
 from train.models.registry import Shape
 from train.models.weights import check_same_weights
 from train.module import LensModule
 from train.objectives import Objective, fit_head, objective_of
+from train.phases import NewPhase
 from train.run_folder import (
     HISTORY,
     RECORD,
@@ -37,6 +38,7 @@ from train.run_folder import (
     versions,
 )
 from train.stretch import Stretch, fit_stretch
+from train.target_motion import motion_of
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
@@ -51,7 +53,7 @@ def fit(experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False
     head = fit_head(experiment, store)
     objective = objective_of(head)
     lightning.seed_everything(experiment.seed, verbose=False)
-    model = assemble(experiment.model, shape_of(store, objective.outputs))
+    model = objective.build(experiment.model, shape_of(store, objective.outputs))
     network = model.network
     with new_folder(out) as folder:
         samples = {role: _samples(store, role, objective, experiment) for role in ("train", "val")}
@@ -59,12 +61,14 @@ def fit(experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False
         if train is None:
             raise DataError("the store has no train split", where=str(data))
         stretch = fit_stretch(experiment.stretch, train.image)
-        module = LensModule(network, Stretch(stretch), objective, experiment)
+        motion = motion_of(experiment, head, store)
+        module = module_of(network, Stretch(stretch), objective, experiment, motion)
         keeper = BestWeights(folder / HISTORY)
         started = time.perf_counter()
         _train(module, store, train, val, keeper, quiet)
         seconds = time.perf_counter() - started
         keeper.restore(module)
+        module.finish(train.image)
         ids = {role: one.sample_id for role, one in samples.items() if one is not None}
         save_samples(folder / SAMPLES, ids, store.origin.seed)
         record = RunRecord(
@@ -113,21 +117,22 @@ def _samples(store: Store, role: str, objective: Objective, experiment: Experime
     if not store.plan.rows_of(role):
         return None
     most = experiment.data.max_per_class if role == "train" else None
-    return load_samples(store, role, objective.labels, most)
+    return load_samples(store, role, objective.trained_labels, most)
 
 
 def _train(
     module: LensModule, store: Store, train: Samples, val: Samples | None, keeper: "BestWeights", quiet: bool
 ) -> None:
     options, objective = module.experiment.training, module.objective
-    train_batches = batches(
-        Batches(train.image, objective.encode(store, train)), options.batch_size, module.experiment.seed
-    )
+    target = objective.encode(store, train)
+    if module.target_motion is not None:
+        target = module.target_motion.joined(target, store, train)
+    train_batches = batches(Batches(train.image, target), options.batch_size, module.experiment.seed)
     val_batches = None
     if val is not None:
         val_batches = batches(Batches(val.image, objective.encode(store, val)), 4 * options.batch_size)
     with _without_chatter():
-        trainer = _trainer(module.experiment, keeper, val is not None, quiet)
+        trainer = _trainer(module, keeper, val is not None, quiet)
         try:
             trainer.fit(module, train_batches, val_batches)
         except SystemExit as error:
@@ -135,11 +140,10 @@ def _train(
             raise KeyboardInterrupt from error
 
 
-def _trainer(
-    experiment: ExperimentRecipe, keeper: "BestWeights", validated: bool, quiet: bool
-) -> lightning.Trainer:
+def _trainer(module: LensModule, keeper: "BestWeights", validated: bool, quiet: bool) -> lightning.Trainer:
+    experiment = module.experiment
     options = experiment.training
-    callbacks: list[Callback] = [keeper]
+    callbacks: list[Callback] = [keeper, NewPhase(module.objective, keeper)]
     if options.patience is not None and validated:
         callbacks.append(EarlyStopping("val_loss", patience=options.patience))
     if not quiet:
@@ -152,7 +156,8 @@ def _trainer(
         devices=1,
         precision=PRECISIONS[precision],  # type: ignore[arg-type]
         max_epochs=options.epochs,
-        gradient_clip_val=experiment.optimiser.clip,
+        # a module with several optimisers clips by itself
+        gradient_clip_val=experiment.optimiser.clip if module.automatic_optimization else None,
         callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,

@@ -18,6 +18,7 @@ from storage.commit import PLAN
 from storage.place import Root
 from storage.reader import open_store
 from train.data import chunks
+from train.models.autoencoders import Autoencoder
 from train.run_folder import Run, load_run
 
 BATCH = 256
@@ -99,6 +100,25 @@ def outputs(run: Run, images: NDArray[np.float32]) -> tuple[NDArray[np.float64],
         collected += [network(one.to(device)).float().cpu().numpy() for one in chunks(images, BATCH)]
         seconds = time.perf_counter() - started
     return np.concatenate(collected).astype(np.float64), 1000 * seconds / len(images)
+
+
+def reconstructions(run: Run, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Images as an autoencoder sees them, stretched, and as they come back from it."""
+    assert isinstance(run.network, torch.nn.Sequential)
+    stretch, network = run.network[0], run.network[1]
+    if not isinstance(network, Autoencoder):
+        raise DataError(
+            f"{run.record.experiment.model.name} reconstructs no images",
+            expected="a run of the objective `anomaly`",
+            where=str(run.root),
+        )
+    device = next(network.parameters()).device
+    pairs = []
+    with torch.inference_mode():
+        for one in chunks(images, BATCH):
+            seen = stretch(one.to(device))
+            pairs.append((seen.cpu().numpy(), network.reconstruct(seen).float().cpu().numpy()))
+    return np.concatenate([seen for seen, _ in pairs]), np.concatenate([back for _, back in pairs])
 
 
 def _warm_up(network: torch.nn.Module, images: NDArray[np.float32], device: torch.device) -> None:

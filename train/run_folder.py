@@ -26,7 +26,6 @@ from torch import nn
 
 from schemas.errors import LensmillError, RunError, WriteError
 from schemas.run import RunRecord
-from train.models import rebuild
 from train.models.registry import Shape
 from train.objectives import Objective, objective_of
 from train.stretch import Stretch
@@ -118,7 +117,7 @@ def load_run(root: Path) -> Run:
     objective = objective_of(record.head)
     channels, _, side = record.data.image_shape
     shape = Shape(channels, side, objective.outputs)
-    network = rebuild(record.experiment.model.name, shape, record.network_input)
+    network = objective.rebuild(record.experiment.model, shape, record.network_input)
     try:
         network.load_state_dict(load_file(path))
     except (RuntimeError, SafetensorError) as error:

@@ -109,6 +109,42 @@ def test_trained_weights_change_the_digest(read_experiment: ReadExperiment) -> N
     assert ExperimentRecipe.model_validate_json(file.to_json()) == file
 
 
+# Fields that came later: a recipe that does not use them has the digest it always had.
+LATER = {
+    "stretch": "stretch=log",
+    "a stretch without options": "stretch=none",
+    "rotation": "augmentation.rotation_degrees=5",
+    "shift": "augmentation.shift_pixels=1.5",
+    "scale": "augmentation.scale={low: 0.9}",
+    "loss": "objective.loss=gaussian",
+    "an option of the loss": "objective.loss={kind: huber, delta: 2}",
+    "classes": "objective={kind: classification, loss: {kind: cross_entropy_then_bce, after_epochs: 1}}",
+    "weights": "objective={kind: classification, class_weights: balanced}",
+    "anomaly": "objective={kind: anomaly}",
+    "method": "objective={kind: anomaly, method: adversarial}",
+    "bottleneck": "objective={kind: anomaly, latent: 8}",
+}
+
+
+def test_later_fields_change_the_digest_when_used(read_experiment: ReadExperiment) -> None:
+    digests = {read_experiment(SMALL, change).digest for change in LATER.values()}
+    assert len(digests | {read_experiment().digest}) == len(LATER) + 1
+
+
+# What was shipped before those fields.
+KEPT = {
+    "classify_model_ii": "5ff6b7bcace6b43e4017732ecaea78d411bc7a1cf7b923e82eab052e4bd0fd54",
+    "classify_tiny": "421c7cde69502d1a801294aa979a10c1fc6c16d30fe19087cfaae2e132006c6d",
+    "regress_axion_mass": "d93edfe62e4a058cee49e7ebdd8721b88d9b96021fd65c9166f0a20373f8662d",
+    "regress_tiny": "2b6702efd2ee942e38a38835fa6b14986a290cadd15acbcde6d9dcb41b198dd6",
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_shipped_experiments_keep_their_digests(name: str) -> None:
+    assert load_experiment(name).digest == KEPT[name]
+
+
 def test_every_field_is_either_part_of_the_digest_or_said_not_to_be(read_experiment: ReadExperiment) -> None:
     fields: set[str] = set()
     for name, value in read_experiment().model_dump().items():
@@ -165,6 +201,9 @@ def test_every_shipped_experiment_fits_the_schema(
         {"training": {}},
         {"model": {"name": "a/b"}},
         {"optimiser": {"learning_rate": 0}},
+        {"stretch": "sqrt"},
+        {"augmentation": {"scale": {"high": 9}}},
+        {"augmentation": {"rotation_degrees": -1}},
     ],
     ids=str,
 )

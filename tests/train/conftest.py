@@ -28,6 +28,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             {"column": "source_R_sersic", "transform": "log10"},
         ],
     },
+    # all classes, so that it sees the same samples as the others
+    "anomaly": {"kind": "anomaly", "trained_on": ["no_sub", "cdm", "vortex"]},
 }
 
 
@@ -45,6 +47,7 @@ def experiment() -> MakeExperiment:
         plain = {
             "name": "trial",
             "objective": EXAMPLES[kind],
+            **({"model": {"name": "lensmill_autoencoder"}} if kind == "anomaly" else {}),
             "training": {"epochs": 2, "batch_size": 16, "precision": "float32"},
         }
         return ExperimentRecipe.model_validate_json(json.dumps(plain | changes))

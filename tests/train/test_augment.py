@@ -1,14 +1,14 @@
-"""Turns and mirrors are exact, each image gets its own, and targets that would turn are refused."""
+"""Turns and mirrors are exact, each image gets its own motion, and smooth motions are what they say."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from schemas.columns import ColumnSpec
-from schemas.errors import RecipeError
-from schemas.experiment import Augmentation
+from schemas.preparation import Augmentation
 from storage.reader import Store
-from train.augment import augmented, check_targets
+from train.augment import Motion, augmented, draw_motion, moved
 
 BOTH = Augmentation(quarter_turns=True, flips=True)
 
@@ -69,20 +69,64 @@ def test_the_seed_decides() -> None:
     assert not torch.equal(results[0], results[2])
 
 
-def _column(store: Store, name: str) -> ColumnSpec:
-    return next(column for column in store.plan.columns if column.name == name)
-
-
-@pytest.mark.parametrize("options", [BOTH, Augmentation(quarter_turns=True), Augmentation(flips=True)])
-def test_targets_that_turn_are_refused(sound: Store, options: Augmentation) -> None:
-    theta_e, e1 = _column(sound, "theta_E"), _column(sound, "e1")
-    check_targets(options, [theta_e])
-    with pytest.raises(RecipeError, match="not the target e1"):
-        check_targets(options, [theta_e, e1])
-    check_targets(Augmentation(), [theta_e, e1])
-
-
 def test_whatever_has_a_direction_is_known_to_turn(sound: Store) -> None:
     turning = {column.name for column in sound.plan.columns if column.turns}
     assert {"e1", "e2", "center_x", "gamma1", "source_center_y", "vortex_angle_rad"} <= turning
     assert not turning & {"theta_E", "z_lens", "source_magnitude", "axion_mass_ev", "subhalo_count"}
+
+
+def _motion(count: int, **changes: Tensor) -> Motion:
+    still = draw_motion(count, Augmentation())
+    return replace(still, **changes)
+
+
+def test_no_motion_moves_nothing() -> None:
+    images = torch.rand(3, 2, 12, 17)
+    assert torch.allclose(moved(images, _motion(3), interpolates=True), images, atol=1e-6)
+
+
+def test_what_comes_into_view_is_the_image_mirrored_at_its_edge() -> None:
+    image = torch.arange(36.0).reshape(1, 1, 6, 6)
+    shifted = moved(image, _motion(1, shift=torch.tensor([[2.0, 0.0]]).double()), interpolates=True)
+    assert torch.allclose(shifted[0, 0, 0], torch.tensor([1.0, 0, 0, 1, 2, 3]), atol=1e-4)
+    upwards = moved(image, _motion(1, shift=torch.tensor([[0.0, 1.0]]).double()), interpolates=True)
+    assert torch.allclose(upwards[0, 0, :, 0], torch.tensor([0.0, 0, 6, 12, 18, 24]), atol=1e-4)
+
+
+def test_scaling_keeps_surface_brightness() -> None:
+    y, x = torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij")
+    image = torch.exp(-0.5 * (x**2 + y**2) / 16)[None, None]
+    grown = moved(image, _motion(1, scale=torch.tensor([1.5]).double()), interpolates=True)
+    assert float(grown.max()) == pytest.approx(1.0, rel=0.02)
+    assert float(grown.sum()) == pytest.approx(1.5**2 * float(image.sum()), rel=0.01)
+
+
+def test_motions_stay_within_what_was_asked_for() -> None:
+    options = Augmentation(rotation_degrees=10, shift_pixels=3, scale={"low": 0.8, "high": 1.25})
+    motion = draw_motion(4000, options, torch.Generator().manual_seed(1))
+    assert not motion.quarters.any()
+    assert not motion.mirrored.any()
+    assert 9.9 < float(motion.angle.abs().max()) * 180 / torch.pi <= 10
+    assert 2.9 < float(motion.shift.abs().max()) <= 3
+    assert 0.8 <= float(motion.scale.min()) < 0.81
+    assert 1.24 < float(motion.scale.max()) <= 1.25
+    # as often larger as smaller, and each axis its own
+    assert abs(float(motion.scale.log().mean())) < 0.01
+    assert abs(float(torch.corrcoef(motion.shift.T)[0, 1])) < 0.08
+
+
+def test_a_stream_is_continued_where_it_was_left() -> None:
+    images, stream = _images(), torch.Generator().manual_seed(3)
+    augmented(images, BOTH, stream)
+    state = stream.get_state()
+    later = augmented(images, BOTH, stream)
+    torch.rand(5)  # the global stream has no part in it
+    resumed = torch.Generator()
+    resumed.set_state(state)
+    assert torch.equal(augmented(images, BOTH, resumed), later)
+
+
+def test_one_option_does_not_change_what_another_draws() -> None:
+    turned = draw_motion(50, Augmentation(quarter_turns=True), torch.Generator().manual_seed(2))
+    both = draw_motion(50, Augmentation(quarter_turns=True, shift_pixels=2), torch.Generator().manual_seed(2))
+    assert torch.equal(turned.quarters, both.quarters)

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from schemas.errors import DataError, RecipeError, UnknownNameError
-from schemas.experiment import ExperimentRecipe, Objective, Target
+from schemas.experiment import ExperimentRecipe, Objective
+from schemas.objective import Target
 from schemas.run import ClassifierHead, RegressorHead
 from storage.reader import Store, open_store
 from train.data import Samples, load_samples
@@ -241,10 +242,10 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         UnknownNameError,
         ["unknown column 'theta_e'", "'theta_E'"],
     ),
-    "no class in common": (
-        {"objective": _targets("axion_mass_ev", "subhalo_count")},
+    "one of several that no chosen class has": (
+        {"objective": _targets("theta_E", "axion_mass_ev"), "data": {"classes": ["cdm"]}},
         DataError,
-        ["axion_mass_ev and subhalo_count", "at least one class in common"],
+        ["no chosen class has axion_mass_ev", "at least one chosen class each"],
     ),
     "not in the chosen class": (
         {"objective": AXION, "data": {"classes": ["no_sub", "cdm"]}},
@@ -261,10 +262,13 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         DataError,
         ["column e1 has values of zero or below"],
     ),
-    "a target that turns": (
-        {"objective": _targets("theta_E", "e1"), "augmentation": {"flips": True}},
+    "targets that cannot be scaled": (
+        {
+            "objective": _targets("axion_mass_ev", "theta_E", "vortex_mass_msun"),
+            "augmentation": {"scale": {"high": 1.5}},
+        },
         RecipeError,
-        ["not the target e1"],
+        ["not the target axion_mass_ev (", "nor vortex_mass_msun (", "leave scale out"],
     ),
     "a target that betrays the class": (
         {"objective": _targets("theta_E_smooth")},

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from flows.generate import Order
 from schemas.errors import DataError
-from schemas.experiment import AsinhStretch
-from schemas.run import FittedStretch
+from schemas.preparation import AsinhStretch, LogStretch, MaximumStretch, NoStretch
+from schemas.run import FittedLog, FittedMaximum, FittedNone, FittedStretch, RunRecord
 from storage.reader import Store
 from train import stretch
 from train.fit import fit
@@ -111,3 +111,85 @@ def test_a_given_softening_is_kept_with_the_run(
 ) -> None:
     one_epoch = experiment(stretch={"kind": "asinh", "softening": 0.125}, training={"epochs": 1})
     assert fit(one_epoch, sound_store.root, tmp_path / "run", quiet=True).stretch.softening == 0.125
+
+
+# -- the other stretches
+
+OTHERS = {"log": LogStretch(), "max": MaximumStretch(), "none": NoStretch()}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_others_have_zero_mean_and_unit_spread_too(images: Images, kind: str) -> None:
+    fitted = fit_stretch(OTHERS[kind], images)
+    assert fitted.kind == kind
+    stretched = Stretch(fitted)(torch.from_numpy(images)).double()
+    assert float(stretched.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(stretched.std()) == pytest.approx(1, abs=1e-4)
+
+
+def test_they_are_what_they_say(images: Images) -> None:
+    x, pixels = images.astype(np.float64), torch.from_numpy(images)
+    largest = np.abs(x).max(axis=(1, 2, 3), keepdims=True)
+    expected = {
+        FittedLog(softening=2.0, mean=0.5, spread=3.0): np.sign(x) * np.log1p(np.abs(x) / 2),
+        FittedMaximum(mean=0.5, spread=3.0): x / largest,
+        FittedNone(mean=0.5, spread=3.0): x,
+    }
+    for fitted, bent in expected.items():
+        assert np.allclose(Stretch(fitted)(pixels), (bent - 0.5) / 3, atol=1e-5), fitted.kind
+
+
+def test_the_logarithm_keeps_what_is_below_zero() -> None:
+    layer = Stretch(FittedLog(softening=1.0, mean=0.0, spread=1.0))
+    flux = torch.linspace(-50, 50, 1001)
+    assert (torch.diff(layer(flux)) > 0).all()
+    assert torch.allclose(layer(-flux), -layer(flux))
+
+
+def test_the_maximum_is_of_each_image_and_of_all_its_channels() -> None:
+    image = torch.rand(3, 2, 8, 8) + 0.1
+    layer = Stretch(FittedMaximum(mean=0.0, spread=1.0))
+    assert torch.allclose(layer(image * torch.tensor([1.0, 7.0, 1e-3])[:, None, None, None]), layer(image))
+    colours = layer(image)[:, 0].sum() / layer(image)[:, 1].sum()
+    assert float(colours) != pytest.approx(1, abs=1e-6)
+    assert torch.equal(layer(torch.zeros(1, 2, 8, 8)), torch.zeros(1, 2, 8, 8))
+
+
+def test_the_logarithm_takes_its_softening_from_the_noise() -> None:
+    sky = np.random.default_rng(1).normal(scale=0.5, size=(50, 1, 32, 32)).astype(np.float32)
+    assert fit_stretch(LogStretch(), sky).softening == pytest.approx(1.0, rel=0.1)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", ["asinh", *OTHERS])
+def test_a_stretch_comes_back_from_its_run_bit_by_bit(
+    experiment: Callable[..., Any], sound_store: Order, images: Images, tmp_path: Path, kind: str
+) -> None:
+    asked = experiment(stretch={"kind": kind}, training={"epochs": 1})
+    record = fit(asked, sound_store.root, tmp_path / "run", quiet=True)
+    again = RunRecord.model_validate_json((tmp_path / "run" / "run.json").read_bytes())
+    assert again.stretch == record.stretch == fit_stretch(asked.stretch, images)
+    pixels = torch.from_numpy(images)
+    assert torch.equal(Stretch(again.stretch)(pixels), Stretch(record.stretch)(pixels))
+
+
+@pytest.mark.parametrize("kind", ["asinh", *OTHERS])
+def test_other_splits_do_not_matter(
+    experiment: Callable[..., Any],
+    sound_store: Order,
+    sound: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    asked = experiment(stretch={"kind": kind}, training={"epochs": 1})
+    one = fit(asked, sound_store.root, tmp_path / "one", quiet=True)
+    real = Store.read
+
+    def brighter(self: Store, split: str, array: str, rows: slice = slice(None)) -> Any:
+        found = real(self, split, array, rows)
+        return 100 * found if array == "image" and split != "train" else found
+
+    monkeypatch.setattr(Store, "read", brighter)
+    other = fit(asked, sound_store.root, tmp_path / "other", quiet=True)
+    assert other.stretch == one.stretch
+    assert other.val_loss != one.val_loss, "the trial does not reach the other splits"

@@ -1,7 +1,18 @@
 """Networks: our own, one family per file, and all of timm's by their names."""
 
-from train.models import stem_vit
+from train.models import autoencoders, stem_vit
 from train.models.assembly import Assembled, assemble, build, rebuild
-from train.models.registry import MODELS, ModelCard, models
+from train.models.registry import AUTOENCODERS, MODELS, ModelCard, models
 
-__all__ = ["MODELS", "Assembled", "ModelCard", "assemble", "build", "models", "rebuild", "stem_vit"]
+__all__ = [
+    "AUTOENCODERS",
+    "MODELS",
+    "Assembled",
+    "ModelCard",
+    "assemble",
+    "autoencoders",
+    "build",
+    "models",
+    "rebuild",
+    "stem_vit",
+]

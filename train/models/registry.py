@@ -30,11 +30,18 @@ class ModelCard:
 
 # our own models; timm's are found by their names
 MODELS: Registry[Callable[[Shape], nn.Module]] = Registry("model")
+# networks of another kind: told the size of their bottleneck, and whether it is to be a distribution
+AUTOENCODERS: Registry[Callable[[Shape, bool], nn.Module]] = Registry("autoencoder")
 
 
 def models(pattern: str = "") -> list[ModelCard]:
     """Names that an experiment may use, ours first; `pattern` may hold * and ?."""
     ours = [ModelCard(name, "lensmill") for name in MODELS if not pattern or _matches(name, pattern)]
+    ours += [
+        ModelCard(name, "lensmill, for anomalies")
+        for name in AUTOENCODERS
+        if not pattern or _matches(name, pattern)
+    ]
     theirs = timm.list_models(f"*{pattern}*" if pattern and not set("*?") & set(pattern) else pattern)
     return ours + [ModelCard(name, "timm") for name in theirs]
 
@@ -57,7 +64,9 @@ def check_name(name: str) -> None:
     if not timm.is_model(name):
         known = [card.name for card in models()]
         error = unknown_name("model", name, known)
-        error.expected = f"one of ours ({', '.join(MODELS)}) or of timm's {len(known) - len(MODELS)}"
+        error.expected = (
+            f"one of ours ({', '.join(MODELS)}) or of timm's {len(known) - len(MODELS) - len(AUTOENCODERS)}"
+        )
         error.advice = error.advice or "`lensmill models` lists them"
         raise error
     try:

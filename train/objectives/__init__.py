@@ -1,6 +1,6 @@
 """Training goals: what outputs mean, which loss they get, how they are scored."""
 
-from train.objectives import classification, regression
+from train.objectives import anomaly, classification, regression
 from train.objectives.registry import OBJECTIVES, Objective, fit_head, objective_of
 
-__all__ = ["OBJECTIVES", "Objective", "classification", "fit_head", "objective_of", "regression"]
+__all__ = ["OBJECTIVES", "Objective", "anomaly", "classification", "fit_head", "objective_of", "regression"]

@@ -1,17 +1,22 @@
-"""Which class an image belongs to: cross entropy over the chosen classes."""
+"""Which class an image belongs to: cross entropy over the chosen classes, or one class against the rest."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from schemas.errors import DataError
-from schemas.experiment import ExperimentRecipe
-from schemas.run import ClassificationMetrics, ClassifierHead
+from schemas.experiment import ExperimentRecipe, ModelOptions
+from schemas.objective import Classification, CrossEntropyThenBCE
+from schemas.registry import unknown_name
+from schemas.run import ClassificationMetrics, ClassifierHead, NetworkInput
+from schemas.store import ClassSpec
 from storage.reader import Store
 from train.data import Samples, labels_of
+from train.models.assembly import Assembled, assemble, rebuild
+from train.models.registry import Shape
 from train.objectives.registry import OBJECTIVES, Predictions
 from train.scores import auc, bootstrap
 
@@ -22,9 +27,11 @@ class ClassificationObjective:
 
     def __init__(self, head: ClassifierHead) -> None:
         self.head = head
+        self.weights = None if head.weights is None else torch.tensor(head.weights)
 
     @classmethod
     def fit(cls, experiment: ExperimentRecipe, store: Store) -> ClassifierHead:
+        assert isinstance(experiment.objective, Classification)
         labels = labels_of(store, experiment.data.classes)
         if len(labels) < 2:
             raise DataError(
@@ -36,7 +43,12 @@ class ClassificationObjective:
         classes = tuple(one for one in store.plan.classes if one.label in labels)
         found = np.asarray(store.read(store.plan.splits[0].name, "label"))
         counts = [int((found == one.label).sum()) for one in classes]
-        return ClassifierHead(classes=classes, most_frequent=int(np.argmax(counts)))
+        return ClassifierHead(
+            classes=classes,
+            most_frequent=int(np.argmax(counts)),
+            loss=experiment.objective.loss,
+            weights=_weights(experiment, classes, counts),
+        )
 
     @property
     def outputs(self) -> int:
@@ -45,6 +57,20 @@ class ClassificationObjective:
     @property
     def labels(self) -> tuple[int, ...]:
         return tuple(one.label for one in self.head.classes)
+
+    @property
+    def trained_labels(self) -> tuple[int, ...]:
+        return self.labels
+
+    def build(self, model: ModelOptions, shape: Shape) -> Assembled:
+        return assemble(model, shape)
+
+    def rebuild(self, model: ModelOptions, shape: Shape, way: NetworkInput | None) -> nn.Module:
+        return rebuild(model.name, shape, way)
+
+    def phase(self, epoch: int) -> int:
+        loss = self.head.loss
+        return int(isinstance(loss, CrossEntropyThenBCE) and epoch >= loss.after_epochs)
 
     @property
     def names(self) -> list[str]:
@@ -58,8 +84,15 @@ class ClassificationObjective:
     def encode(self, store: Store, samples: Samples) -> Tensor:
         return torch.from_numpy(self.positions(samples.label))
 
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        return functional.cross_entropy(output, target)
+    def loss(self, output: Tensor, target: Tensor, epoch: int | None = None) -> Tensor:
+        weights = None if self.weights is None else self.weights.to(output)
+        loss = self.head.loss
+        if isinstance(loss, CrossEntropyThenBCE) and (epoch is None or self.phase(epoch)):
+            return _one_against_rest(output, target, loss.smoothing, weights)
+        return functional.cross_entropy(output, target, weight=weights)
+
+    def training_loss(self, output: Tensor, target: Tensor, epoch: int) -> Tensor:
+        return self.loss(output, target, epoch)
 
     def predictions(self, output: NDArray[np.float64]) -> Predictions:
         probability = softmax(output, axis=1)
@@ -72,7 +105,7 @@ class ClassificationObjective:
     def measure(self, store: Store, samples: Samples, output: NDArray[np.float64]) -> ClassificationMetrics:
         probability = softmax(output, axis=1)
         true = self.positions(samples.label)
-        _check_names(self.head, store)
+        check_names(self.head.classes, store)
         absent = [name for k, name in enumerate(self.names) if not (true == k).any()]
         if absent:
             raise DataError(
@@ -106,10 +139,40 @@ class ClassificationObjective:
         )
 
 
-def _check_names(head: ClassifierHead, store: Store) -> None:
+def _one_against_rest(output: Tensor, target: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
+    """Binary cross entropy of each class, averaged as weighted cross entropy is: over the weights."""
+    classes = output.shape[1]
+    soft = functional.one_hot(target, classes).to(output) * (1 - smoothing) + smoothing / classes
+    each = functional.binary_cross_entropy_with_logits(output, soft, reduction="none").mean(dim=1)
+    if weights is None:
+        return each.mean()
+    counted = weights[target]
+    return (each * counted).sum() / counted.sum()
+
+
+def _weights(
+    experiment: ExperimentRecipe, classes: tuple[ClassSpec, ...], counts: list[int]
+) -> tuple[float, ...] | None:
+    """What a sample of each class counts, in the order of the outputs."""
+    assert isinstance(experiment.objective, Classification)
+    asked = experiment.objective.class_weights
+    if asked is None:
+        return None
+    if asked == "balanced":
+        most = experiment.data.max_per_class or max(counts)
+        used = [max(min(count, most), 1) for count in counts]
+        return tuple(sum(used) / (len(used) * count) for count in used)
+    names = [one.name for one in classes]
+    for name in asked:
+        if name not in names:
+            raise unknown_name("class in objective.class_weights", name, names)
+    return tuple(float(asked.get(name, 1.0)) for name in names)
+
+
+def check_names(classes: tuple[ClassSpec, ...], store: Store) -> None:
     """A label of one's own may mean another class in another store."""
     here = {one.label: one.name for one in store.plan.classes}
-    for one in head.classes:
+    for one in classes:
         if here.get(one.label, one.name) != one.name:
             raise DataError(
                 f"label {one.label} is {here[one.label]!r} in the store",

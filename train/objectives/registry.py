@@ -4,13 +4,15 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from schemas.experiment import ExperimentRecipe
+from schemas.experiment import ExperimentRecipe, ModelOptions
 from schemas.registry import Registry
-from schemas.run import Head, Metrics
+from schemas.run import Head, Metrics, NetworkInput
 from storage.reader import Store
 from train.data import Samples
+from train.models.assembly import Assembled
+from train.models.registry import Shape
 
 Predictions = dict[str, NDArray[Any]]
 
@@ -37,11 +39,32 @@ class Objective(Protocol):
         """Classes whose samples take part."""
         ...
 
+    @property
+    def trained_labels(self) -> tuple[int, ...]:
+        """Those of them that are trained on."""
+        ...
+
+    def build(self, model: ModelOptions, shape: Shape) -> Assembled:
+        """A network that gives such outputs, fresh or with trained weights."""
+        ...
+
+    def rebuild(self, model: ModelOptions, shape: Shape, way: NetworkInput | None) -> nn.Module:
+        """The network that a run describes, without its weights."""
+        ...
+
+    def phase(self, epoch: int) -> int:
+        """Which loss an epoch has; losses of different phases cannot be compared."""
+        ...
+
     def encode(self, store: Store, samples: Samples) -> Tensor:
         """What the network is to learn, one row per sample."""
         ...
 
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+    def loss(self, output: Tensor, target: Tensor, epoch: int | None = None) -> Tensor:
+        """What decides which epoch is kept, as it is in an epoch; in the last one when that is left out."""
+        ...
+
+    def training_loss(self, output: Tensor, target: Tensor, epoch: int) -> Tensor:
         """What training makes small."""
         ...
 

@@ -1,28 +1,31 @@
-"""Numbers that describe a sample: squared error of standardised, optionally logarithmic columns."""
+"""Numbers that describe a sample: errors of standardised, optionally logarithmic columns."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
 from schemas.columns import ColumnSpec
 from schemas.errors import DataError
-from schemas.experiment import ExperimentRecipe, Regression, Target
+from schemas.experiment import ExperimentRecipe, ModelOptions
+from schemas.objective import GaussianLikelihood, Regression, Target
 from schemas.registry import unknown_name
-from schemas.run import FittedTarget, RegressionMetrics, RegressorHead, TargetMetrics
+from schemas.run import FittedTarget, NetworkInput, RegressionMetrics, RegressorHead, TargetMetrics
 from storage.reader import Store
-from train.augment import check_targets
 from train.data import Samples, labels_of
+from train.models.assembly import Assembled, assemble, rebuild
+from train.models.registry import Shape
+from train.objectives.likelihood import ErrorOf, error_of, training_error_of, variance_of
 from train.objectives.registry import OBJECTIVES, Predictions
 from train.scores import bootstrap
+from train.target_motion import check_targets, period_of
 
 Array = NDArray[np.float64]
 
 
 @OBJECTIVES.register("regression")
 class RegressionObjective:
-    """One output per target, standardised inside and physical outside."""
+    """One output per target, standardised inside and physical outside; a second one for its variance."""
 
     def __init__(self, head: RegressorHead) -> None:
         self.head = head
@@ -31,36 +34,55 @@ class RegressionObjective:
     def fit(cls, experiment: ExperimentRecipe, store: Store) -> RegressorHead:
         assert isinstance(experiment.objective, Regression)
         known = {column.name: column for column in store.plan.columns}
-        for target in experiment.objective.targets:
+        targets = experiment.objective.targets
+        for target in targets:
             if target.column not in known:
                 raise unknown_name("column", target.column, known)
-        columns = [known[target.column] for target in experiment.objective.targets]
-        check_targets(experiment.augmentation, columns)
+        columns = [known[target.column] for target in targets]
+        check_targets(experiment.augmentation, [column.name for column in columns], store)
         _check_derived(experiment.objective, columns)
         _check_filled(store, columns)
         chosen = labels_of(store, experiment.data.classes)
-        labels = tuple(label for label in chosen if all(label in column.labels for column in columns))
-        if not labels:
-            raise DataError(
-                f"no chosen class has {' and '.join(column.name for column in columns)}",
-                expected="targets that apply to at least one class in common",
-                where="objective.targets, data.classes",
-            )
+        _check_applies(columns, chosen)
+        labels = tuple(label for label in chosen if any(label in column.labels for column in columns))
         split = store.plan.splits[0].name
-        rows = np.isin(store.read(split, "label"), labels)
+        label = store.read(split, "label")
         fitted = [
-            _fitted(target, known[target.column].unit, store.column(split, target.column)[rows])
-            for target in experiment.objective.targets
+            _fitted(
+                target,
+                column.unit,
+                store.column(split, target.column)[np.isin(label, labels) & np.isin(label, column.labels)],
+                period_of(store, column.name),
+            )
+            for target, column in zip(targets, columns, strict=True)
         ]
-        return RegressorHead(targets=tuple(fitted), labels=labels)
+        return RegressorHead(targets=tuple(fitted), labels=labels, loss=experiment.objective.loss)
+
+    @property
+    def probabilistic(self) -> bool:
+        """Whether variances are learned."""
+        return isinstance(self.head.loss, GaussianLikelihood)
 
     @property
     def outputs(self) -> int:
-        return len(self.head.targets)
+        return len(self.head.targets) * (2 if self.probabilistic else 1)
 
     @property
     def labels(self) -> tuple[int, ...]:
         return self.head.labels
+
+    @property
+    def trained_labels(self) -> tuple[int, ...]:
+        return self.labels
+
+    def build(self, model: ModelOptions, shape: Shape) -> Assembled:
+        return assemble(model, shape)
+
+    def rebuild(self, model: ModelOptions, shape: Shape, way: NetworkInput | None) -> nn.Module:
+        return rebuild(model.name, shape, way)
+
+    def phase(self, epoch: int) -> int:
+        return 0
 
     def encode(self, store: Store, samples: Samples) -> Tensor:
         learned = self._learned(store, samples)
@@ -69,30 +91,53 @@ class RegressionObjective:
         return torch.from_numpy(((learned - means) / spreads).astype(np.float32))
 
     def _learned(self, store: Store, samples: Samples) -> Array:
-        """The targets as they are learned, before standardisation: (samples, targets)."""
+        """The targets as they are learned, before standardisation: (samples, targets), NaN where none."""
         names = [column.name for column in store.plan.columns]
         for one in self.head.targets:
             if one.target.column not in names:
                 raise unknown_name("column", one.target.column, names)
-        columns = [samples.params[:, names.index(one.target.column)] for one in self.head.targets]
+        columns = [
+            _reduced(one, samples.params[:, names.index(one.target.column)]) for one in self.head.targets
+        ]
         return np.stack(
             [transformed(one.target, c) for one, c in zip(self.head.targets, columns, strict=True)], 1
         )
 
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        return functional.mse_loss(output, target)
+    def loss(self, output: Tensor, target: Tensor, epoch: int | None = None) -> Tensor:
+        return self._mean_error(error_of, output, target)
+
+    def training_loss(self, output: Tensor, target: Tensor, epoch: int) -> Tensor:
+        return self._mean_error(training_error_of, output, target)
+
+    def _mean_error(self, error: ErrorOf, output: Tensor, target: Tensor) -> Tensor:
+        """Over all targets that are there, so that one of few samples counts little."""
+        # a class that a target does not apply to has NaN there; the gradient must not see it
+        there = torch.isfinite(target)
+        each = error(self.head.loss, output, torch.where(there, target, torch.zeros_like(target)))
+        return torch.where(there, each, torch.zeros_like(each)).sum() / there.sum().clamp(min=1)
 
     def _unstandardised(self, output: Array) -> Array:
         means = np.array([one.mean for one in self.head.targets])
         spreads = np.array([one.spread for one in self.head.targets])
-        return output * spreads + means
+        return output[:, : len(means)] * spreads + means
+
+    def sigma(self, output: Array) -> Array | None:
+        """Standard deviations of the learned quantities, if they are predicted."""
+        if not self.probabilistic:
+            return None
+        _, log_variance = variance_of(torch.from_numpy(output))
+        spreads = np.array([one.spread for one in self.head.targets])
+        return np.asarray(np.exp(0.5 * log_variance.numpy()) * spreads)
 
     def predictions(self, output: Array) -> Predictions:
-        learned = self._unstandardised(output)
-        return {
-            f"predicted_{one.target.column}": physical(one.target, learned[:, k])
+        learned, sigma = self._unstandardised(output), self.sigma(output)
+        columns: Predictions = {
+            f"predicted_{one.target.column}": _reduced(one, physical(one.target, learned[:, k]))
             for k, one in enumerate(self.head.targets)
         }
+        if sigma is not None:
+            columns |= {f"sigma_{one.target.column}": sigma[:, k] for k, one in enumerate(self.head.targets)}
+        return columns
 
     def truth(self, store: Store, samples: Samples) -> Predictions:
         learned = self._learned(store, samples)
@@ -103,11 +148,17 @@ class RegressionObjective:
 
     def measure(self, store: Store, samples: Samples, output: Array) -> RegressionMetrics:
         true, predicted = self._learned(store, samples), self._unstandardised(output)
-        return RegressionMetrics(
-            targets=tuple(
-                _measured(one, true[:, k], predicted[:, k]) for k, one in enumerate(self.head.targets)
-            )
-        )
+        sigma = self.sigma(output)
+        found = []
+        for k, one in enumerate(self.head.targets):
+            rows = np.isfinite(true[:, k])
+            if not rows.any():
+                raise DataError(
+                    f"no sample of the split has the target {one.target.column}", where=str(store.root)
+                )
+            own = None if sigma is None else sigma[rows, k]
+            found.append(_measured(one, true[rows, k], predicted[rows, k], own))
+        return RegressionMetrics(targets=tuple(found))
 
     def headline(self, metrics: RegressionMetrics) -> str:
         return "; ".join(
@@ -125,6 +176,11 @@ def transformed(target: Target, value: Array) -> Array:
 def physical(target: Target, learned: Array) -> Array:
     """A learned value in its physical unit."""
     return np.asarray(10.0**learned) if target.transform == "log10" else learned
+
+
+def _reduced(one: FittedTarget, value: Array) -> Array:
+    """A direction within one period: an image cannot tell the others from it."""
+    return value if one.period is None else np.mod(value, one.period)
 
 
 def _check_derived(objective: Regression, columns: list[ColumnSpec]) -> None:
@@ -150,7 +206,18 @@ def _check_filled(store: Store, columns: list[ColumnSpec]) -> None:
             )
 
 
-def _fitted(target: Target, unit: str, value: Array) -> FittedTarget:
+def _check_applies(columns: list[ColumnSpec], chosen: tuple[int, ...]) -> None:
+    nowhere = [column.name for column in columns if not set(chosen) & set(column.labels)]
+    if nowhere:
+        raise DataError(
+            f"no chosen class has {' or '.join(nowhere)}",
+            expected="targets that apply to at least one chosen class each",
+            where="objective.targets, data.classes",
+        )
+
+
+def _fitted(target: Target, unit: str, value: Array, period: float | None) -> FittedTarget:
+    value = value if period is None else np.mod(value, period)
     if target.transform == "log10" and (value <= 0).any():
         raise DataError(
             f"column {target.column} has values of zero or below, which have no logarithm",
@@ -167,19 +234,26 @@ def _fitted(target: Target, unit: str, value: Array) -> FittedTarget:
             where="objective.targets",
             advice="choose another column; `lensmill info STORE` lists them",
         )
-    return FittedTarget(
-        target=target, unit="dex" if target.transform == "log10" else unit, mean=mean, spread=spread
-    )
+    unit = "dex" if target.transform == "log10" else unit
+    return FittedTarget(target=target, unit=unit, mean=mean, spread=spread, period=period)
 
 
-def _measured(one: FittedTarget, true: Array, predicted: Array) -> TargetMetrics:
-    error, constant = np.abs(predicted - true), np.abs(one.mean - true)
+def _difference(one: FittedTarget, value: Array, true: Array) -> Array:
+    """How far apart two values are; directions along the shorter way round."""
+    if one.period is None or one.target.transform == "log10":
+        return value - true
+    return np.mod(value - true + one.period / 2, one.period) - one.period / 2
+
+
+def _measured(one: FittedTarget, true: Array, predicted: Array, sigma: Array | None) -> TargetMetrics:
+    off = _difference(one, predicted, true)
+    error, constant = np.abs(off), np.abs(_difference(one, np.full_like(true, one.mean), true))
     physical_true = physical(one.target, true)
-    relative = np.abs(physical(one.target, predicted) - physical_true) / np.maximum(
+    relative = np.abs(physical(one.target, true + off) - physical_true) / np.maximum(
         np.abs(physical_true), 1e-300
     )
     usable = np.isfinite(relative) & (physical_true != 0)
-    squared = float(np.mean((predicted - true) ** 2))
+    squared = float(np.mean(off**2))
     variance = float(true.var())
     return TargetMetrics(
         target=one.target.name,
@@ -190,4 +264,7 @@ def _measured(one: FittedTarget, true: Array, predicted: Array) -> TargetMetrics
         percentage_error=100 * float(np.median(relative[usable])) if usable.any() else None,
         constant_mae=bootstrap(lambda rows: float(constant[rows].mean()), len(true)),
         mae_gain=bootstrap(lambda rows: float((constant - error)[rows].mean()), len(true)),
+        samples=len(true),
+        sigma=None if sigma is None else float(np.median(sigma)),
+        within_sigma=None if sigma is None else float((error < sigma).mean()),
     )

@@ -21,7 +21,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 Pictures = dict[str, Figure]
 
 
-def _figure(width: float = 5.2, height: float = 4.4) -> tuple[Figure, Any]:
+def new_figure(width: float = 5.2, height: float = 4.4) -> tuple[Figure, Any]:
+    """A figure with one plain axis."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axis = figure.subplots()
     axis.spines[["top", "right"]].set_visible(False)
@@ -32,7 +33,7 @@ def draw_history(path: Path) -> Figure:
     """Training and validation loss by epoch."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    figure, axis = _figure()
+    figure, axis = new_figure()
     for name, colour, label in (
         ("train_loss", COLOURS[0], "training"),
         ("val_loss", COLOURS[1], "validation"),
@@ -63,7 +64,7 @@ def draw_classification(
 def _roc_curves(
     names: list[str], metrics: ClassificationMetrics, probability: Array, true: NDArray[Any]
 ) -> Figure:
-    figure, axis = _figure()
+    figure, axis = new_figure()
     for k, name in enumerate(names):
         colour = COLOURS[k % len(COLOURS)]
         axis.plot(
@@ -79,7 +80,7 @@ def _roc_curves(
 
 
 def _confusion(names: list[str], counts: NDArray[np.int64]) -> Figure:
-    figure, axis = _figure()
+    figure, axis = new_figure()
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(counts.shape):
@@ -104,7 +105,9 @@ def draw_regression(
     for fitted, measured in zip(objective.head.targets, metrics.targets, strict=True):
         column = fitted.target.column
         x, y = true[f"true_{column}"], predicted[f"predicted_{column}"]
-        figure, axis = _figure()
+        # NaN where a class has no such target
+        x, y = x[np.isfinite(x)], y[np.isfinite(x)]
+        figure, axis = new_figure()
         # few points are drawn boldly, many so that their density shows
         opacity = float(np.clip(150 / len(x), 0.15, 0.8))
         axis.scatter(x, y, s=9, alpha=opacity, color=COLOURS[0], linewidths=0)

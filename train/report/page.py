@@ -9,11 +9,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from schemas.run import ClassificationMetrics, RegressionMetrics, Report
+from schemas.run import AnomalyMetrics, ClassificationMetrics, RegressionMetrics, Report
 from storage.reader import Store
 from train.data import Samples
+from train.objectives.anomaly import AnomalyObjective
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
+from train.predict import reconstructions
+from train.report.anomalies import draw_anomalies, draw_reconstructions, examples
 from train.report.figures import draw_classification, draw_history, draw_regression
 from train.run_folder import HISTORY, Run
 
@@ -55,6 +58,12 @@ def _pictures(
     if isinstance(objective, RegressionObjective) and isinstance(metrics, RegressionMetrics):
         true, predicted = objective.truth(store, samples), objective.predictions(output)
         pictures = draw_regression(objective, metrics, true, predicted)
+    if isinstance(objective, AnomalyObjective) and isinstance(metrics, AnomalyMetrics):
+        shown = examples(objective, samples.label)
+        stretched, returned = reconstructions(run, samples.image[[row for _, row in shown]])
+        score = objective.predictions(output)["anomaly_score"]
+        pictures = draw_anomalies(objective, metrics, samples.label, score)
+        pictures["Reconstructions"] = draw_reconstructions(shown, stretched, returned)
     return pictures | {"Loss": draw_history(run.root / HISTORY)}
 
 

@@ -1,0 +1,96 @@
+"""Pictures of an anomaly search: ROC curves, scores by class, what came back of some images."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from schemas.run import AnomalyMetrics
+from train.objectives.anomaly import AnomalyObjective
+from train.report.figures import COLOURS, Array, Pictures, new_figure
+from train.scores import roc
+
+Images = NDArray[np.float32]
+BINS = 60
+# Scores beyond this part of the samples would press all others into one bar.
+SHOWN_PERCENT = 98
+ROWS = ("image", "reconstruction", "residual")
+
+
+def examples(objective: AnomalyObjective, label: NDArray[np.int32]) -> list[tuple[str, int]]:
+    """The first two samples of each class, by name and row."""
+    return [
+        (one.name, int(row))
+        for one in objective.head.classes
+        for row in np.flatnonzero(label == one.label)[:2]
+    ]
+
+
+def draw_anomalies(
+    objective: AnomalyObjective, metrics: AnomalyMetrics, label: NDArray[np.int32], score: Array
+) -> Pictures:
+    """ROC curves of the other classes, and how the scores of each are spread."""
+    return {
+        "ROC": _roc_curves(objective, metrics, label, score),
+        "Scores": _spread(objective, label, score),
+    }
+
+
+def _roc_curves(
+    objective: AnomalyObjective, metrics: AnomalyMetrics, label: NDArray[np.int32], score: Array
+) -> Figure:
+    figure, axis = new_figure()
+    ordinary = np.isin(label, objective.trained_labels)
+    for k, one in enumerate(objective.head.classes):
+        if one.name in metrics.auc:
+            rows = ordinary | (label == one.label)
+            text = f"{one.name} (AUC {metrics.auc[one.name].value:.3f})"
+            axis.plot(
+                *roc(score[rows], label[rows] == one.label), color=COLOURS[k % len(COLOURS)], label=text
+            )
+    axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="chance")
+    axis.set(
+        xlabel="ordinary images that are called anomalous",
+        ylabel="anomalous images that are found",
+        title=f"ROC against {' and '.join(metrics.trained_on)}",
+    )
+    axis.set_aspect("equal")
+    axis.legend(frameon=False, loc="lower right", fontsize=8)
+    return figure
+
+
+def _spread(objective: AnomalyObjective, label: NDArray[np.int32], score: Array) -> Figure:
+    figure, axis = new_figure()
+    shown = np.maximum(score, 1e-6)
+    ends = np.percentile(shown, [0, SHOWN_PERCENT])
+    edges = np.geomspace(ends[0], max(ends[1], 1.01 * ends[0]), BINS)
+    for k, one in enumerate(objective.head.classes):
+        own = shown[label == one.label]
+        axis.hist(own, bins=list(edges), histtype="step", color=COLOURS[k % len(COLOURS)], label=one.name)
+    axis.set(xscale="log", xlabel="anomaly score", ylabel="images", title="Scores")
+    axis.legend(frameon=False)
+    return figure
+
+
+def draw_reconstructions(shown: list[tuple[str, int]], stretched: Images, returned: Images) -> Figure:
+    """Image, reconstruction and residual of some samples, first channel, one scale for all residuals."""
+    figure = Figure(figsize=(1.3 * len(shown) + 0.6, 4.4), layout="constrained")
+    axes = figure.subplots(len(ROWS), len(shown), squeeze=False)
+    residual = stretched - returned
+    most = float(np.percentile(np.abs(residual), 99.5)) or 1.0
+    low, high = float(stretched[:, 0].min()), float(stretched[:, 0].max())
+    for column, (name, _) in enumerate(shown):
+        for row, (images, colours, ends) in enumerate(
+            (
+                (stretched, "magma", (low, high)),
+                (returned, "magma", (low, high)),
+                (residual, "RdBu_r", (-most, most)),
+            )
+        ):
+            axis = axes[row, column]
+            axis.imshow(images[column, 0], origin="lower", cmap=colours, vmin=ends[0], vmax=ends[1])
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if not column:
+                axis.set_ylabel(ROWS[row])
+        axes[0, column].set_title(name, fontsize=9)
+    return figure
