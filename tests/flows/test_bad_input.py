@@ -299,7 +299,7 @@ def test_damaged_shards_are_named(lensmill: Lensmill, store: Order) -> None:
     assert "2 faults" in message
     assert "shard 1 of train: train/image/c/1/0/0/0" in message
     assert "shard 0 of test: test/label/c/0" in message
-    assert "lensmill simulate" in message
+    assert "lensmill repair" in message
 
 
 def test_damaged_shards_are_named_in_json(lensmill: Lensmill, store: Order) -> None:
