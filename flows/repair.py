@@ -20,6 +20,7 @@ from schemas.dataset import DatasetRecipe
 from schemas.errors import DataError, StoreConflictError, StoreDamagedError
 from schemas.frozen import Frozen
 from schemas.galaxy_image import GalaxyImage
+from schemas.imported import ImportedData
 from schemas.store import Receipt, StoredRecipe, StorePlan
 from storage import commit
 from storage.diagnosis import Diagnosis, check_there, diagnose
@@ -113,11 +114,7 @@ def recipe_to_repair(stored: StoredRecipe, plan: StorePlan, accept_new_bytes: bo
     """The recipe that damaged shards can be made from. The one place that decides whether there is one."""
     recipe = stored.recipe
     if not isinstance(recipe, DatasetRecipe):
-        raise DataError(
-            f"the data of {plan.recipe_name!r} were imported, so that no recipe can make them again",
-            expected="a store that lensmill simulated",
-            advice="restore the damaged files from a copy, or import the originals again",
-        )
+        raise _imported(plan)
     if accept_new_bytes and plan.provenance.conversions:
         raise DataError(
             f"the store of {plan.recipe_name!r} was converted; new bytes would not belong to it",
@@ -160,10 +157,20 @@ _ADVICE = (
 )
 
 
+def _imported(plan: StorePlan) -> DataError:
+    return DataError(
+        f"the data of {plan.recipe_name!r} were imported, so that no recipe can make them again",
+        expected="a store that lensmill simulated",
+        advice="restore the damaged files from a copy, or import the originals again",
+    )
+
+
 def _check_versions(found: Diagnosis, accept_new_bytes: bool) -> None:
     """Refuse what would come out differently, or may and nothing is left to compare it with."""
     plan = found.store.plan
     lost = [path for path in found.differing if path not in found.metadata]
+    if lost and isinstance(found.store.origin, ImportedData):
+        raise _imported(plan)
     if lost:
         raise StoreDamagedError(
             f"{', '.join(lost)} of {found.store.root} cannot be made again from anything in the store",
