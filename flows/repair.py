@@ -115,6 +115,12 @@ def recipe_to_repair(stored: StoredRecipe, plan: StorePlan, accept_new_bytes: bo
     recipe = stored.recipe
     if not isinstance(recipe, DatasetRecipe):
         raise _imported(plan)
+    if _went_through_codes(plan):
+        raise DataError(
+            f"the images of {plan.recipe_name!r} went through codes of 16 bits and back",
+            expected="a store whose images are as they were simulated, or codes of these",
+            advice="run the `lensmill convert` command that made it again: it replaces what is damaged",
+        )
     if accept_new_bytes and plan.provenance.conversions:
         raise DataError(
             f"the store of {plan.recipe_name!r} was converted; new bytes would not belong to it",
@@ -155,6 +161,12 @@ _ADVICE = (
     "repair it with the versions that made it, or seal what comes out here: --accept-new-bytes"
     " (receipts then tell these versions)"
 )
+
+
+def _went_through_codes(plan: StorePlan) -> bool:
+    profiles = [*(one.profile for one in plan.provenance.conversions), plan.profile]
+    first_codes = next((k for k, profile in enumerate(profiles) if profile != "float32"), len(profiles))
+    return "float32" in profiles[first_codes:]
 
 
 def _imported(plan: StorePlan) -> DataError:

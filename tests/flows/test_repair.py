@@ -23,7 +23,7 @@ from schemas.errors import (
     StoreDamagedError,
     StoreMissingError,
 )
-from schemas.store import Manifest, Receipt
+from schemas.store import Manifest
 from storage import commit, layout
 from storage.layout import Span
 from storage.reader import open_store
@@ -31,22 +31,6 @@ from storage.verify import verify
 
 BytesOf = Callable[[Path], dict[str, bytes]]
 Repair = Callable[..., RepairReport]
-
-
-@pytest.fixture
-def repair_here(monkeypatch: pytest.MonkeyPatch) -> Repair:
-    """Repair with shards made in this process, one by one; `made` of the order tells them."""
-
-    def make(order: Order, spans: Sequence[Span], *_: Any) -> dict[Span, Receipt]:
-        with pytest.raises(LensmillError):
-            open_store(order.root)
-        return {
-            span: make_shard(order.root, order.recipe, order.plan, span, order.expected(span))
-            for span in spans
-        }
-
-    monkeypatch.setattr(repairing, "_make", make)
-    return repair
 
 
 def _flip(path: Path, bit: int = 0) -> None:
