@@ -23,8 +23,8 @@ TABLE, PICTURE = "audit.json", "audit.png"
 
 
 def audit(
-    store: Root,
-    out: Path | None = None,
+    store: str | Root,
+    out: str | Path | None = None,
     split: str | None = None,
     strict: bool = False,
     columns: Sequence[str] = (),
@@ -32,10 +32,10 @@ def audit(
     quiet: bool = False,
 ) -> Audit:
     """What tells the classes of a store apart, also as `audit.json` and `audit.png` in the folder `out`."""
-    opened = open_store(store)
+    opened, out = open_store(store), None if out is None else local(out)
     chosen_columns(opened, columns)
     if out is not None:
-        _make_folder(store, out)
+        _make_folder(opened.root, out)
     rows = selected_rows(opened, split, most)
     with progress_bar("reading", sum(len(inside) for _, inside in rows), "images", quiet) as report:
         evidence = gather(opened, split, columns, most, report)

@@ -52,6 +52,7 @@ def sample(
         pixel_scale_arcsec=recipe.detector.pixel_scale_arcsec,
         parameters=_parameters(recipe, made),
         subhalos=len(made.subhalos["label"]),
+        lines=int(np.count_nonzero(made.subhalos["profile"] == "LINE")),
         compared=_compare(store, made, split, row) if store else None,
     )
     if out is not None:

@@ -35,7 +35,7 @@ def unknown_name(
     noun: str, name: str, known: "dict[str, T] | list[str]", advice: str = ""
 ) -> UnknownNameError:
     """The error for a name that is not among the known ones, with the nearest one as advice."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(str(name), list(known), n=1)
     return UnknownNameError(
         f"unknown {noun} {name!r}",
         expected=f"one of {', '.join(sorted(known))}",

@@ -41,9 +41,20 @@ class SampleSheet(Frozen):
     pixel_scale_arcsec: float
     parameters: tuple[Parameter, ...]
     subhalos: int = Field(ge=0, description="point masses, halos and lines")
+    lines: int = Field(default=0, ge=0, description="straight lines of mass among them")
     compared: tuple[Comparison, ...] | None = Field(
         default=None, description="with the store that the sample was asked of; none for a recipe"
     )
+
+    @property
+    def pieces(self) -> str:
+        """What the substructure consists of, in words."""
+        kinds = (
+            (self.subhalos - self.lines, "subhalo", "subhalos"),
+            (self.lines, "line of mass", "lines of mass"),
+        )
+        told = [f"{count:,} {one if count == 1 else many}" for count, one, many in kinds if count]
+        return " and ".join(told) or "no substructure"
 
     @property
     def identical(self) -> bool:

@@ -4,11 +4,11 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from schemas.frozen import Frozen
+from schemas.request import Request
 from schemas.store import Split
 
 
-class ColumnRange(Frozen):
+class ColumnRange(Request):
     """Rows whose value in a column lies between two bounds, both included; at least one is given.
 
     Where a column does not apply it is NaN and in no range. `keep_others` keeps the classes that the column
@@ -36,17 +36,21 @@ class ColumnRange(Frozen):
         return f"{low}{self.column}{high}"
 
 
-class Selection(Frozen):
+class Selection(Request):
     """Conditions on the rows of a split. All must hold; they apply in the order in which they stand here."""
 
     split: Split = "train"
     classes: tuple[str, ...] | None = Field(default=None, min_length=1, description="names; all if not given")
     ranges: tuple[ColumnRange, ...] = Field(default=(), description="ranges of columns, all of them")
     sample_ids: tuple[int, ...] | None = Field(default=None, min_length=1, description="these samples alone")
-    every: int = Field(default=1, ge=1, description="the first of what is left, and every so-manyth after it")
+    every: int = Field(
+        default=1, ge=1, description="of each class, the first of what is left and every so-manyth after it"
+    )
     per_class: int | None = Field(
         default=None, ge=1, description="at most so many of each class, from the front"
     )
     random: int | None = Field(default=None, ge=1, description="at most so many, drawn by `random_seed`")
     random_seed: int = Field(default=0, ge=0, lt=2**53)
-    first: int | None = Field(default=None, ge=1, description="at most so many, from the front")
+    first: int | None = Field(
+        default=None, ge=1, description="at most so many, from the front, where classes take turns"
+    )

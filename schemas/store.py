@@ -13,6 +13,7 @@ from schemas.dataset import SPLITS, DatasetRecipe
 from schemas.frozen import Extended, Frozen, sha256_of
 from schemas.imported import ImportedData, StoredOrigin
 from schemas.products import CATALOGUE, MAPS, CatalogueColumn, map_shape
+from schemas.registry import unknown_name
 
 # Of the books. A change that older code cannot read takes the next number and a step in storage.migrations.
 SCHEMA_VERSION: Final = 2
@@ -107,8 +108,13 @@ class StorePlan(Frozen):
     provenance: Provenance
 
     def array(self, name: str) -> ArraySpec:
-        """The specification of one array."""
-        return next(spec for spec in self.arrays if spec.name == name)
+        """The specification of one array; a name that the store does not have is an error."""
+        for spec in self.arrays:
+            if spec.name == name:
+                return spec
+        is_column = any(column.name == name for column in self.columns)
+        advice = "it is a column of params: store.column(split, name) reads it" if is_column else ""
+        raise unknown_name("array", name, [spec.name for spec in self.arrays], advice)
 
     @property
     def maps(self) -> tuple[ArraySpec, ...]:

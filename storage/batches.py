@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.errors import DataError
 from storage.epochs import Batching, Epoch
 from storage.fields import Buffers, Field, check_buffers, new_buffers
 from storage.selection import Selected
@@ -75,6 +76,11 @@ class Batches:
     """
 
     def __init__(self, source: RowSource, epoch: Epoch, start: int = 0, into: Sequence[Buffers] = ()) -> None:
+        if not isinstance(start, int | np.integer) or not 0 <= start <= len(epoch):
+            raise DataError(
+                f"there is no batch {start!r} to start from",
+                expected=f"0 to {len(epoch)}, the end: the epoch has {len(epoch):,} batches",
+            )
         for buffers in into:
             check_buffers(source.fields, min(epoch.batching.batch, epoch.length), buffers)
         self.source = source

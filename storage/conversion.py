@@ -26,7 +26,7 @@ from storage.catalogue import Table
 from storage.formats import BACKENDS
 from storage.layout import Span
 from storage.loss import worst_errors
-from storage.place import Root
+from storage.place import Root, place
 from storage.profiles import Encoded
 from storage.reader import Store, open_store
 from storage.threads import threaded
@@ -50,8 +50,8 @@ class Given(NamedTuple):
 
 
 def convert(
-    store: Root,
-    out: Root,
+    store: str | Root,
+    out: str | Root,
     to: str | None = None,
     profile: str | None = None,
     shard_size: int | None = None,
@@ -61,8 +61,8 @@ def convert(
 
     Run again, it completes what is there.
     """
-    task = prepare(store, out, to, profile, shard_size)
-    source, plan = task.source, task.plan
+    task = prepare(place(store), place(out), to, profile, shard_size)
+    source, plan, out = task.source, task.plan, task.root
     with commit.writing(out):
         target.check_target(out, source.origin, plan)
         commit.begin(out, source.origin, plan, source.stored)

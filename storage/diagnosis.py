@@ -27,7 +27,7 @@ from storage.durable import file_fault, sums
 from storage.evidence import Book, Evidence, book_of, gather, sound_plan, sound_recipe, sound_schema
 from storage.formats import BACKENDS
 from storage.layout import Span
-from storage.place import Root
+from storage.place import Root, place
 from storage.reader import Store
 from storage.strangers import Strangers, find_strangers
 from storage.threads import threaded
@@ -65,8 +65,9 @@ class Diagnosis:
         return next(mine, None)
 
 
-def diagnose(root: Root, progress: Callable[[int], None] = lambda _: None) -> Diagnosis:
+def diagnose(root: str | Root, progress: Callable[[int], None] = lambda _: None) -> Diagnosis:
     """Read everything; what damaged books should say is taken from the others. Writes nothing."""
+    root = place(root)
     check_there(root)
     evidence = gather(root)
     recipe = sound_recipe(evidence)

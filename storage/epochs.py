@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from schemas.errors import DataError
-from schemas.frozen import Frozen
+from schemas.request import Request
 
 Rows = NDArray[np.int64]
 # What a draw is for. The counter's lowest word is Philox's own.
 OF_SHARDS, IN_A_SHARD, IN_A_GROUP = range(3)
+# As many as there are numbers for.
+EPOCHS = 2**63
 
 
-class Batching(Frozen):
+class Batching(Request):
     """How epochs are made of rows; a run record keeps it.
 
     Ranks get equally many rows, so equally many batches of the same sizes, and no row twice. `keep` leaves
@@ -70,6 +72,8 @@ class Epoch:
     """One epoch of one rank over rows of a split (rising, each once) that lie in shards of `shard_rows`."""
 
     def __init__(self, batching: Batching, rows: Rows, shard_rows: int, number: int) -> None:
+        if not isinstance(number, int | np.integer) or not 0 <= number < EPOCHS:
+            raise DataError(f"there is no epoch {number!r}", expected="a whole number from 0 on")
         self.batching = batching
         self.rows = rows
         self.shard_rows = shard_rows

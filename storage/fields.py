@@ -38,6 +38,12 @@ def fields_of(plan: StorePlan, names: Sequence[str], codes: bool = False) -> tup
 
     With `codes`, maps that are stored as codes come as they are, each with its `<map>_scale` beside it.
     """
+    if isinstance(names, str) or not len(names):
+        raise DataError(
+            f"the names of a batch's arrays are {names!r}",
+            expected="at least one name of an array or a column of params in a tuple or list",
+            advice=f"write ({names!r},)" if names else "such as ('image', 'label')",
+        )
     arrays = {spec.name: spec for spec in plan.decoded}
     columns = [column.name for column in plan.columns]
     fields: list[Field] = []

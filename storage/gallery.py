@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from schemas.columns import ColumnSpec
 from schemas.errors import WriteError
 from schemas.store import ClassSpec, StorePlan
-from storage.place import Root
+from storage.place import Root, local
 from storage.reader import Store, open_store
 from storage.stretch import COLOURS, Limits, coloured, grey, limits_of
 
@@ -17,10 +17,11 @@ from storage.stretch import COLOURS, Limits, coloured, grey, limits_of
 LOOKED_THROUGH = 4096
 
 
-def show(root: Root, out: Path, split: str | None = None, columns: int = 6) -> Path:
+def show(root: str | Root, out: str | Path, split: str | None = None, columns: int = 6) -> Path:
     """Draw `columns` images of each class of a split (the first by default) into a PNG file."""
     from matplotlib.figure import Figure
 
+    out = local(out)
     if out.suffix != ".png":
         raise WriteError(f"cannot write the picture {out}", expected="a path ending in .png")
     store = open_store(root)

@@ -52,12 +52,12 @@ class StoreInfo(Frozen):
     losses: tuple[MapLoss, ...] = Field(description="by quantisation; empty when no bit was lost")
 
 
-def info(root: Root) -> StoreInfo:
+def info(root: str | Root) -> StoreInfo:
     """Recipe, digest, splits, classes, columns, size and provenance of a finished store."""
     store = open_store(root)
     plan, recipe = store.plan, store.origin
     return StoreInfo(
-        store=str(root),
+        store=str(store.root),
         recipe=recipe.name,
         family=recipe.family,
         description=recipe.description.strip(),

@@ -25,7 +25,7 @@ from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, holds_schem
 from storage.durable import file_fault
 from storage.formats import BACKENDS
 from storage.layout import Span, locate_known, shard_count, span_of, spans_of
-from storage.place import Root, sizes_of
+from storage.place import Root, place, sizes_of
 from storage.shard_checks import ShardChecks
 
 
@@ -75,6 +75,8 @@ class Store:
         names = [spec.name for spec in self.plan.splits]
         if split not in names:
             raise unknown_name("split", split, list(names))
+        self.plan.array(array)
+        _check_slice(rows, split, array)
         self.touch(split, rows)
         return BACKENDS[self.plan.backend].read(self.root, self.plan, split, array, rows)
 
@@ -114,13 +116,28 @@ class Store:
                 self.checks.once(span, self.check_shard)
 
 
-def open_store(root: Root, check: bool = False) -> Store:
+def _check_slice(rows: Any, split: str, array: str) -> None:
+    """Refuse what is no slice: whoever asks for rows here and there is better served elsewhere."""
+    try:
+        slice.indices(rows, 0)
+    except (TypeError, ValueError) as error:
+        given = f"{rows}" if isinstance(rows, slice) else f"a value of type {type(rows).__name__}"
+        taken = f"open_rows(store, Selection(split={split!r}), names=({array!r},)).take(rows)"
+        raise DataError(
+            f"rows are {given}",
+            expected="a slice of whole numbers, such as slice(0, 64)",
+            advice=f"for rows in any order: {taken}; of a mask, np.flatnonzero(mask) are the rows",
+        ) from error
+
+
+def open_store(root: str | Root, check: bool = False) -> Store:
     """A store, if it is finished and whole by its books.
 
     With `check` the metadata are compared with the manifest now, and each shard with its receipt before
     anything of it is read, whoever reads it. Without it the bytes are `verify`'s business.
     """
     store = open_books(root)
+    root = store.root
     _check_sizes(root, store.manifest)
     if not check:
         return store
@@ -130,8 +147,9 @@ def open_store(root: Root, check: bool = False) -> Store:
     return replace(store, checks=ShardChecks())
 
 
-def open_books(root: Root) -> Store:
+def open_books(root: str | Root) -> Store:
     """A store whose books are in order, whatever became of its shards."""
+    root = place(root)
     if not (root / PLAN).is_file():
         # of a bucket that is not there only a listing tells, and raises what to do
         root.is_dir()

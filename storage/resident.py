@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
 from schemas.errors import DataError, ResourceError
+from schemas.registry import unknown_name
 from schemas.selection import Selection
 from storage.batches import Batch, Batches, Rows
 from storage.epochs import Batching, Epoch
@@ -41,6 +42,9 @@ def open_rows(
     The batches of an epoch are the same in both. `names` are arrays and columns of parameters; `codes` gives
     quantised maps as they are stored; `checked` compares every chunk with its crc32c when it is read.
     """
+    for noun, given, known in (("mode", mode, Mode), ("way", way, Way)):
+        if given not in get_args(known):
+            raise unknown_name(noun, given, list(get_args(known)))
     selected = select(store, selection)
     fits = _needed(fields_of(store.plan, names, codes), len(selected)) <= MEMORY_SHARE * _free()
     if mode == "resident" or (mode == "auto" and fits):

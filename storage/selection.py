@@ -84,7 +84,7 @@ def _conditions(store: Store, selection: Selection, label: NDArray[np.int32]) ->
     if one.sample_ids is not None:
         yield f"the {len(one.sample_ids):,} samples named", partial(_named, store, one)
     if one.every > 1:
-        yield f"every {one.every}th", lambda rows: rows[:: one.every]
+        yield f"every {one.every}th of each class", partial(_every_of_each, label, one.every)
     if one.per_class is not None:
         yield f"{one.per_class:,} per class", partial(_front_of_each, label, one.per_class)
     if one.random is not None:
@@ -106,6 +106,12 @@ def _named(store: Store, selection: Selection, rows: Rows) -> Rows:
             advice="name the split that they are in, or leave them out",
         )
     return rows[np.isin(found[rows], wanted)]
+
+
+def _every_of_each(label: NDArray[np.int32], step: int, rows: Rows) -> Rows:
+    """Counted within each class: classes take turns, so a step over all rows may meet some of them only."""
+    own = label[rows]
+    return np.sort(np.concatenate([rows[own == one][::step] for one in np.unique(own)]))
 
 
 def _front_of_each(label: NDArray[np.int32], most: int, rows: Rows) -> Rows:

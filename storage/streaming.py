@@ -103,7 +103,8 @@ class Streamed:
                 loading = pool.submit(self.loader.load, group.shards, memories[turn], view) if group else None
                 yield rows, holder
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            # without waiting: a forgotten epoch may be collected in a thread that its own loader is starting
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class KeptViews:
@@ -152,7 +153,11 @@ def checked_rows(rows: Any, count: int) -> Rows:
     """Row numbers as an array; what is no row of a split of so many is refused."""
     found = np.asarray(rows)
     if found.ndim != 1 or (found.dtype.kind not in "iu" and len(found)):
-        raise DataError(f"rows are {found.dtype} of shape {found.shape}", expected="one row of whole numbers")
+        raise DataError(
+            f"rows are {found.dtype} of shape {found.shape}",
+            expected="one row of whole numbers",
+            advice="of a mask, np.flatnonzero(mask) are the rows" if found.dtype == bool else "",
+        )
     if len(found) and not 0 <= int(found.min()) <= int(found.max()) < count:
         wrong = int(found.min()) if found.min() < 0 else int(found.max())
         raise DataError(f"there is no row {wrong}", expected=f"0 to {count - 1}")

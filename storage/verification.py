@@ -13,11 +13,11 @@ from schemas.frozen import sha256_of
 from schemas.verification import TOLD, VerificationRecord
 from storage.commit import MANIFEST, VERIFICATION
 from storage.durable import write_whole
-from storage.place import Root
+from storage.place import Root, place
 from storage.verify import Verification
 
 
-def record(root: Root, found: Verification) -> str:
+def record(root: str | Root, found: Verification) -> str:
     """Keep what `verify` found in the store; the reason where that cannot be, else an empty text."""
     kept = VerificationRecord(
         time=datetime.now(UTC).replace(microsecond=0),
@@ -27,7 +27,7 @@ def record(root: Root, found: Verification) -> str:
         first_faults=found.faults[:TOLD],
     )
     try:
-        write_whole(root / VERIFICATION, kept.to_json().encode())
+        write_whole(place(root) / VERIFICATION, kept.to_json().encode())
     except WriteError as error:
         return error.found
     return ""

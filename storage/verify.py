@@ -61,9 +61,10 @@ class Verification(Frozen):
         return not self.faults
 
 
-def verify(root: Root, progress: Callable[[int], None] = lambda _: None) -> Verification:
+def verify(root: str | Root, progress: Callable[[int], None] = lambda _: None) -> Verification:
     """Read everything; all faults are reported, not the first."""
     store = open_books(root)
+    root = store.root
     sealed = read_json(root / MARKER, CommitMarker).manifest_sha256
     receipts = store.manifest.receipts
     books = metadata_faults(store) + _receipt_faults(store)

@@ -120,7 +120,7 @@ def xarray_view(store: Store, split: str, arrays: Sequence[str] | None = None) -
         coordinates["column"] = [one.name for one in columns]
         coordinates["unit"] = ("column", [one.unit for one in columns])
         coordinates["description"] = ("column", [one.description for one in columns])
-    bands = getattr(store.recipe, "band_names", ())
+    bands = store.origin.band_names
     if bands:
         coordinates["channel"] = list(bands)
     about = {"recipe": plan.recipe_name, "recipe_digest": store.stored.digest, "split": split}

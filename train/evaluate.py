@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from schemas.errors import DataError
 from schemas.registry import unknown_name
 from schemas.run import Report
-from storage.place import Root
+from storage.place import Root, local
 from storage.reader import Store, open_store
 from train.data import Samples, load_samples
 from train.predict import check_images, outputs
@@ -18,11 +18,12 @@ from train.report import write_page
 from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
 
 
-def evaluate(run: Path, data: Root, split: str = "test") -> Report:
+def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
     """Measure a run on one split of a store; writes report.json, report.html, predictions and pictures.
 
     They go to `RUN/reports/RECIPE-SPLIT-DIGEST`. A split that shares samples with the training is refused.
     """
+    run = local(run)
     loaded, store = load_run(run), open_store(data)
     if not store.plan.rows_of(split):
         raise unknown_name("split", split, [one.name for one in store.plan.splits])
@@ -37,7 +38,7 @@ def evaluate(run: Path, data: Root, split: str = "test") -> Report:
         experiment=record.experiment.name,
         model=record.experiment.model.name,
         experiment_digest=record.experiment_digest,
-        store=str(data),
+        store=str(store.root),
         store_recipe=store.origin.name,
         store_digest=store.stored.digest,
         same_recipe=store.stored.digest == record.data.recipe_digest,

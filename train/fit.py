@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from schemas.errors import DataError, RunError
 from schemas.experiment import ExperimentRecipe
 from schemas.run import RunRecord, TrainingData
-from storage.place import Root
+from storage.place import Root, local
 from storage.reader import Store, open_store
 from train.autoencoding import module_of
 from train.data import Batches, Samples, batches, load_samples
@@ -43,7 +43,7 @@ from train.target_motion import motion_of
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
-def fit(experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False) -> RunRecord:
+def fit(experiment: ExperimentRecipe, data: str | Root, out: str | Path, quiet: bool = False) -> RunRecord:
     """Train a model on the `train` split of a store and keep the epoch with the best validation loss.
 
     A progress bar is shown on a terminal unless `quiet`.
@@ -55,7 +55,7 @@ def fit(experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False
     lightning.seed_everything(experiment.seed, verbose=False)
     model = objective.build(experiment.model, shape_of(store, objective.outputs))
     network = model.network
-    with new_folder(out) as folder:
+    with new_folder(local(out)) as folder:
         samples = {role: _samples(store, role, objective, experiment) for role in ("train", "val")}
         train, val = samples["train"], samples["val"]
         if train is None:
@@ -74,7 +74,7 @@ def fit(experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False
         record = RunRecord(
             experiment=experiment,
             experiment_digest=experiment.digest,
-            data=_data(store, data, train, val),
+            data=_data(store, train, val),
             head=head,
             stretch=stretch,
             parameters=sum(one.numel() for one in network.parameters() if one.requires_grad),
@@ -233,10 +233,10 @@ class BestWeights(Callback):
         module.network.load_state_dict(self.weights)
 
 
-def _data(store: Store, path: Root, train: Samples, val: Samples | None) -> TrainingData:
+def _data(store: Store, train: Samples, val: Samples | None) -> TrainingData:
     channels, height, width = store.plan.array("image").tail
     return TrainingData(
-        store=str(path),
+        store=str(store.root),
         recipe_name=store.origin.name,
         recipe_digest=store.stored.digest,
         seed=store.origin.seed,

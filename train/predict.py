@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import DataError, WriteError
 from storage.commit import PLAN
-from storage.place import Root
+from storage.place import Root, local, place
 from storage.reader import open_store
 from train.data import chunks
 from train.models.autoencoders import Autoencoder
@@ -24,15 +24,21 @@ from train.run_folder import Run, load_run
 BATCH = 256
 
 
-def predict(run: Path, files: Sequence[Root], out: Path | None = None, split: str = "test") -> pa.Table:
+def predict(
+    run: str | Path,
+    files: Sequence[str | Root] | str | Root,
+    out: str | Path | None = None,
+    split: str = "test",
+) -> pa.Table:
     """A row per image of .npy files or stores, with what the model says; written to `out` if given.
 
     `out` ends in .parquet or .csv. Of a store, the images of one split are taken.
     """
-    loaded = load_run(run)
+    loaded, out = load_run(local(run)), None if out is None else local(out)
+    paths = [files] if isinstance(files, str | Root) else files
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise WriteError(f"cannot write {out}", expected="a path ending in .parquet or .csv")
-    tables = [_table(loaded, path, split) for path in files]
+    tables = [_table(loaded, place(path), split) for path in paths]
     table = pa.concat_tables(tables)
     if out is not None:
         _write(table, out)

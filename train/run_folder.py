@@ -26,6 +26,7 @@ from torch import nn
 
 from schemas.errors import LensmillError, RunError, WriteError
 from schemas.run import RunRecord
+from storage.place import local
 from train.models.registry import Shape
 from train.objectives import Objective, objective_of
 from train.stretch import Stretch
@@ -105,8 +106,9 @@ def save_samples(path: Path, roles: dict[str, NDArray], seed: int) -> None:  # t
     pq.write_table(pa.concat_tables(tables), path)
 
 
-def load_run(root: Path) -> Run:
+def load_run(root: str | Path) -> Run:
     """A finished run from its folder, its weights checked and loaded."""
+    root = local(root)
     record = read_record(root)
     path = root / WEIGHTS
     if not path.is_file() or sha256_of_file(path) != record.weights_sha256:

@@ -1,6 +1,7 @@
 """The application that subcommands register with, and what they share."""
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,12 +17,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="From a recipe for simulated strong-lens images to a trained, honestly measured model.",
 )
-# Any: typer knows no unions, of which a Root is one. Parsed, since a path would spoil a URL.
+# Shown as paths: typer knows no unions, of which a Root is one. Parsed, since a path would spoil a URL.
 StorePath = Annotated[
-    Any, typer.Argument(metavar="STORE", parser=place, help="Folder or s3:// URL of a finished store.")
+    Path, typer.Argument(metavar="STORE", parser=place, help="Folder or s3:// URL of a finished store.")
 ]
 RunPath = Annotated[
-    Any, typer.Argument(metavar="RUN", parser=local, help="Folder of a finished training run.")
+    Path, typer.Argument(metavar="RUN", parser=local, help="Folder of a finished training run.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]

@@ -23,7 +23,9 @@ from flows.commands.app import (
     err,
     out,
 )
+from flows.commands.tables import facts, lined_up
 from schemas.audit import Audit
+from schemas.description import purpose
 from schemas.sample import SampleSheet
 from schemas.store import Provenance
 from storage.place import local, place
@@ -76,13 +78,13 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
     if as_json:
         out.print_json(found.model_dump_json())
         return
-    table = Table(show_header=False, box=None, pad_edge=False)
+    table = facts()
     shape = " x ".join(map(str, found.image_shape))
     shape += f" ({', '.join(found.bands)})" if found.bands else ""
     versions = ", ".join(f"{name} {number}" for name, number in found.provenance.versions.items())
     for key, value in (
         ("recipe", f"{found.recipe} ({found.family}), seed {found.seed}"),
-        ("purpose", found.description.split("\n")[0]),
+        ("purpose", purpose(found.description)),
         ("digest", found.digest),
         ("images", f"{shape}, {found.profile}, {_pixel(found.pixel_scale_arcsec)}"),
         ("products", ", ".join(found.products) or "none"),
@@ -104,12 +106,12 @@ def info_command(store: StorePath, as_json: AsJson = False) -> None:
         known = f"median S/N {one.median_detectability:.3g}, ideal AUC {one.ideal_auc:.3f}"
         table.add_row(f"{one.name} seen", f"{known} ({one.samples:,} samples)")
     out.print(table)
-    columns = Table("column", "unit", "bounds", "classes", "meaning", title="params")
+    columns = []
     for column in found.columns:
         labels = "all" if len(column.labels) == len(found.classes) else ", ".join(map(str, column.labels))
         labels += f" in {', '.join(column.splits)}" if column.splits else ""
-        columns.add_row(column.name, column.unit, column.quantity.bounds, labels, column.description)
-    out.print(columns)
+        columns.append((column.name, column.unit, column.quantity.bounds, labels, column.description))
+    out.print(lined_up(("column", "unit", "bounds", "classes", "meaning"), columns, title="params"))
 
 
 def _loss(loss: "MapLoss") -> str:
@@ -209,6 +211,7 @@ def _print_audit(found: Audit) -> None:
     # fits 80 columns: a row without its name or its number says nothing
     table = Table("what", "told apart", "AUC", "allowed", "verdict", box=SIMPLE_HEAD, pad_edge=False)
     table.columns[0].no_wrap = table.columns[2].no_wrap = True
+    table.columns[1].overflow = table.columns[4].overflow = "fold"
     for row, told in by_subject(found):
         one, style = row.worst, VERDICT_STYLES.get(row.verdict, "")
         verdict = row.verdict if row.verdict == "even" else f"{row.verdict}, {told} of {pairs}"
@@ -302,13 +305,11 @@ def sample_command(
 
 
 def _print_sample(found: SampleSheet) -> None:
-    what = f"{found.class_name} (label {found.label}), {found.subhalos} subhalos"
+    what = f"{found.class_name} (label {found.label}), {found.pieces}"
     where = f"{found.recipe} {found.digest[:12]}, row {found.row:,} of {found.split}"
     out.print(f"sample {found.sample_id}: {what}; {where}", soft_wrap=True)
-    table = Table("parameter", "value", "unit", "meaning")
-    for one in found.parameters:
-        table.add_row(one.name, f"{one.value:.8g}", one.unit, one.description)
-    out.print(table)
+    rows = [(one.name, f"{one.value:.8g}", one.unit, one.description) for one in found.parameters]
+    out.print(lined_up(("parameter", "value", "unit", "meaning"), rows, named=2))
     if found.compared is None:
         return
     if found.identical:
@@ -334,16 +335,13 @@ def recipes_command() -> None:
     """
     from flows.catalogue import experiments, recipes
 
-    table = Table("recipe", "family", "images", "purpose")
+    rows = []
     for card in recipes():
-        purpose = card.description.split("\n")[0]
-        purpose += " Needs a file: --set source.file=PATH" if card.needs_file else ""
-        table.add_row(card.name, card.family, f"{card.images:,}", escape(purpose))
-    out.print(table)
-    table = Table("experiment", "purpose")
-    for name, purpose in experiments():
-        table.add_row(name, escape(purpose.split("\n")[0]))
-    out.print(table)
+        needed = " Needs a file: --set source.file=PATH" if card.needs_file else ""
+        rows.append((card.name, card.family, f"{card.images:,}", purpose(card.description) + needed))
+    out.print(lined_up(("recipe", "family", "images", "purpose"), rows, named=3))
+    learned = [(name, purpose(description)) for name, description in experiments()]
+    out.print(lined_up(("experiment", "purpose"), learned))
 
 
 @app.command("schema")

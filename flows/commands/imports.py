@@ -5,11 +5,10 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
 
 from flows.commands.app import Quiet, ShardSize, app, err, out
+from flows.commands.tables import lined_up
 from schemas.errors import DataError
 from schemas.imported import ImportOptions, ImportReport, shares
 from storage.place import place
@@ -96,7 +95,7 @@ def _print(found: ImportReport) -> None:
     out.print(f"{data.name}: {data.sample_count:,} images of {shape}, {data.form}, {data.files:,} files")
     stored = "" if list(found.dtypes) == ["float32"] else ", stored as float32"
     out.print(f"values {found.lowest:.4g} to {found.highest:.4g}; {types}{stored}", soft_wrap=True)
-    shown = Table("label", "class", *found.splits, "all", "columns", box=SIMPLE_HEAD, pad_edge=False)
+    rows = []
     for name, label in data.classes:
         counts = [by_class[name] for by_class in found.splits.values()]
         own = [
@@ -105,7 +104,7 @@ def _print(found: ImportReport) -> None:
             if label in one.labels
         ]
         numbers = [f"{count:,}" for count in (*counts, sum(counts))]
-        shown.add_row(str(label), name, *numbers, escape(", ".join(own)) or "none")
-    out.print(shown)
+        rows.append((str(label), name, *numbers, ", ".join(own) or "none"))
+    out.print(lined_up(("label", "class", *found.splits, "all", "columns"), rows, named=2))
     for line in found.warnings:
         err.print(f"[yellow]warning:[/] {escape(line)}", soft_wrap=True)

@@ -4,13 +4,13 @@ import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from flows.commands.app import AsJson, app, out
+from flows.commands.tables import lined_up
 
 if TYPE_CHECKING:
-    from train.families import Family
+    from train.families import Facts, Family
     from train.models import ModelCard
 
 
@@ -33,6 +33,10 @@ def models_command(
 
     found = [] if names else families(pattern)
     cards = _named(pattern) if names or pattern or as_json else []
+    if pattern and not found and not cards:
+        from train.models.registry import unknown_model
+
+        raise unknown_model(pattern)
     if as_json:
         known = [family.described() for family in found]
         out.print_json(json.dumps({"families": known, "names": [card.name for card in cards]}))
@@ -43,12 +47,9 @@ def models_command(
     elif found:
         out.print(_family_table(found))
     if cards and not names:
-        table = Table("model", "from")
-        for card in cards:
-            table.add_row(card.name, card.origin)
-        out.print(table)
+        out.print(lined_up(("model", "from"), [(card.name, card.origin) for card in cards]))
     if pattern or names:
-        out.print(f"{len(cards):,} models")
+        out.print(f"{len(cards):,} model{'s' if len(cards) != 1 else ''}")
     else:
         out.print("every name: lensmill models --names; part of them: lensmill models swin")
 
@@ -61,19 +62,20 @@ def _named(pattern: str) -> "list[ModelCard]":
 
 
 def _family_table(found: "list[Family]") -> Table:
-    table = Table("family", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("model", no_wrap=True)
+    """Families with their members below them: beside them, names of both would leave no place."""
     # parameters, the size it was made for, how 64 x 64 and 150 x 150 are met, trained weights by name
-    for heading in ("million", "for", "64 x 64", "150 x 150", "trained"):
-        table.add_column(heading)
+    headings = ("family, model", "million", "for", "64 x 64", "150 x 150", "trained")
+    rows: list[tuple[str, ...]] = []
     for family in found:
-        for name, facts in family.members():
-            table.add_row(
-                family.name,
-                name,
-                f"{facts.parameters / 1e6:.1f}",
-                str(facts.made_for or "any"),
-                *(facts.ways[side].short for side in ("64", "150")),
-                str(len(facts.trained)) if facts.trained else "-",
-            )
-    return table
+        rows.append((family.name, *("" for _ in headings[1:])))
+        rows += [(f"  {name}", *_told(facts)) for name, facts in family.members()]
+    return lined_up(headings, rows)
+
+
+def _told(facts: "Facts") -> tuple[str, ...]:
+    return (
+        f"{facts.parameters / 1e6:.1f}",
+        str(facts.made_for or "any"),
+        *(facts.ways[side].short for side in ("64", "150")),
+        str(len(facts.trained)) if facts.trained else "-",
+    )

@@ -1,11 +1,11 @@
 """Commands about models: train, evaluate, predict, run."""
 
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from flows.commands.app import (
     AsJson,
@@ -17,8 +17,11 @@ from flows.commands.app import (
     app,
     out,
 )
+from flows.commands.tables import in_blocks, lined_up
 from storage.place import local, place
 
+# Rows of predictions that are printed; all of them go to a file.
+SHOWN = 20
 STORE_HELP = "Folder or s3:// URL of a finished store."
 Data = Annotated[Any, typer.Option("--data", metavar="STORE", parser=place, help=STORE_HELP)]
 Split = Annotated[str, typer.Option(help="train, val or test.")]
@@ -78,12 +81,9 @@ def evaluate_command(
     if as_json:
         out.print_json(report.model_dump_json())
         return
-    table = Table(
-        "metric", "value", "constant", title=f"{report.experiment} on {report.store_recipe}, {split}"
-    )
-    for row in metric_rows(report):
-        table.add_row(row["metric"], row["value"], row["constant"])
-    out.print(table)
+    rows = [(row["metric"], row["value"], row["constant"]) for row in metric_rows(report)]
+    title = f"{report.experiment} on {report.store_recipe}, {split}"
+    out.print(lined_up(("metric", "value", "constant"), rows, title=title))
     for warning in report.warnings:
         out.print(f"warning: {escape(warning)}")
     out.print(report.headline, soft_wrap=True, highlight=False)
@@ -94,7 +94,7 @@ def evaluate_command(
 def predict_command(
     run: RunPath,
     files: Annotated[
-        list[Any], typer.Argument(metavar="FILES...", parser=place, help=".npy files or stores.")
+        list[Path], typer.Argument(metavar="FILES...", parser=place, help=".npy files or stores.")
     ],
     table: Annotated[
         Path | None,
@@ -115,13 +115,22 @@ def predict_command(
     if table is not None:
         out.print(f"wrote {table}: {predictions.num_rows:,} rows", soft_wrap=True)
         return
-    shown = predictions.slice(0, 20)
-    printed = Table(*shown.column_names)
-    for row in shown.to_pylist():
-        printed.add_row(*(f"{v:.4g}" if isinstance(v, float) else escape(str(v)) for v in row.values()))
-    out.print(printed)
-    if predictions.num_rows > shown.num_rows:
-        out.print(f"and {predictions.num_rows - shown.num_rows:,} more; write all of them with --out")
+    _print_predictions(predictions.slice(0, SHOWN).to_pylist())
+    if predictions.num_rows > SHOWN:
+        out.print(f"and {predictions.num_rows - SHOWN:,} more; write all of them with --out")
+
+
+def _print_predictions(rows: list[dict[str, Any]]) -> None:
+    """By file, whose path would take the place of numbers."""
+    for path, of_file in groupby(rows, key=lambda row: row["file"]):
+        out.print(escape(path), soft_wrap=True, highlight=False)
+        told = [{name: _said(value) for name, value in row.items() if name != "file"} for row in of_file]
+        for table in in_blocks(list(told[0]), [list(row.values()) for row in told]):
+            out.print(table)
+
+
+def _said(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @app.command("run")

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.columns import ColumnSpec
+from schemas.description import purpose
 from schemas.imported import ImportedData
 from schemas.page import Page, PageClass, PageSample
 from schemas.store import StorePlan
@@ -45,7 +46,7 @@ def describe(store: Store) -> Page:
     return Page(
         title=plan.recipe_name,
         kind="Images that were imported" if imported else "Data set of simulated strong lenses",
-        purpose=store.origin.description.strip().split("\n")[0],
+        purpose=purpose(store.origin.description),
         digest=store.stored.digest,
         cards=provenance.cards(store),
         soundness=provenance.soundness(store.root),

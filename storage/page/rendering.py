@@ -14,7 +14,7 @@ from storage.durable import write_whole
 from storage.page import plots
 from storage.page.content import STRIP, describe
 from storage.page.numbers import spell, with_unit
-from storage.place import Root
+from storage.place import Root, local, place
 from storage.reader import open_store
 
 TEMPLATES = Environment(
@@ -26,9 +26,9 @@ TEMPLATES = Environment(
 )
 
 
-def write_page(root: Root, out: Path | None = None) -> Path:
+def write_page(root: str | Root, out: str | Path | None = None) -> Path:
     """Write the page of a finished store; by default beside you, named after the store."""
-    path = Path(f"{Path(root.name).stem}.html") if out is None else out
+    path = Path(f"{Path(place(root).name).stem}.html") if out is None else local(out)
     if path.suffix != ".html":
         raise WriteError(f"cannot write the page {path}", expected="a path ending in .html")
     text = render(describe(open_store(root)))

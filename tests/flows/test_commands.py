@@ -57,6 +57,8 @@ def test_every_command_has_help_with_an_example(lensmill: Lensmill, command: str
     assert f"lensmill {command} " in said.out + " "
     assert "Example:" in said.out
     assert re.search(rf"lensmill {command}\b", said.out.split("Example:")[1])
+    # a type that only says how the command is programmed
+    assert "Any" not in said.out
 
 
 def test_the_command_alone_helps(lensmill: Lensmill) -> None:

@@ -182,6 +182,24 @@ def test_the_command_prints_parameters_with_units(lensmill: Lensmill, sound_prod
     assert "vortex" not in said.out
 
 
+@pytest.mark.parametrize(
+    ("index", "pieces"), [(0, "no substructure"), (1, "10 subhalos"), (2, "1 line of mass")]
+)
+def test_the_command_calls_what_a_class_has_by_its_name(
+    lensmill: Lensmill, sound_product_store: Order, index: int, pieces: str
+) -> None:
+    said = lensmill("sample", sound_product_store.root, "--index", index)
+    assert f"(label {index}), {pieces}; tiny" in said.out
+
+
+def test_pieces_are_counted_by_their_kind(small_overrides: list[str]) -> None:
+    sheet = sample("tiny", 2, None, small_overrides)
+    assert (sheet.subhalos, sheet.lines) == (1, 1)
+    counts = {(1, 0): "1 subhalo", (2, 2): "2 lines of mass", (1200, 1): "1,199 subhalos and 1 line of mass"}
+    for (subhalos, lines), pieces in counts.items():
+        assert sheet.model_copy(update={"subhalos": subhalos, "lines": lines}).pieces == pieces
+
+
 def test_the_command_prints_json(lensmill: Lensmill, tmp_path: Path) -> None:
     said = lensmill("sample", "tiny", "--index", 2, "--json", "--out", tmp_path / "two", "--set", "seed=5")
     assert said.code == 0

@@ -79,6 +79,7 @@ def test_train_evaluate_and_predict(
     report = Report.model_validate_json((folder / "report.json").read_bytes())
     assert said.out.splitlines()[-2:] == [report.headline, f"report: {folder / 'report.html'}"]
     assert "constant" in said.out
+    assert "time per image [ms]" in said.out
     found = json.loads(lensmill("evaluate", run, "--data", sound_store.root, "--json").out)
     assert found["metrics"] == json.loads(report.to_json())["metrics"]
 
@@ -145,7 +146,16 @@ def test_models_lists_and_searches(lensmill: Lensmill) -> None:
     whole = lensmill("models", "--names").out
     assert whole.index("lensmill_stem_vit") < whole.index("swin_tiny_patch4_window7_224")
     assert int(whole.splitlines()[-1].split()[0].replace(",", "")) > 500
-    assert lensmill("models", "no-such-model").out.strip().endswith("0 models")
+    assert said.out.endswith("\n1 model\n")
+    assert whole.endswith(" models\n")
+
+
+@pytest.mark.parametrize("options", [(), ("--names",), ("--json",)])
+def test_models_that_nobody_has(lensmill: Lensmill, options: tuple[str, ...]) -> None:
+    said = lensmill("models", "swin_tin_patch4_window7_224", *options)
+    assert one_message(said, BAD_INPUT).startswith("error: unknown model 'swin_tin_patch4_window7_224'")
+    assert "did you mean 'swin_tiny_patch4_window7_224'?" in said.err
+    assert "`lensmill models` lists them" in lensmill("models", "zzz").err
 
 
 def test_models_shows_families_first(lensmill: Lensmill) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from storage.formats import BACKENDS
 from storage.reader import Store, open_store
 from storage.resident import Resident, open_rows
 from storage.selection import select
+from storage.shard_loading import ShardLoader
 from storage.streaming import Streamed
 
 NAMES = ("image", "label", "sample_id", "params", "theta_E")
@@ -212,6 +214,30 @@ def test_an_epoch_may_be_left_before_its_end(small: Store) -> None:
     batches = open_rows(small, mode="streamed", way="read").epoch(MIXING, 0)
     next(batches)
     del batches
+
+
+def test_an_epoch_that_is_left_waits_for_nothing(small: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    going_on, load = threading.Event(), ShardLoader.load
+
+    def slow(loader: ShardLoader, shards: Any, *more: Any) -> Any:
+        if len(loads):
+            going_on.wait(120)
+        loads.append(shards)
+        return load(loader, shards, *more)
+
+    loads: list[Any] = []
+    monkeypatch.setattr(ShardLoader, "load", slow)
+    source = open_rows(small, mode="streamed")
+    held = source.held(Epoch(MIXING, np.arange(42), 8, 0), 0)
+    next(held)
+    # as the garbage collector closes it, in whichever thread it happens to run
+    closing = threading.Thread(target=held.close)
+    closing.start()
+    closing.join(60)
+    waited = closing.is_alive()
+    going_on.set()
+    closing.join()
+    assert not waited
 
 
 @pytest.mark.parametrize("way", ["mapped", "read"])

@@ -77,6 +77,19 @@ def test_parts_of_what_is_left_apply_in_their_order(small: Store) -> None:
     ]
 
 
+def test_a_step_is_counted_within_each_class(small: Store) -> None:
+    label = small.read("train", "label")
+    for step in (2, 3, 6):
+        found = select(small, Selection(classes=("cdm", "vortex"), every=step))
+        own = {name: np.flatnonzero(label == one)[::step] for name, one in (("cdm", 1), ("vortex", 2))}
+        assert found.classes == {name: len(rows) for name, rows in own.items()}
+        assert found.rows.tolist() == sorted(np.concatenate([*own.values()]).tolist())
+    assert select(small, Selection(every=3)).classes == {"no_sub": 5, "cdm": 5, "vortex": 5}
+    # rows from the front have every class, also after a step
+    few = select(small, Selection(every=3, first=6))
+    assert few.classes == {"no_sub": 2, "cdm": 2, "vortex": 2}
+
+
 def test_random_subsets_follow_their_seed(small: Store) -> None:
     one, again, other = (
         select(small, Selection(random=20, random_seed=seed)).rows.tolist() for seed in (5, 5, 6)

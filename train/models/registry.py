@@ -7,7 +7,7 @@ from typing import Any
 import timm
 from torch import nn
 
-from schemas.errors import DataError
+from schemas.errors import DataError, UnknownNameError
 from schemas.registry import Registry, unknown_name
 
 
@@ -57,18 +57,22 @@ def create(name: str, channels: int, outputs: int, options: dict[str, Any]) -> A
     return timm.create_model(name, in_chans=channels, num_classes=outputs, **options)
 
 
+def unknown_model(name: str) -> UnknownNameError:
+    """The error for a name that is nobody's; timm's are too many to be listed in it."""
+    known = [card.name for card in models()]
+    error = unknown_name("model", name, known)
+    theirs = len(known) - len(MODELS) - len(AUTOENCODERS)
+    error.expected = f"one of ours ({', '.join(MODELS)}) or of timm's {theirs}"
+    error.advice = error.advice or "`lensmill models` lists them"
+    return error
+
+
 def check_name(name: str) -> None:
     """Refuse a name that is neither ours nor timm's, and a tag that timm does not know."""
     if name in MODELS:
         return
     if not timm.is_model(name):
-        known = [card.name for card in models()]
-        error = unknown_name("model", name, known)
-        error.expected = (
-            f"one of ours ({', '.join(MODELS)}) or of timm's {len(known) - len(MODELS) - len(AUTOENCODERS)}"
-        )
-        error.advice = error.advice or "`lensmill models` lists them"
-        raise error
+        raise unknown_model(name)
     try:
         timm.get_pretrained_cfg(name, allow_unregistered=False)
     except RuntimeError as error:
