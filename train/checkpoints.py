@@ -192,8 +192,10 @@ def _streams(trainer: lightning.Trainer, module: LensModule) -> State:
 def _of_all(trainer: lightning.Trainer, state: Tensor) -> list[Tensor]:
     if trainer.world_size == 1:
         return [state]
-    gathered = trainer.strategy.all_gather(state.to(trainer.strategy.root_device))
-    return list(gathered.cpu().unbind())
+    here = state.to(trainer.strategy.root_device)
+    gathered = [torch.empty_like(here) for _ in range(trainer.world_size)]
+    torch.distributed.all_gather(gathered, here)
+    return [one.cpu() for one in gathered]
 
 
 def _set_streams(trainer: lightning.Trainer, module: LensModule, streams: State) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from schemas.experiment import ExperimentRecipe
 from schemas.run import AnyFittedStretch, Head, RunIdentity, RunRecord, TrainingData
 from storage.place import Root, place
 from storage.reader import Store, open_store
-from train.autoencoding import module_of
+from train.autoencoding import AdversarialModule, module_of
 from train.averaging import Averaging
 from train.checkpoints import CheckpointFolder, Checkpoints
 from train.compilation import compile_network
@@ -32,7 +32,7 @@ from train.module import LensModule
 from train.objectives import Objective, fit_head, objective_of
 from train.order import Order
 from train.phases import NewPhase
-from train.processes import Ranks, check_devices, other_processes, strategy_of
+from train.processes import Ranks, check_devices, leave, other_processes, strategy_of
 from train.run_folder import (
     RECORD,
     SAMPLES,
@@ -52,7 +52,7 @@ PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
 def fit(
-    experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False, mlflow: str | None = None
+    experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False, mlflow: Path | None = None
 ) -> RunRecord:
     """Train a model on the `train` split of a store and keep the epoch with the best validation loss.
 
@@ -61,7 +61,7 @@ def fit(
     """
     quiet = quiet or not sys.stderr.isatty()
     check_devices(experiment.training.devices)
-    logger = None if mlflow is None else mlflow_logger(Path(mlflow), experiment, out.name)
+    logger = None if mlflow is None else mlflow_logger(mlflow, experiment, out.name)
     store = open_store(data)
     begun = _begin(experiment, store)
     with unfinished_folder(out, _identity(experiment, store, begun.model)) as folder:
@@ -98,10 +98,15 @@ def fit(
     return record
 
 
-def take_part(experiment: ExperimentRecipe, data: str, folder: Path, ranks: Ranks) -> None:
+def take_part(
+    experiment: ExperimentRecipe, data: str, folder: Path, ranks: Ranks, say_ready: Callable[[], None]
+) -> None:
     """What each process but the first does in a training of several: the same, writing nothing."""
     store = open_store(place(data))
-    _train(_get_ready(_begin(experiment, store), store), store, folder, ranks, quiet=True)
+    ready = _get_ready(_begin(experiment, store), store)
+    say_ready()
+    _train(ready, store, folder, ranks, quiet=True)
+    leave()
 
 
 @dataclass(frozen=True)
@@ -249,7 +254,7 @@ def _trainer(
     return lightning.Trainer(
         accelerator="auto",
         devices=ranks.world,
-        strategy=strategy_of(ranks),
+        strategy=strategy_of(ranks, isinstance(module, AdversarialModule)),
         precision=PRECISIONS[precision],  # type: ignore[arg-type]
         max_epochs=options.epochs,
         callbacks=used,
@@ -266,9 +271,10 @@ def _trainer(
 @contextlib.contextmanager
 def _without_chatter() -> Iterator[None]:
     """Lightning without its advertisements, and without two warnings that do not concern us."""
-    log = logging.getLogger("lightning.pytorch")
-    level = log.level
-    log.setLevel(logging.WARNING)
+    logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             # samples are in memory, so worker processes would only copy them
@@ -279,7 +285,8 @@ def _without_chatter() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def _data(store: Store, path: Root, train: Samples, val: Samples | None) -> TrainingData:

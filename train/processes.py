@@ -1,8 +1,8 @@
 """Several processes that share every batch: one to a GPU, or so many on a CPU.
 
 The first process is the one that was started; it alone writes the run. The others run this module, and are
-told what to do in a line of JSON. A batch is that of the recipe whatever the number of processes: each has its
-part of it, and gradients are averaged before each step.
+told what to do in a line of JSON. A batch is that of the recipe whatever the number of processes: each has
+its part of it, and gradients are averaged before each step.
 """
 
 import contextlib
@@ -19,12 +19,17 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
 
-from schemas.errors import ResourceError, RunError
+from schemas.errors import LensmillError, ResourceError, RunError
 from schemas.experiment import ExperimentRecipe
+from train.unfinished import CHECKPOINTS
 
 LOOPBACK = "127.0.0.1"
 SECONDS_TO_END = 10
+READY = b"ready\n"
+# Characters of a failed process's log that are told.
+LAST_WORDS = 600
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,11 @@ class Environment(LightningEnvironment):
         return 0
 
 
-def strategy_of(ranks: Ranks) -> Any:
-    """How Lightning brings gradients together."""
+def strategy_of(ranks: Ranks, in_parts: bool) -> Any:
+    """How Lightning brings gradients together; `in_parts`: a step goes back through a network at a time."""
     if ranks.world == 1:
         return "auto"
-    # an adversarial step goes backwards through parts of the network at a time
-    return DDPStrategy(cluster_environment=Environment(ranks), find_unused_parameters=True)
+    return DDPStrategy(cluster_environment=Environment(ranks), find_unused_parameters=in_parts)
 
 
 def check_devices(count: int) -> None:
@@ -101,14 +105,33 @@ def other_processes(experiment: ExperimentRecipe, data: str, folder: Path) -> It
         others.extend(
             _started(experiment, data, folder, Ranks(rank, world, port), threads) for rank in range(1, world)
         )
+        # one that failed would never come to where the others meet
+        if not all(_is_ready(one) for one in others):
+            raise RuntimeError("a process ended before it was ready")
         yield Ranks(0, world, port)
         for one in others:
             one.wait(SECONDS_TO_END)
+    except LensmillError:
+        raise
     except Exception as error:
         _tell(error, others, folder)
         raise
     finally:
+        leave()
         _end(others)
+
+
+def leave() -> None:
+    """End what Lightning leaves open, so that another training may follow."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]
+
+
+def _is_ready(process: subprocess.Popen[bytes]) -> bool:
+    assert process.stdout is not None
+    with process.stdout as pipe:
+        return pipe.readline() == READY
 
 
 def _started(
@@ -125,12 +148,12 @@ def _started(
         "OMP_NUM_THREADS": str(threads),
         "PYTHONPATH": os.pathsep.join(one for one in sys.path if one),
     }
-    log = (folder / f"process-{ranks.rank}.log").open("wb")
+    log = (folder / CHECKPOINTS / f"process-{ranks.rank}.log").open("wb")
     with log:
         process = subprocess.Popen(
             [sys.executable, "-m", "train.processes"],
             stdin=subprocess.PIPE,
-            stdout=log,
+            stdout=subprocess.PIPE,
             stderr=log,
             env=environment,
         )
@@ -141,13 +164,15 @@ def _started(
 
 
 def _tell(error: Exception, others: list[subprocess.Popen[bytes]], folder: Path) -> None:
-    """Where another process failed, its last word is the cause."""
+    """Where another process failed, its last words are the cause; this one hears no more than silence."""
     for rank, one in enumerate(others, start=1):
-        if one.poll() not in (None, 0):
-            said = (folder / f"process-{rank}.log").read_text(errors="replace").strip() or "no word"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            one.wait(SECONDS_TO_END)
+        if one.returncode:
+            said = (folder / CHECKPOINTS / f"process-{rank}.log").read_text(errors="replace").strip()
             raise RunError(
-                f"process {rank} of {len(others) + 1} ended with {one.returncode}: {said.splitlines()[-1]}",
-                advice="run the same command again to go on from the last checkpoint",
+                f"process {rank} of {len(others) + 1} ended with {one.returncode}: {said[-LAST_WORDS:]}",
+                advice="mend what it says, and run the same command to go on from the last checkpoint",
             ) from error
 
 
@@ -175,7 +200,17 @@ def main() -> None:
 
     work = json.load(sys.stdin)
     experiment = ExperimentRecipe.model_validate_json(json.dumps(work["experiment"]))
-    take_part(experiment, work["data"], Path(work["folder"]), Ranks(*work["ranks"]))
+    try:
+        take_part(experiment, work["data"], Path(work["folder"]), Ranks(*work["ranks"]), _say_ready)
+    except LensmillError as error:
+        sys.exit(str(error))
+
+
+def _say_ready() -> None:
+    sys.stdout.buffer.write(READY)
+    sys.stdout.flush()
+    # nobody listens from here on
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
