@@ -143,8 +143,14 @@ class LensModule(lightning.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], step: int) -> None:
         images, target = batch
         loss = self.portions[1].over(len(target), lambda parts: self.validation_loss(images, target, parts))
+        # the history tells loggers
         self.log(
-            "val_loss", loss, prog_bar=True, batch_size=len(target), sync_dist=self.trainer.world_size > 1
+            "val_loss",
+            loss,
+            prog_bar=True,
+            logger=False,
+            batch_size=len(target),
+            sync_dist=self.trainer.world_size > 1,
         )
 
     def validation_loss(self, images: Tensor, target: Tensor, parts: list[slice]) -> Tensor:
