@@ -8,11 +8,12 @@ import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, Dataset
 
 from schemas.errors import DataError, ResourceError
 from schemas.registry import unknown_name
 from storage.reader import Store
+from train.order import Order
 
 # Part of the free memory that images may take; the rest is for the network and its gradients.
 MEMORY_SHARE = 0.6
@@ -101,17 +102,10 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
 
 
 def batches(
-    samples: Batches, size: int, shuffle_seed: int | None = None
+    samples: Batches, size: int, shuffle_seed: int | None = None, rank: int = 0, world: int = 1
 ) -> "DataLoader[tuple[Tensor, Tensor]]":
     """One gather per batch: memory is the only source, so worker processes would only copy."""
-    order: RandomSampler | SequentialSampler
-    if shuffle_seed is None:
-        order = SequentialSampler(samples)
-    else:
-        order = RandomSampler(samples, generator=torch.Generator().manual_seed(shuffle_seed))
-    # a last batch of one sample would break batch normalisation in training
-    drop = shuffle_seed is not None and len(samples) >= size
-    return DataLoader(samples, sampler=BatchSampler(order, size, drop_last=drop), batch_size=None)
+    return DataLoader(samples, sampler=Order(len(samples), size, shuffle_seed, rank, world), batch_size=None)
 
 
 def chunks(images: NDArray[np.float32], size: int) -> Iterator[Tensor]:
