@@ -19,7 +19,8 @@ from schemas.run import RunRecord, TrainingData
 from storage.place import Root
 from storage.reader import Store, open_store
 from train.autoencoding import module_of
-from train.data import Batches, Samples, batches, load_samples
+from train.data import Samples, chunks, load_samples
+from train.feeding import training_feed, validation_feed
 from train.models.registry import Shape
 from train.models.weights import check_same_weights
 from train.module import LensModule
@@ -30,6 +31,7 @@ from train.run_folder import (
     RECORD,
     SAMPLES,
     WEIGHTS,
+    device,
     device_name,
     new_folder,
     read_record,
@@ -37,9 +39,11 @@ from train.run_folder import (
     save_weights,
     versions,
 )
-from train.stretch import Stretch, fit_stretch
+from train.stretch import LOOKED_AT, Stretch, fit_stretch
 from train.target_motion import motion_of
 
+# Images of the training samples that are looked at together after training.
+IMAGES_AT_ONCE = 256
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
@@ -60,7 +64,7 @@ def fit(experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False
         train, val = samples["train"], samples["val"]
         if train is None:
             raise DataError("the store has no train split", where=str(data))
-        stretch = fit_stretch(experiment.stretch, train.image)
+        stretch = fit_stretch(experiment.stretch, train.at_most(LOOKED_AT))
         motion = motion_of(experiment, head, store)
         module = module_of(network, Stretch(stretch), objective, experiment, motion)
         keeper = BestWeights(folder / HISTORY)
@@ -68,7 +72,7 @@ def fit(experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False
         _train(module, store, train, val, keeper, quiet)
         seconds = time.perf_counter() - started
         keeper.restore(module)
-        module.finish(train.image)
+        module.finish(chunks(train, IMAGES_AT_ONCE, next(network.parameters()).device))
         ids = {role: one.sample_id for role, one in samples.items() if one is not None}
         save_samples(folder / SAMPLES, ids, store.origin.seed)
         record = RunRecord(
@@ -117,20 +121,16 @@ def _samples(store: Store, role: str, objective: Objective, experiment: Experime
     if not store.plan.rows_of(role):
         return None
     most = experiment.data.max_per_class if role == "train" else None
-    return load_samples(store, role, objective.trained_labels, most)
+    return load_samples(store, role, objective.trained_labels, most, experiment.data.mode, device())
 
 
 def _train(
     module: LensModule, store: Store, train: Samples, val: Samples | None, keeper: "BestWeights", quiet: bool
 ) -> None:
     options, objective = module.experiment.training, module.objective
-    target = objective.encode(store, train)
-    if module.target_motion is not None:
-        target = module.target_motion.joined(target, store, train)
-    train_batches = batches(Batches(train.image, target), options.batch_size, module.experiment.seed)
-    val_batches = None
-    if val is not None:
-        val_batches = batches(Batches(val.image, objective.encode(store, val)), 4 * options.batch_size)
+    size, seed, motion = options.batch_size, module.experiment.seed, module.target_motion
+    train_batches = training_feed(store, train, objective, motion, size, seed, device())
+    val_batches = validation_feed(store, val, objective, size, device()) if val is not None else None
     with _without_chatter():
         trainer = _trainer(module, keeper, val is not None, quiet)
         try:
@@ -175,8 +175,6 @@ def _without_chatter() -> Iterator[None]:
     log.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            # samples are in memory, so worker processes would only copy them
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             # a store may have no validation split
             warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
             # Lightning 2.6 calls what torch 2.13 renamed

@@ -1,17 +1,17 @@
 """Network, objective and optimiser as one Lightning module."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schemas.errors import DataError
 from schemas.experiment import ExperimentRecipe, Optimiser
 from train.augment import draw_motion, moved
+from train.feeding import LensBatch
 from train.objectives import Objective
 from train.target_motion import TargetMotion
 
@@ -43,7 +43,7 @@ class LensModule(lightning.LightningModule):
         output: Tensor = self.network(self.stretch(images))
         return output
 
-    def training_step(self, batch: tuple[Tensor, Tensor], step: int) -> Tensor | None:
+    def training_step(self, batch: LensBatch, step: int) -> Tensor | None:
         images, target = self.augmented(batch)
         loss, shown = self.costs(images, target)
         self.check(loss, step)
@@ -55,9 +55,9 @@ class LensModule(lightning.LightningModule):
         loss = self.objective.training_loss(self(images).float(), target, self.current_epoch)
         return loss, loss
 
-    def augmented(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def augmented(self, batch: LensBatch) -> tuple[Tensor, Tensor]:
         """Images after motions of their own, and the targets that follow them."""
-        images, target = batch
+        images, target, _ = batch
         options = self.experiment.augmentation
         if not (options.turns or options.interpolates):
             return images, target
@@ -75,12 +75,12 @@ class LensModule(lightning.LightningModule):
                 advice="lower optimiser.learning_rate, and check the store: lensmill verify STORE",
             )
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], step: int) -> None:
-        images, target = batch
+    def validation_step(self, batch: LensBatch, step: int) -> None:
+        images, target, _ = batch
         loss = self.objective.loss(self(images).float(), target, self.current_epoch)
         self.log("val_loss", loss, prog_bar=True, batch_size=len(target))
 
-    def finish(self, images: NDArray[np.float32]) -> None:
+    def finish(self, images: Iterable[Tensor]) -> None:
         """What is fitted on the training images once the weights to keep are there; nothing here."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

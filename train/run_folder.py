@@ -152,6 +152,11 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
+def device() -> torch.device:
+    """Where this process trains and predicts."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def device_name() -> str:
     """What trains and predicts here."""
     if torch.cuda.is_available():

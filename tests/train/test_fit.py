@@ -85,7 +85,7 @@ def test_the_epoch_with_the_lowest_validation_loss_is_kept(
     # and the weights are those of that epoch: they give its loss
     run = load_run(tmp_path / "run")
     samples = load_samples(sound, "val", run.objective.labels)
-    output, _ = outputs(run, samples.image)
+    output, _ = outputs(run, samples.take())
     target = run.objective.encode(sound, samples)
     loss = float(run.objective.loss(torch.from_numpy(output).float(), target))
     assert loss == pytest.approx(min(losses), rel=1e-4)
