@@ -1,7 +1,8 @@
 """Images of chosen rows, batch by batch on the device: held there, held in memory, or streamed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import count
 from typing import Any, Protocol, TypeVar
 
@@ -80,10 +81,11 @@ class HostImages:
     def batches(self, batching: Batching, epoch: int, start: int = 0) -> Iterator[tuple[Rows, Tensor]]:
         return ahead(self._made(batching, epoch, start))
 
-    def _made(self, batching: Batching, epoch: int, start: int) -> Iterator[tuple[Rows, Tensor]]:
+    def _made(self, batching: Batching, epoch: int, start: int) -> Generator[tuple[Rows, Tensor]]:
         # new memory for each batch: what is made of one must not change with the next
-        for batch in self.source.epoch(batching, epoch, start):
-            yield batch.rows, torch.from_numpy(_values(batch))
+        with closing(self.source.epoch(batching, epoch, start)) as running:
+            for batch in running:
+                yield batch.rows, torch.from_numpy(_values(batch))
 
     def length(self, batching: Batching) -> int:
         return len(self.source.epoch(batching, 0))
@@ -115,29 +117,29 @@ class PinnedImages(HostImages):
 
     def _sent(
         self, batching: Batching, epoch: int, start: int
-    ) -> Iterator[tuple[Rows, Tensor, "torch.cuda.Event"]]:
+    ) -> Generator[tuple[Rows, Tensor, "torch.cuda.Event"]]:
         copies = torch.cuda.Stream(self.device)
         pinned = [self._pinned(batching.batch) for _ in range(AHEAD)]
         into = [{name: tensor.numpy() for name, tensor in one.items()} for one in pinned]
-        running = self.source.epoch(batching, epoch, start, into)
         events: dict[int, torch.cuda.Event] = {}
-        for number in count(start):
-            turn = number % AHEAD
-            if turn in events:
-                # the copy of the batch that was here must be through before the next is gathered
-                events[turn].synchronize()
-            batch = next(running, None)
-            if batch is None:
-                return
-            with torch.cuda.stream(copies):
-                arrays = {
-                    name: tensor[: len(batch)].to(self.device, non_blocking=True)
-                    for name, tensor in pinned[turn].items()
-                }
-                images = decoded(arrays)
-                events[turn] = torch.cuda.Event()
-                events[turn].record(copies)
-            yield batch.rows, images, events[turn]
+        with closing(self.source.epoch(batching, epoch, start, into)) as running:
+            for number in count(start):
+                turn = number % AHEAD
+                if turn in events:
+                    # the copy of the batch that was here must be through before the next is gathered
+                    events[turn].synchronize()
+                batch = next(running, None)
+                if batch is None:
+                    return
+                with torch.cuda.stream(copies):
+                    arrays = {
+                        name: tensor[: len(batch)].to(self.device, non_blocking=True)
+                        for name, tensor in pinned[turn].items()
+                    }
+                    images = decoded(arrays)
+                    events[turn] = torch.cuda.Event()
+                    events[turn].record(copies)
+                yield batch.rows, images, events[turn]
 
     def _pinned(self, rows: int) -> dict[str, Tensor]:
         return {
@@ -192,7 +194,7 @@ def in_batches(epoch: Epoch, start: int) -> Iterator[Rows]:
         yield waiting
 
 
-def ahead(iterator: Iterator[Made]) -> Iterator[Made]:
+def ahead(iterator: Generator[Made]) -> Generator[Made]:
     """The same, made by a thread while the one before is used. What it raises is raised here."""
     pool = ThreadPoolExecutor(1, "lensmill-batches")
     try:
@@ -203,9 +205,7 @@ def ahead(iterator: Iterator[Made]) -> Iterator[Made]:
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         # threads and files of its own end now rather than when it is collected
-        close = getattr(iterator, "close", None)
-        if close is not None:
-            close()
+        iterator.close()
 
 
 def decoded(arrays: Mapping[str, Tensor]) -> Tensor:
