@@ -19,6 +19,7 @@ from storage.reader import Store, open_store
 from storage.resident import MEMORY_SHARE, Resident
 from storage.selection import select
 from storage.streaming import Streamed
+from train.data import load_samples
 from train.evaluate import evaluate
 from train.fit import fit
 from train.images import AHEAD, DeviceImages, HostImages, Images, ahead, in_batches, open_images
@@ -150,6 +151,23 @@ def test_images_that_do_not_fit_are_streamed(sound: Store, monkeypatch: pytest.M
     assert isinstance(large.source, Streamed)
     with pytest.raises(ResourceError, match="28 rows need"):
         open_images(sound, CHOSEN, "resident")
+
+
+def test_images_taken_from_many_shards_are_read_one_shard_at_a_time(
+    format_store: Callable[[str, str], Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # those of a compressed store are decoded whole
+    samples = load_samples(open_store(format_store("zarr", "archive").root), "train", (0, 1, 2))
+    expected, shards, take = samples.take(), [], Streamed.take
+
+    def watched(source: Streamed, rows: Any, *rest: Any) -> Any:
+        shards.append(np.unique(rows // source.store.plan.shard_rows).tolist())
+        return take(source, rows, *rest)
+
+    monkeypatch.setattr(Streamed, "take", watched)
+    places = np.array([41, 0, 17, 1, 40])
+    assert np.array_equal(samples.take(places), expected[places])
+    assert shards == [[0], [2], [5]]
 
 
 AUGMENTED = {"quarter_turns": True, "flips": True, "rotation_degrees": 5.0}
