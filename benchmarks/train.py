@@ -132,7 +132,7 @@ def _feed(store: Store, mode: Any, size: int) -> Feed:
 
 def _epochs(feed: Feed, number: int) -> Iterator[LensBatch]:
     for epoch in itertools.count(number):
-        feed.set_epoch(epoch)
+        feed.begin(epoch)
         yield from feed
 
 

@@ -31,7 +31,7 @@ class LensBatch(NamedTuple):
 
 
 class Feed:
-    """The batches of an epoch each time it is iterated over; `set_epoch` says of which."""
+    """The batches of an epoch each time it is iterated over; `begin` says of which."""
 
     def __init__(
         self,
@@ -71,10 +71,14 @@ class Feed:
         self.rank, self.world = rank, world
         return self
 
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """The next pass is that of this epoch, from batch `start` on."""
-        if epoch != self.epoch or start:
-            self.epoch, self.start = epoch, start
+    def begin(self, epoch: int, batch: int = 0) -> None:
+        """The next pass is that of this epoch, from this batch on."""
+        self.epoch, self.start = epoch, batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """What Lightning says before each epoch, also before one that goes on in its middle."""
+        if epoch != self.epoch:
+            self.begin(epoch)
 
     # Lightning asks every loader that has a sampler for this, too
     batch_sampler = None

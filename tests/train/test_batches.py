@@ -126,7 +126,7 @@ def test_a_last_partial_batch_is_left_out_and_other_samples_the_next_time(sound:
     feed = _feed(_samples(sound, 9), 4, seed=1)
     seen = set()
     for epoch in range(12):
-        feed.set_epoch(epoch)
+        feed.begin(epoch)
         found = _epoch(feed)
         assert [len(one) for one in found] == [4, 4]
         assert len(set(_flat(found))) == 8
@@ -139,7 +139,7 @@ def test_seed_and_epoch_decide_the_order_and_nothing_else(sound: Store) -> None:
         feed, found = _feed(_samples(sound, 42), 8, seed), []
         for epoch in (0, 1):
             torch.rand(17)
-            feed.set_epoch(epoch)
+            feed.begin(epoch)
             found.append(_epoch(feed))
         return found
 
@@ -152,10 +152,10 @@ def test_seed_and_epoch_decide_the_order_and_nothing_else(sound: Store) -> None:
 
 def test_an_epoch_goes_on_in_its_middle(sound: Store) -> None:
     feed = _feed(_samples(sound, 42), 8, seed=1)
-    feed.set_epoch(3)
+    feed.begin(3)
     whole = _epoch(feed)
     later = _feed(_samples(sound, 42), 8, seed=1)
-    later.set_epoch(3, start=2)
+    later.begin(3, 2)
     # Lightning says so again when it begins
     later.set_epoch(3)
     assert [batch.sample_ids.tolist() for batch in later] == whole[2:]
