@@ -11,11 +11,12 @@ from flows.shards import Order
 from schemas.errors import LensmillError
 from schemas.store import StoredRecipe, StorePlan
 from storage import commit, target
+from storage.place import place
 
 
 def main() -> None:
     """Say when it begins and when it is done."""
-    root, books = map(Path, sys.argv[1:])
+    root, books = place(sys.argv[1]), Path(sys.argv[2])
     recipe = commit.read_json(books / commit.RECIPE, StoredRecipe).recipe
     plan = commit.read_json(books / commit.PLAN, StorePlan)
     print("ready", flush=True)

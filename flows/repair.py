@@ -20,6 +20,7 @@ from schemas.dataset import DatasetRecipe
 from schemas.errors import DataError, StoreConflictError, StoreDamagedError
 from schemas.frozen import Frozen
 from schemas.galaxy_image import GalaxyImage
+from schemas.imported import ImportedData
 from schemas.store import Receipt, StoredRecipe, StorePlan
 from storage import commit
 from storage.diagnosis import Diagnosis, check_there, diagnose
@@ -113,10 +114,12 @@ def recipe_to_repair(stored: StoredRecipe, plan: StorePlan, accept_new_bytes: bo
     """The recipe that damaged shards can be made from. The one place that decides whether there is one."""
     recipe = stored.recipe
     if not isinstance(recipe, DatasetRecipe):
+        raise _imported(plan)
+    if _went_through_codes(plan):
         raise DataError(
-            f"the data of {plan.recipe_name!r} were imported, so that no recipe can make them again",
-            expected="a store that lensmill simulated",
-            advice="restore the damaged files from a copy, or import the originals again",
+            f"the images of {plan.recipe_name!r} went through codes of 16 bits and back",
+            expected="a store whose images are as they were simulated, or codes of these",
+            advice="run the `lensmill convert` command that made it again: it replaces what is damaged",
         )
     if accept_new_bytes and plan.provenance.conversions:
         raise DataError(
@@ -160,10 +163,26 @@ _ADVICE = (
 )
 
 
+def _went_through_codes(plan: StorePlan) -> bool:
+    profiles = [*(one.profile for one in plan.provenance.conversions), plan.profile]
+    first_codes = next((k for k, profile in enumerate(profiles) if profile != "float32"), len(profiles))
+    return "float32" in profiles[first_codes:]
+
+
+def _imported(plan: StorePlan) -> DataError:
+    return DataError(
+        f"the data of {plan.recipe_name!r} were imported, so that no recipe can make them again",
+        expected="a store that lensmill simulated",
+        advice="restore the damaged files from a copy, or import the originals again",
+    )
+
+
 def _check_versions(found: Diagnosis, accept_new_bytes: bool) -> None:
     """Refuse what would come out differently, or may and nothing is left to compare it with."""
     plan = found.store.plan
     lost = [path for path in found.differing if path not in found.metadata]
+    if lost and isinstance(found.store.origin, ImportedData):
+        raise _imported(plan)
     if lost:
         raise StoreDamagedError(
             f"{', '.join(lost)} of {found.store.root} cannot be made again from anything in the store",

@@ -4,6 +4,7 @@ Whoever finds a store in ten years can check and read it with this and any JSON 
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -34,7 +35,6 @@ BOOK_MODELS: dict[str, type[BaseModel]] = {
 
 def store_schema(columns: Iterable[ColumnSpec] = (), classes: Iterable[ClassSpec] = ()) -> dict[str, Any]:
     """One document: each book under its name, and `row`, which knows the columns of this store."""
-    _, shared = models_json_schema([(model, "validation") for model in BOOK_MODELS.values()])
     books = {name: {"$ref": f"#/$defs/{model.__name__}"} for name, model in BOOK_MODELS.items()}
     row = _row(tuple(columns), tuple(one.label for one in classes))
     return {
@@ -43,8 +43,16 @@ def store_schema(columns: Iterable[ColumnSpec] = (), classes: Iterable[ClassSpec
         "description": "the books in its folder lensmill/, and one row of its data",
         "type": "object",
         "properties": books | {"row": row},
-        "$defs": shared["$defs"],
+        "$defs": _book_schemas(),
     }
+
+
+@lru_cache(maxsize=1)
+def _book_schemas() -> dict[str, Any]:
+    """All models behind the books, by name. Kept: it takes a twentieth of a second."""
+    _, shared = models_json_schema([(model, "validation") for model in BOOK_MODELS.values()])
+    defined: dict[str, Any] = shared["$defs"]
+    return defined
 
 
 def schema_text(plan: StorePlan) -> bytes:

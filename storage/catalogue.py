@@ -83,7 +83,7 @@ def read(root: Root, plan: StorePlan, span: Span, sample_id: int | None = None) 
     except (OSError, pa.ArrowException) as error:
         raise StoreDamagedError(
             f"the catalogue {path} is damaged: {error}",
-            advice="find what is damaged: lensmill verify STORE; mend it with the command that made it",
+            advice="find what is damaged: lensmill verify STORE; mend it: lensmill repair STORE",
         ) from error
     return {name: found.column(name).to_numpy() for name in names}
 

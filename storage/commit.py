@@ -363,7 +363,7 @@ def read_json(path: Root, model: type[Model]) -> Model:
         raise StoreDamagedError(
             f"{path} is not what lensmill wrote: {key}: {first['msg']}",
             expected=f"a {model.__name__} in JSON",
-            advice="restore the file from a copy, or simulate the store again",
+            advice="rebuild it from the others: lensmill repair STORE",
         ) from error
 
 

@@ -234,5 +234,5 @@ def _checked(path: Path, dataset: Any, spec: ArraySpec, span: Span) -> h5py.Data
 def _damaged(path: Path, what: str) -> StoreDamagedError:
     return StoreDamagedError(
         f"the shard {path} is damaged: {what}",
-        advice="find what is damaged: lensmill verify STORE; mend it with the command that made it",
+        advice="find what is damaged: lensmill verify STORE; mend it: lensmill repair STORE",
     )

@@ -175,5 +175,5 @@ def _check_sizes(root: Root, manifest: Manifest) -> None:
 def _damaged(root: Root, what: str) -> StoreDamagedError:
     return StoreDamagedError(
         f"the store at {root} is damaged: {what}",
-        advice="run the `lensmill simulate` or `import` command that made it; it replaces what is damaged",
+        advice=f"mend it: lensmill repair {root}",
     )

@@ -27,7 +27,7 @@ def check_shard(root: Root, receipt: Receipt | None, span: Span) -> None:
         raise StoreDamagedError(
             f"{span} of the store at {root} is damaged: " + "; ".join(faults),
             expected="the files whose SHA-256 the manifest lists",
-            advice="find what is damaged: lensmill verify STORE; mend it with the command that made it",
+            advice="find what is damaged: lensmill verify STORE; mend it: lensmill repair STORE",
         )
 
 

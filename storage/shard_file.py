@@ -218,5 +218,5 @@ def _mapped(path: Path) -> Bytes:
 def _damaged(path: Root, what: str) -> StoreDamagedError:
     return StoreDamagedError(
         f"the shard {path} is damaged: {what}",
-        advice="find what is damaged: lensmill verify STORE; mend it with the command that made it",
+        advice="find what is damaged: lensmill verify STORE; mend it: lensmill repair STORE",
     )

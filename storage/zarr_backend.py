@@ -89,7 +89,7 @@ class ZarrBackend:
         except (ValueError, KeyError, OSError) as error:
             raise StoreDamagedError(
                 f"{split}/{array} of {root} cannot be read: {error}",
-                advice="find what is damaged: lensmill verify STORE; mend it with the command that made it",
+                advice="find what is damaged: lensmill verify STORE; mend it: lensmill repair STORE",
             ) from error
 
     def read_shard(

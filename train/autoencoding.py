@@ -66,37 +66,43 @@ class AdversarialModule(AutoencoderModule):
         target_motion: TargetMotion | None = None,
     ):
         super().__init__(network, stretch, objective, experiment, target_motion)
-        self.automatic_optimization = False
         self.discriminator = discriminator(self.network.latent)
 
-    def training_step(self, batch: LensBatch, step: int) -> None:
-        method = self.objective.head.method
-        assert isinstance(method, Adversarial)
-        stretched = self.stretch(self.augmented(batch)[0])
+    def training_step(self, batch: LensBatch, step: int) -> dict[str, Any]:
+        self.sample_ids = batch.sample_ids
+        images = self.augmented(batch)[0]
         of_encoder, of_decoder, of_discriminator = self.optimizers()  # type: ignore[attr-defined]
-        latent, _ = self.network.encode(stretched)
-        squared = _squared(self.network.decode(latent), stretched)
-        loss = squared + method.weight * _taken_for(self.discriminator(latent), 1.0)
-        self.check(loss, step)
-        self._descend(loss, [of_encoder, of_decoder], [self.network])
-        told = _taken_for(self.discriminator(latent.detach()), 0.0) + _taken_for(
-            self.discriminator(torch.randn_like(latent)), 1.0
+        squared, latent = self.portions[0].over(
+            len(images), lambda parts: self._reproduce(images, parts, step)
         )
+        self.descend([of_encoder, of_decoder], [self.network])
         # the encoder's step left gradients here
         of_discriminator.zero_grad()
-        self._descend(told, [of_discriminator], [self.discriminator])
-        for schedule in self.lr_schedulers():  # type: ignore[union-attr]
-            schedule.step()
-        self.log("train_loss", squared.detach(), on_step=False, on_epoch=True, batch_size=len(stretched))
+        told = _taken_for(self.discriminator(latent), 0.0) + _taken_for(
+            self.discriminator(torch.randn_like(latent)), 1.0
+        )
+        self.manual_backward(told)
+        self.descend([of_discriminator], [self.discriminator])
+        self.follow_schedules()
+        return {"shown": squared, "count": len(images)}
 
-    def _descend(self, loss: Tensor, optimisers: list[Any], networks: list[nn.Module]) -> None:
-        for one in optimisers:
-            one.zero_grad()
-        self.manual_backward(loss)
-        for network in networks:
-            nn.utils.clip_grad_norm_(network.parameters(), self.experiment.optimiser.clip)
-        for one in optimisers:
-            one.step()
+    def _reproduce(self, images: Tensor, parts: list[slice], step: int) -> tuple[Tensor, Tensor]:
+        """Leave the gradients of encoder and decoder; the mean squared residual and the latent values."""
+        method = self.objective.head.method
+        assert isinstance(method, Adversarial)
+        self.forget_gradients(self.optimizers()[:2])  # type: ignore[index]
+        total, latents = torch.zeros((), device=images.device), []
+        for part in parts:
+            stretched = self.stretch(images[part])
+            share = len(stretched) / len(images)
+            latent, _ = self.network.encode(stretched)
+            squared = _squared(self.network.decode(latent), stretched)
+            loss = squared + method.weight * _taken_for(self.discriminator(latent), 1.0)
+            self.check(loss, step, images)
+            self.manual_backward(loss * share)
+            total = total + squared.detach() * share
+            latents.append(latent.detach())
+        return total, torch.cat(latents)
 
     def configure_optimizers(self) -> Any:
         parts = (self.network.encoder, self.network.decoder, self.discriminator)

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from schemas.errors import DataError
 from storage.epochs import Batching
 from storage.reader import Store
 from train.data import Samples
-from train.images import CPU
+from train.images import CPU, Rows
 from train.objectives import Objective
 from train.target_motion import TargetMotion
 
@@ -56,18 +57,28 @@ class Feed:
         """Shuffled for training, which has a seed; in order and all of them for validation."""
         training = self.seed is not None
         # a last batch of one sample would break batch normalisation
-        drops = training and len(self.samples) >= self.size * self.world
+        drops = training and len(self.samples) >= self.size
         return Batching(
             batch=self.size,
             seed=self.seed or 0,
             shuffle=training,
             last="drop" if drops else "keep",
-            rank=self.rank,
-            world=self.world,
         )
 
     def of_rank(self, rank: int, world: int) -> Self:
-        """From now on only the share of one of several processes."""
+        """From now on only the share of one of several processes: its part of every batch."""
+        if len(self.samples) < world:
+            raise DataError(
+                f"there are {len(self.samples)} samples for {world} processes",
+                expected="one for each, at least",
+                where="training.devices",
+            )
+        if self.size < world:
+            raise DataError(
+                f"batches of {self.size} samples cannot be shared by {world} processes",
+                expected="one sample for each, at least",
+                where="training.batch_size",
+            )
         self.rank, self.world = rank, world
         return self
 
@@ -90,13 +101,35 @@ class Feed:
 
     def __len__(self) -> int:
         """How many batches an epoch has, on every rank."""
-        return self.samples.images.length(self.batching)
+        return self.samples.images.length(self.batching) - self._joins
+
+    @property
+    def _joins(self) -> bool:
+        """Whether the last batch goes with the one before it: some process would have nothing of it."""
+        last = len(self.samples) % self.size
+        return self.batching.last == "keep" and 0 < last < self.world and len(self.samples) > self.size
+
+    def _whole(self) -> Iterator[tuple[Rows, Tensor]]:
+        """The batches of all processes together."""
+        start, self.start = self.start, 0
+        found = self.samples.images.batches(self.batching, self.epoch, start)
+        if not self._joins:
+            yield from found
+            return
+        before = None
+        for number, one in enumerate(found, start):
+            if number < len(self) - 1:
+                yield one
+            elif before is None:
+                before = one
+            else:
+                yield np.concatenate([before[0], one[0]]), torch.cat([before[1], one[1]])
 
     def __iter__(self) -> Iterator[LensBatch]:
-        start, self.start = self.start, 0
-        for rows, images in self.samples.images.batches(self.batching, self.epoch, start):
+        for whole, images in self._whole():
+            rows = whole[self.rank :: self.world]
             places = torch.from_numpy(np.searchsorted(self.samples.row, rows)).to(self.target.device)
-            yield LensBatch(images, self.target[places], self.sample_ids[places])
+            yield LensBatch(images[self.rank :: self.world], self.target[places], self.sample_ids[places])
 
 
 def training_feed(

@@ -159,7 +159,7 @@ def verify_command(store: StorePath, as_json: AsJson = False) -> None:
         err.print(f"[bold red]error:[/] {count} in {escape(found.store)}", soft_wrap=True)
         for fault in found.faults:
             err.print(f"  - {escape(fault)}", soft_wrap=True)
-        advice = "run the `lensmill simulate` or `import` command that made it; it replaces what is damaged"
+        advice = f"mend it: lensmill repair {escape(found.store)}"
         err.print(f"  to do:    {advice}", soft_wrap=True)
     if not found.sound:
         raise typer.Exit(FAILED)

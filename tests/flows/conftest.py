@@ -7,14 +7,23 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from flows import cli
+from flows import repair as repairing
+from flows.generate import Order
+from flows.repair import RepairReport
+from flows.shards import make_shard
+from schemas.errors import LensmillError
+from schemas.store import Receipt
+from storage.layout import Span
+from storage.reader import open_store
 
 MOST_SECONDS = 120
 
@@ -119,3 +128,19 @@ def start() -> Iterator[Callable[..., Command]]:
     yield run
     for command in started:
         command.end()
+
+
+@pytest.fixture
+def repair_here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., RepairReport]:
+    """Repair with shards made in this process, one by one; `made` of the order tells them."""
+
+    def make(order: Order, spans: Sequence[Span], *_: Any) -> dict[Span, Receipt]:
+        with pytest.raises(LensmillError):
+            open_store(order.root)
+        return {
+            span: make_shard(order.root, order.recipe, order.plan, span, order.expected(span))
+            for span in spans
+        }
+
+    monkeypatch.setattr(repairing, "_make", make)
+    return repairing.repair

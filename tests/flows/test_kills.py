@@ -18,36 +18,17 @@ from storage.reader import open_store
 
 BytesOf = Callable[[Path], dict[str, bytes]]
 
-# what a driver and a worker do, in one process that starts quickly
-WRITER = """
-import sys
-from pathlib import Path
-from flows.shards import make_shard
-from schemas.store import StoredRecipe, StorePlan
-from storage import commit, layout, target
-root, books = Path(sys.argv[1]), Path(sys.argv[2])
-recipe = commit.read_json(books / commit.RECIPE, StoredRecipe).recipe
-plan = commit.read_json(books / commit.PLAN, StorePlan)
-print("ready", flush=True)
-with commit.writing(root):
-    target.check_target(root, recipe, plan)
-    commit.begin(root, recipe, plan)
-    receipts = []
-    for span in layout.spans(plan):
-        receipt = commit.valid_receipt(root, plan, span)
-        if receipt is None:
-            commit.unseal(root)
-            receipt = make_shard(root, recipe, plan, span)
-        receipts.append(receipt)
-    commit.seal(root, recipe, plan, receipts)
-print("sealed", flush=True)
-"""
+REPOSITORY = Path(__file__).resolve().parents[2]
+# driver and worker in one process that starts quickly
+WRITER = [sys.executable, "-m", "benchmarks.fault_writer"]
 
 
 @contextmanager
 def _writer(order: Order, books: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", WRITER, str(order.root), str(books)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    command = [*WRITER, str(order.root), str(books)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=REPOSITORY
+    )
     try:
         yield process
     finally:

@@ -11,6 +11,7 @@ import pytest
 
 from flows import repair as repairing
 from flows import shards
+from flows.commands.repair import _listed
 from flows.generate import Order
 from flows.repair import RepairReport, repair
 from flows.shards import make_shard
@@ -23,7 +24,7 @@ from schemas.errors import (
     StoreDamagedError,
     StoreMissingError,
 )
-from schemas.store import Manifest, Receipt
+from schemas.store import Manifest
 from storage import commit, layout
 from storage.layout import Span
 from storage.reader import open_store
@@ -31,22 +32,6 @@ from storage.verify import verify
 
 BytesOf = Callable[[Path], dict[str, bytes]]
 Repair = Callable[..., RepairReport]
-
-
-@pytest.fixture
-def repair_here(monkeypatch: pytest.MonkeyPatch) -> Repair:
-    """Repair with shards made in this process, one by one; `made` of the order tells them."""
-
-    def make(order: Order, spans: Sequence[Span], *_: Any) -> dict[Span, Receipt]:
-        with pytest.raises(LensmillError):
-            open_store(order.root)
-        return {
-            span: make_shard(order.root, order.recipe, order.plan, span, order.expected(span))
-            for span in spans
-        }
-
-    monkeypatch.setattr(repairing, "_make", make)
-    return repair
 
 
 def _flip(path: Path, bit: int = 0) -> None:
@@ -332,6 +317,12 @@ def test_nothing_there_and_busy_are_refused(store: Order, repair_here: Repair, t
     assert list((tmp_path / "empty").iterdir()) == []
     with commit.writing(store.root), pytest.raises(StoreBusyError):
         repair_here(store.root)
+
+
+def test_many_shards_are_told_in_stretches() -> None:
+    shards = [f"shard {k} of train" for k in (3, 4, 5, 8)] + ["shard 0 of val"]
+    assert _listed(shards) == "5 shards, train 3 to 5, 8, val 0"
+    assert _listed(shards[:1]) == "shard 3 of train"
 
 
 def test_a_source_file_is_only_for_galaxies(store: Order, repair_here: Repair, bytes_of: BytesOf) -> None:

@@ -33,29 +33,9 @@ from tests.s3 import BUCKET, KEY, S3, SECRET
 
 BytesOf = Callable[[Any], dict[str, bytes]]
 
-# what a driver and a worker do, in one process that starts quickly
-WRITER = """
-import sys
-from pathlib import Path
-from flows.shards import make_shard
-from schemas.store import StoredRecipe, StorePlan
-from storage import commit, layout
-from storage.place import place
-root, books = place(sys.argv[1]), Path(sys.argv[2])
-recipe = commit.read_json(books / commit.RECIPE, StoredRecipe).recipe
-plan = commit.read_json(books / commit.PLAN, StorePlan)
-print("ready", flush=True)
-with commit.writing(root):
-    commit.begin(root, recipe, plan)
-    receipts = []
-    for span in layout.spans(plan):
-        receipt = commit.valid_receipt(root, plan, span)
-        if receipt is None:
-            commit.unseal(root)
-            receipt = make_shard(root, recipe, plan, span)
-        receipts.append(receipt)
-    commit.seal(root, recipe, plan, receipts)
-"""
+REPOSITORY = Path(__file__).resolve().parents[2]
+# driver and worker in one process that starts quickly
+WRITER = [sys.executable, "-m", "benchmarks.fault_writer"]
 
 
 def _upload(order: Order, root: ObjectPath, bytes_of: BytesOf) -> Order:
@@ -109,8 +89,8 @@ def test_a_killed_writer_is_resumed_with_the_same_files(
     order = replace(sound_store, root=s3.new_root("killed.zarr"))
     rng, found = random.Random(5), []
     for _ in range(3):
-        command = [sys.executable, "-c", WRITER, str(order.root), str(sound_store.root)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        command = [*WRITER, str(order.root), str(sound_store.root)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             time.sleep(rng.uniform(0.0, 0.6))

@@ -104,7 +104,7 @@ def test_a_wrong_size_is_refused_on_opening(store: Order, reader: str, damage: s
         READERS[reader](store.root)
     assert str(span) in str(caught.value)
     assert record.path in str(caught.value)
-    assert "simulate" in caught.value.advice
+    assert "repair" in caught.value.advice
 
 
 @pytest.mark.parametrize("array", ["image", "label", "sample_id", "params"])

@@ -163,13 +163,34 @@ def test_an_epoch_goes_on_in_its_middle(sound: Store) -> None:
     assert _epoch(later) == whole
 
 
-@pytest.mark.parametrize("seed", [None, 1])
-def test_ranks_share_no_sample_and_have_equally_many_batches(sound: Store, seed: int | None) -> None:
-    feeds = [_feed(_samples(sound, 42), 4, seed).of_rank(rank, 2) for rank in range(2)]
-    one, other = map(_epoch, feeds)
-    assert [len(batch) for batch in one] == [len(batch) for batch in other]
-    assert not set(_flat(one)) & set(_flat(other))
-    assert len(_flat(one + other)) == (42 if seed is None else 40)
+@pytest.mark.parametrize("seed", [None, 5])
+@pytest.mark.parametrize(("count", "size"), [(42, 8), (33, 16), (9, 4), (3, 16), (36, 12)])
+def test_ranks_share_every_batch(sound: Store, count: int, size: int, seed: int | None) -> None:
+    samples = _samples(sound, count)
+    whole = _epoch(_feed(samples, size, seed))
+    feeds = [_feed(samples, size, seed).of_rank(rank, 2) for rank in range(2)]
+    parts = [_epoch(feed) for feed in feeds]
+    assert all(one for part in parts for one in part), "a rank waits for another"
+    assert len(parts[0]) == len(parts[1])
+    if seed is not None:
+        shared = [sorted([*one, *other]) for one, other in zip(*parts, strict=True)]
+        assert shared == [sorted(one) for one in whole]
+    assert sorted(_flat(parts[0] + parts[1])) == sorted(_flat(whole))
+
+
+def test_a_rank_goes_on_in_the_middle_of_an_epoch(sound: Store) -> None:
+    feed = _feed(_samples(sound, 42), 8, seed=1).of_rank(1, 2)
+    feed.begin(3)
+    whole = _epoch(feed)
+    feed.begin(3, 2)
+    assert [batch.sample_ids.tolist() for batch in feed] == whole[2:]
+
+
+def test_fewer_samples_than_ranks_are_refused(sound: Store) -> None:
+    with pytest.raises(DataError, match="3 samples for 4 processes"):
+        _feed(_samples(sound, 3), 4).of_rank(0, 4)
+    with pytest.raises(DataError, match="batches of 2 samples cannot be shared by 3 processes"):
+        _feed(_samples(sound, 3), 2).of_rank(0, 3)
 
 
 @pytest.mark.parametrize("size", [1, 4, 100])
