@@ -9,8 +9,10 @@ from schemas.objective import Classification, CrossEntropyThenBCE, Name, Objecti
 from schemas.preparation import AnyStretch, AsinhStretch, Augmentation
 
 
-class DataOptions(Frozen):
-    """Which samples of a store are used."""
+class DataOptions(Extended):
+    """Which samples of a store are used, and how their images come to the device."""
+
+    LATER: ClassVar[tuple[str, ...]] = ("mode",)
 
     store: str | None = Field(
         default=None, description="path of the store; the command's --data goes before it"
@@ -20,6 +22,10 @@ class DataOptions(Frozen):
     )
     max_per_class: int | None = Field(
         default=None, ge=1, description="at most so many training samples of each class, the first ones"
+    )
+    mode: Literal["auto", "resident", "streamed"] = Field(
+        default="auto",
+        description="resident: images stay on the device or in memory; auto: streamed if they do not fit",
     )
 
     @model_validator(mode="after")
@@ -121,8 +127,13 @@ class ExperimentRecipe(Frozen):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what determines the outcome: not of the name, the description or the store's path."""
-        content = self.model_dump(mode="json", exclude={"name": True, "description": True, "data": {"store"}})
+        """SHA-256 of what determines the outcome: not of the name, the description or the store's path.
+
+        Nor of how images come to the device, for the batches are the same.
+        """
+        content = self.model_dump(
+            mode="json", exclude={"name": True, "description": True, "data": {"store", "mode"}}
+        )
         # how often a training is saved does not change it
         content["training"].pop("checkpoint_minutes", None)
         # experiments from before this could be said keep their digest

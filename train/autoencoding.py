@@ -1,23 +1,21 @@
 """Lightning modules that train autoencoders: plain, variational, adversarial."""
 
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from schemas.experiment import ExperimentRecipe
 from schemas.objective import Adversarial, Variational
-from train.data import chunks
+from train.feeding import LensBatch
 from train.models.autoencoders import Autoencoder, discriminator, divergence
 from train.module import LensModule
 from train.objectives import Objective
 from train.objectives.anomaly import AnomalyObjective
 from train.target_motion import TargetMotion
 
-CHUNK = 256
 # Perfect reconstructions have no logarithm.
 SMALLEST_VARIANCE = 1e-8
 
@@ -43,17 +41,17 @@ class AutoencoderModule(LensModule):
         pixels = stretched[0].numel()
         return likelihood + method.beta * divergence(mean, log_variance).mean() / pixels, squared.detach()
 
-    def finish(self, images: NDArray[np.float32]) -> None:
+    def finish(self, images: Iterable[Tensor]) -> None:
         """The residual of each pixel over the training images becomes the unit of the score."""
         self.eval()
-        device = next(self.network.parameters()).device
-        total = torch.zeros_like(self.network.variance, dtype=torch.float64)
+        count, total = 0, torch.zeros_like(self.network.variance, dtype=torch.float64)
         with torch.no_grad():
-            for some in chunks(images, CHUNK):
-                stretched = self.stretch(some.to(device))
+            for some in images:
+                stretched = self.stretch(some)
+                count += len(some)
                 residual = self.network.reconstruct(stretched).double() - stretched
                 total += (residual**2).sum(dim=0)
-        self.network.calibrate((total / len(images)).float())
+        self.network.calibrate((total / count).float())
 
 
 class AdversarialModule(AutoencoderModule):
@@ -70,7 +68,8 @@ class AdversarialModule(AutoencoderModule):
         super().__init__(network, stretch, objective, experiment, target_motion)
         self.discriminator = discriminator(self.network.latent)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Any]:
+    def training_step(self, batch: LensBatch, step: int) -> dict[str, Any]:
+        self.sample_ids = batch.sample_ids
         images = self.augmented(batch)[0]
         of_encoder, of_decoder, of_discriminator = self.optimizers()  # type: ignore[attr-defined]
         squared, latent = self.portions[0].over(

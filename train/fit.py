@@ -22,7 +22,8 @@ from train.autoencoding import AdversarialModule, module_of
 from train.averaging import Averaging
 from train.checkpoints import CheckpointFolder, Checkpoints
 from train.compilation import compile_network
-from train.data import Batches, Samples, batches, load_samples
+from train.data import Samples, chunks, load_samples
+from train.feeding import training_feed, validation_feed
 from train.history import History
 from train.keeper import BestWeights
 from train.models.assembly import Assembled
@@ -30,24 +31,26 @@ from train.models.registry import Shape
 from train.models.weights import check_same_weights
 from train.module import LensModule
 from train.objectives import Objective, fit_head, objective_of
-from train.order import Order
 from train.phases import NewPhase
 from train.processes import Ranks, check_devices, leave, other_processes, strategy_of
 from train.run_folder import (
     RECORD,
     SAMPLES,
     WEIGHTS,
+    device,
     device_name,
     read_record,
     save_samples,
     save_weights,
     versions,
 )
-from train.stretch import Stretch, fit_stretch
+from train.stretch import LOOKED_AT, Stretch, fit_stretch
 from train.target_motion import motion_of
 from train.tracking import mlflow_logger
 from train.unfinished import CHECKPOINTS, unfinished_folder
 
+# Images of the training samples that are looked at together after training.
+IMAGES_AT_ONCE = 256
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
@@ -71,7 +74,7 @@ def fit(
             done = _train(ready, store, folder, ranks, quiet, logger)
         keeper = done.keeper
         keeper.restore(module)
-        module.finish(train.image)
+        module.finish(chunks(train, IMAGES_AT_ONCE, next(module.network.parameters()).device))
         ids = {"train": train.sample_id} | ({"val": val.sample_id} if val is not None else {})
         save_samples(folder / SAMPLES, ids, store.origin.seed)
         network = module.network
@@ -102,6 +105,8 @@ def take_part(
     experiment: ExperimentRecipe, data: str, folder: Path, ranks: Ranks, say_ready: Callable[[], None]
 ) -> None:
     """What each process but the first does in a training of several: the same, writing nothing."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ranks.rank)
     store = open_store(place(data))
     ready = _get_ready(_begin(experiment, store), store)
     say_ready()
@@ -158,7 +163,7 @@ def _get_ready(begun: Begun, store: Store) -> Ready:
     train, val = (_samples(store, role, objective, experiment) for role in ("train", "val"))
     if train is None:
         raise DataError("the store has no train split", where=str(store.root))
-    stretch = fit_stretch(experiment.stretch, train.image)
+    stretch = fit_stretch(experiment.stretch, train.at_most(LOOKED_AT))
     motion = motion_of(experiment, begun.head, store)
     module = module_of(begun.model.network, Stretch(stretch), objective, experiment, motion)
     return Ready(module, stretch, (train, val))
@@ -189,7 +194,7 @@ def _samples(store: Store, role: str, objective: Objective, experiment: Experime
     if not store.plan.rows_of(role):
         return None
     most = experiment.data.max_per_class if role == "train" else None
-    return load_samples(store, role, objective.trained_labels, most)
+    return load_samples(store, role, objective.trained_labels, most, experiment.data.mode, device())
 
 
 def _train(
@@ -197,31 +202,19 @@ def _train(
 ) -> Done:
     module, (train, val) = ready.module, ready.samples
     options, objective = module.experiment.training, module.objective
-    target = objective.encode(store, train)
-    if module.target_motion is not None:
-        target = module.target_motion.joined(target, store, train)
-    train_batches = batches(
-        Batches(train.image, target), options.batch_size, module.experiment.seed, ranks.rank, ranks.world
-    )
-    order = train_batches.sampler
-    assert isinstance(order, Order)
-    module.batch_ids = lambda epoch, step: train.sample_id[order.batch(epoch, step)].tolist()
+    size, seed, motion = options.batch_size, module.experiment.seed, module.target_motion
+    train_batches = training_feed(store, train, objective, motion, size, seed, device())
+    train_batches.of_rank(ranks.rank, ranks.world)
     val_batches = None
     if val is not None:
-        val_batches = batches(
-            Batches(val.image, objective.encode(store, val)),
-            4 * options.batch_size,
-            None,
-            ranks.rank,
-            ranks.world,
-        )
+        val_batches = validation_feed(store, val, objective, size, device())
+        val_batches.of_rank(ranks.rank, ranks.world)
     module.set_apart(ranks.rank, ranks.world)
     averaging = Averaging(module.network, options.average) if options.average is not None else None
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    compiled = options.compile and compile_network(module.network, device)
+    compiled = options.compile and compile_network(module.network, device())
     keeper, history = BestWeights(averaging), History(folder if ranks.first else None)
     checkpoints = Checkpoints(
-        CheckpointFolder(folder / CHECKPOINTS), order, ranks.first, options.checkpoint_minutes
+        CheckpointFolder(folder / CHECKPOINTS), train_batches, ranks.first, options.checkpoint_minutes
     )
     callbacks: list[Callback | None] = [averaging, keeper, history, NewPhase(objective, keeper)]
     if options.patience is not None and val is not None:
@@ -277,8 +270,6 @@ def _without_chatter() -> Iterator[None]:
         log.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            # samples are in memory, so worker processes would only copy them
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             # a store may have no validation split
             warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
             # Lightning 2.6 calls what torch 2.13 renamed

@@ -1,18 +1,17 @@
 """Network, objective and optimiser as one Lightning module."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schemas.errors import DataError
 from schemas.experiment import ExperimentRecipe
 from train.augment import draw_motion, moved
+from train.feeding import LensBatch
 from train.layer_rates import parameter_groups
 from train.objectives import Objective
 from train.portions import Portions
@@ -44,7 +43,8 @@ class LensModule(lightning.LightningModule):
         # so that a batch can be worked on in portions
         self.automatic_optimization = False
         self.portions = [Portions("training"), Portions("validation")]
-        self.batch_ids: Callable[[int, int], Sequence[int]] | None = None
+        # those of the batch that is being worked on
+        self.sample_ids: Tensor | None = None
         self.stream = torch.Generator().manual_seed(experiment.seed + AUGMENTATION_STREAM)
 
     def set_apart(self, rank: int, world: int) -> None:
@@ -60,7 +60,8 @@ class LensModule(lightning.LightningModule):
         output: Tensor = self.network(self.stretch(images))
         return output
 
-    def training_step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Any]:
+    def training_step(self, batch: LensBatch, step: int) -> dict[str, Any]:
+        self.sample_ids = batch.sample_ids
         images, target = self.augmented(batch)
         shown = self.portions[0].over(len(target), lambda parts: self.gradients(images, target, parts, step))
         self.descend(every(self.optimizers()), [self.network])
@@ -109,9 +110,9 @@ class LensModule(lightning.LightningModule):
         loss = self.objective.training_loss(self(images).float(), target, self.current_epoch)
         return loss, loss
 
-    def augmented(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def augmented(self, batch: LensBatch) -> tuple[Tensor, Tensor]:
         """Images after motions of their own, and the targets that follow them."""
-        images, target = batch
+        images, target, _ = batch
         options = self.experiment.augmentation
         if not (options.turns or options.interpolates):
             return images, target
@@ -129,19 +130,19 @@ class LensModule(lightning.LightningModule):
             f"the loss became {float(loss.detach())} in step {step} of epoch {self.current_epoch}"
             + (f"; {strange} of {len(images)} images hold no finite numbers" if strange else ""),
             expected="a finite loss",
-            where=f"batch {step} of epoch {self.current_epoch}, both from 0{self._samples(step)}",
+            where=f"batch {step} of epoch {self.current_epoch}, both from 0{self._samples()}",
             advice="lower optimiser.learning_rate, and check the store: lensmill verify STORE",
         )
 
-    def _samples(self, step: int) -> str:
-        if self.batch_ids is None:
+    def _samples(self) -> str:
+        if self.sample_ids is None:
             return ""
-        ids = self.batch_ids(self.current_epoch, step)
+        ids = self.sample_ids.tolist()
         more = f" and {len(ids) - NAMED_SAMPLES} more" if len(ids) > NAMED_SAMPLES else ""
         return f": samples {', '.join(str(one) for one in ids[:NAMED_SAMPLES])}{more}"
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], step: int) -> None:
-        images, target = batch
+    def validation_step(self, batch: LensBatch, step: int) -> None:
+        images, target, _ = batch
         loss = self.portions[1].over(len(target), lambda parts: self.validation_loss(images, target, parts))
         # the history tells loggers
         self.log(
@@ -161,7 +162,7 @@ class LensModule(lightning.LightningModule):
             total = total + loss * (self.objective.weight(target[part]) / whole)
         return total
 
-    def finish(self, images: NDArray[np.float32]) -> None:
+    def finish(self, images: Iterable[Tensor]) -> None:
         """What is fitted on the training images once the weights to keep are there; nothing here."""
 
     def configure_optimizers(self) -> Any:

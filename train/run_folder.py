@@ -163,6 +163,14 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
+def device() -> torch.device:
+    """Where this process trains and predicts."""
+    # with its number, which threads would not know otherwise
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
 def device_name() -> str:
     """What trains and predicts here."""
     if torch.cuda.is_available():

@@ -85,7 +85,7 @@ def test_the_average_is_what_is_kept(
     assert any(not torch.equal(plain[name], averaged[name]) for name in plain)
     run = load_run(tmp_path / "run")
     samples = load_samples(sound, "val", run.objective.labels)
-    output, _ = outputs(run, samples.image)
+    output, _ = outputs(run, samples.take())
     loss = run.objective.loss(torch.from_numpy(output).float(), run.objective.encode(sound, samples))
     assert float(loss) == pytest.approx(record.val_loss, rel=1e-4)
 

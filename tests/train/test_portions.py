@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,9 +14,9 @@ from schemas.errors import DataError, ResourceError
 from schemas.experiment import ExperimentRecipe
 from storage.reader import open_store
 from train.data import load_samples
+from train.feeding import Feed
 from train.fit import fit
 from train.module import LensModule
-from train.order import Order as SampleOrder
 from train.portions import Portions
 
 MakeExperiment = Callable[..., ExperimentRecipe]
@@ -205,45 +204,8 @@ def test_the_batch_of_a_loss_that_is_no_number_is_named(
     ) as caught:
         fit(trial, sound_store.root, tmp_path / "run", quiet=True)
     samples = load_samples(open_store(sound_store.root), "train", (0, 1, 2))
-    ids = samples.sample_id[SampleOrder(len(samples), 16, trial.seed).batch(1, 1)]
+    feed = Feed(samples, torch.from_numpy(samples.label), 16, trial.seed)
+    feed.begin(1, 1)
+    ids = next(iter(feed)).sample_ids.tolist()
     assert f"samples {', '.join(map(str, ids[:5]))} and 11 more" in caught.value.where
     assert not list(tmp_path.iterdir())
-
-
-# -- the order of samples
-
-
-def test_an_order_begins_anywhere() -> None:
-    order = SampleOrder(50, 8, seed=3)
-    whole = {epoch: _epoch(order, epoch, 0) for epoch in range(3)}
-    assert len(order) == len(whole[0]) == 6
-    assert whole[0] != whole[1] != whole[2]
-    assert _epoch(order, 1, 4) == whole[1][4:]
-    assert order.batch(2, 5).tolist() == whole[2][5]
-    assert _epoch(SampleOrder(50, 8, seed=4), 0, 0) != whole[0]
-
-
-def _epoch(order: SampleOrder, epoch: int, batch: int) -> list[list[int]]:
-    order.begin(epoch, batch)
-    return list(order)
-
-
-@pytest.mark.parametrize("seed", [None, 5])
-@pytest.mark.parametrize(("samples", "size"), [(50, 8), (17, 16), (2, 16), (48, 16)])
-def test_processes_share_every_batch(samples: int, size: int, seed: int | None) -> None:
-    whole = _epoch(SampleOrder(samples, size, seed), 1, 0)
-    parts = [_epoch(SampleOrder(samples, size, seed, rank, 2), 1, 0) for rank in (0, 1)]
-    if seed is not None:
-        assert [sorted([*one, *other]) for one, other in zip(*parts, strict=True)] == [
-            sorted(one) for one in whole
-        ]
-    assert len(parts[0]) == len(parts[1])
-    assert all(one for part in parts for one in part), "a process waits for another"
-    seen = [index for part in parts for one in part for index in one]
-    assert len(seen) == len(set(seen))
-    assert sorted(seen) == sorted(np.concatenate(whole).tolist())
-
-
-def test_fewer_samples_than_processes_are_refused() -> None:
-    with pytest.raises(DataError, match="2 samples for 3 processes"):
-        SampleOrder(2, 1, None, 0, 3)
