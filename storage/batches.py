@@ -1,6 +1,7 @@
 """Batches one after the other, from whatever holds the rows."""
 
 import os
+import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -14,6 +15,13 @@ from storage.fields import Buffers, Field, check_buffers, new_buffers
 from storage.selection import Selected
 
 Rows = NDArray[np.int64]
+# Of each thread: whether it closes an epoch. One that is closed otherwise was forgotten and is collected.
+_closing = threading.local()
+
+
+def asked_to_close() -> bool:
+    """Whether an epoch that is closed in this thread is closed because somebody asked for it."""
+    return getattr(_closing, "asked", False)
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,11 @@ class Batches:
     def close(self) -> None:
         """End the threads of an epoch that is left before its end; `next` would go on from `position`."""
         if self._running is not None and self._owner == os.getpid():
-            self._running.close()
+            _closing.asked = True
+            try:
+                self._running.close()
+            finally:
+                _closing.asked = False
         self._running = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from schemas.errors import DataError
 from schemas.store import ArraySpec
-from storage.batches import Batch, Batches, Rows
+from storage.batches import Batch, Batches, Rows, asked_to_close
 from storage.epochs import Batching, Epoch
 from storage.fields import Buffers, check_buffers, fields_of, new_buffers, stored_arrays
 from storage.layout import Span, spans_of
@@ -91,7 +91,7 @@ class Streamed:
         """Groups with their rows; the next is loaded by a thread meanwhile."""
         memories: tuple[Memory, Memory] = ({}, {})
         pool = ThreadPoolExecutor(1, "lensmill-shards")
-        groups, asked_by = epoch.groups(start), threading.get_ident()
+        groups, wait = epoch.groups(start), True
         try:
             group = next(groups, None)
             # a shard that was mapped before needs no page faults; one that is to be checked is, each time
@@ -103,10 +103,12 @@ class Streamed:
                 group, turn = next(groups, None), 1 - turn
                 loading = pool.submit(self.loader.load, group.shards, memories[turn], view) if group else None
                 yield rows, holder
+        except GeneratorExit:
+            # an epoch that was forgotten may be collected in a thread that its own loader waits for
+            wait = asked_to_close()
+            raise
         finally:
-            # an epoch that was forgotten may be collected in a thread that its own loader is starting and
-            # waits for, so that only who asked for it waits
-            pool.shutdown(wait=threading.get_ident() == asked_by, cancel_futures=True)
+            pool.shutdown(wait=wait, cancel_futures=True)
 
 
 class KeptViews:
