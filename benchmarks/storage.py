@@ -135,7 +135,7 @@ def write_into(page: Path, table: str) -> None:
     _, end, after = rest.partition(END)
     if not start or not end:
         raise SystemExit(f"{page} must have the lines {START} and {END}")
-    page.write_text(f"{before}{START}\n{table}\n{END}{after}")
+    page.write_text(f"{before}{START}\n\n{table}\n\n{END}{after}")
 
 
 def main(arguments: list[str] | None = None) -> None:

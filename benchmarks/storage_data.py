@@ -60,7 +60,7 @@ class Forms:
 
 def make_forms(folder: Path, images: int) -> Forms:
     """Write all forms; what was written is in the page cache afterwards, if it fits."""
-    stores = {profile: _store(folder, images, profile) for profile in ("float32", "quantised")}
+    stores = {profile: store_of(folder, images, profile) for profile in ("float32", "quantised")}
     values = np.asarray(stores["float32"].read("train", "image"), np.float32)
     forms = Forms(folder, values, stores["float32"], stores["quantised"])
     np.save(forms.npy, values)
@@ -90,7 +90,8 @@ def arrays_of(order: Order) -> Iterator[tuple[Span, dict[str, NDArray[Any]]]]:
         yield span, arrays | {"sample_id": ids}
 
 
-def _store(folder: Path, images: int, profile: str) -> Store:
+def store_of(folder: Path, images: int, profile: str) -> Store:
+    """A finished store of `order_of`."""
     order = order_of(folder, images, profile)
     with commit.writing(order.root):
         commit.begin(order.root, order.recipe, order.plan)

@@ -20,13 +20,14 @@ def fit_experiment(
     out: str | Path,
     overrides: list[str] | None = None,
     quiet: bool = False,
+    mlflow: Path | None = None,
 ) -> RunRecord:
     """Train an experiment on a store; `data` goes before the store that the recipe names."""
     need_training()
     from train.fit import fit
 
     recipe = load_experiment(experiment, overrides or [])
-    return fit(recipe, store_path(recipe, data), local(out), quiet)
+    return fit(recipe, store_path(recipe, data), local(out), quiet, mlflow)
 
 
 def need_training() -> None:

@@ -15,6 +15,7 @@ from flows.progress import progress_bar
 from flows.shards import Order, row_count
 from flows.workshop import make_missing as _make
 from schemas.dataset import DatasetRecipe
+from schemas.errors import RecipeError
 from schemas.frozen import Frozen
 from schemas.store import Provenance, Receipt, plan_store
 from simulate.galaxies import check_light
@@ -104,6 +105,8 @@ def simulate_flow(
 
 def prepare(recipe: str, out: str | Root, shard_size: int | None, overrides: Sequence[str]) -> Order:
     """Read the recipe, plan the store and check that it can be made there. Writes nothing."""
+    if shard_size is not None and (shard_size < 1 or shard_size & (shard_size - 1)):
+        raise RecipeError(f"a shard of {shard_size} images", expected="a power of two", where="--shard-size")
     asked = [] if shard_size is None else [f"storage.shard_images={shard_size}"]
     loaded = load_recipe(recipe, [*overrides, *asked])
     image_bytes = 4 * loaded.channels * loaded.detector.num_pix**2

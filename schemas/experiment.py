@@ -9,8 +9,10 @@ from schemas.objective import Classification, CrossEntropyThenBCE, Name, Objecti
 from schemas.preparation import AnyStretch, AsinhStretch, Augmentation
 
 
-class DataOptions(Frozen):
-    """Which samples of a store are used."""
+class DataOptions(Extended):
+    """Which samples of a store are used, and how their images come to the device."""
+
+    LATER: ClassVar[tuple[str, ...]] = ("mode",)
 
     store: str | None = Field(
         default=None, description="path of the store; the command's --data goes before it"
@@ -20,6 +22,10 @@ class DataOptions(Frozen):
     )
     max_per_class: int | None = Field(
         default=None, ge=1, description="at most so many training samples of each class, the first ones"
+    )
+    mode: Literal["auto", "resident", "streamed"] = Field(
+        default="auto",
+        description="resident: images stay on the device or in memory; auto: streamed if they do not fit",
     )
 
     @model_validator(mode="after")
@@ -49,19 +55,27 @@ class ModelOptions(Extended):
     )
 
 
-class Optimiser(Frozen):
+class Optimiser(Extended):
     """AdamW with a linear warm-up and a cosine to nothing."""
 
+    LATER: ClassVar[tuple[str, ...]] = ("layer_decay",)
     kind: Literal["adamw"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="largest step size")
     weight_decay: float = Field(default=0.05, ge=0, le=1, description="decay of weight matrices")
     warmup: float = Field(default=0.1, ge=0, lt=1, description="part of all steps that the warm-up takes")
     clip: float = Field(default=1.0, gt=0, description="largest norm of a gradient")
+    layer_decay: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="each layer learns by this factor slower than the one after it; all alike when left out",
+    )
 
 
-class Training(Frozen):
+class Training(Extended):
     """How long, in which portions, with which numbers."""
 
+    LATER: ClassVar[tuple[str, ...]] = ("average", "compile", "devices", "checkpoint_minutes")
     epochs: int = Field(ge=1, le=100_000, description="passes over the training samples")
     batch_size: int = Field(default=64, ge=1, le=65_536, description="samples per step")
     patience: int | None = Field(
@@ -69,6 +83,19 @@ class Training(Frozen):
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="auto: bfloat16 on a GPU, float32 on a CPU"
+    )
+    average: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="weights are averaged over steps with this decay, and the average is what is kept",
+    )
+    compile: bool = Field(default=False, description="translate the network by torch.compile")
+    devices: int = Field(
+        default=1, ge=1, le=1024, description="GPUs, or processes on a CPU, that share every batch"
+    )
+    checkpoint_minutes: float = Field(
+        default=10.0, ge=0, description="besides the end of each epoch, a checkpoint is written this often"
     )
 
 
@@ -100,8 +127,15 @@ class ExperimentRecipe(Frozen):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what determines the outcome: not of the name, the description or the store's path."""
-        content = self.model_dump(mode="json", exclude={"name": True, "description": True, "data": {"store"}})
+        """SHA-256 of what determines the outcome: not of the name, the description or the store's path.
+
+        Nor of how images come to the device, for the batches are the same.
+        """
+        content = self.model_dump(
+            mode="json", exclude={"name": True, "description": True, "data": {"store", "mode"}}
+        )
+        # how often a training is saved does not change it
+        content["training"].pop("checkpoint_minutes", None)
         # experiments from before this could be said keep their digest
         if not content["objective"].get("allow_derived"):
             content["objective"].pop("allow_derived", None)

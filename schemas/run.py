@@ -154,6 +154,18 @@ class InitialWeights(Frozen):
         return f"weights of {self.source} (SHA-256 {self.sha256[:12]}), the last layer new"
 
 
+class RunIdentity(Frozen):
+    """What must be the same for an unfinished run to be gone on with."""
+
+    experiment_digest: Digest
+    data_digest: Digest
+    weights_sha256: Digest | None = Field(default=None, description="of the trained weights it starts from")
+
+    def __str__(self) -> str:
+        start = "" if self.weights_sha256 is None else f", from weights {self.weights_sha256[:12]}"
+        return f"experiment {self.experiment_digest[:12]} on data {self.data_digest[:12]}{start}"
+
+
 class RunRecord(Frozen):
     """Written last: a folder without it is no finished run."""
 
@@ -175,6 +187,10 @@ class RunRecord(Frozen):
         default=None, description="how the network takes the images; runs from before do not say"
     )
     initial_weights: InitialWeights | None = Field(default=None, description="None: trained from scratch")
+    images_at_once: int | None = Field(
+        default=None, description="how many images of a batch fitted into memory; None: all of them"
+    )
+    compiled: bool = Field(default=False, description="whether torch.compile was in use")
 
 
 class Interval(Frozen):

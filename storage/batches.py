@@ -1,7 +1,7 @@
 """Batches one after the other, from whatever holds the rows."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -81,7 +81,7 @@ class Batches:
         self.epoch = epoch
         self.position = start
         self.into = into
-        self._running: Iterator[Batch] | None = None
+        self._running: Generator[Batch] | None = None
         self._owner = os.getpid()
 
     def __len__(self) -> int:
@@ -99,13 +99,19 @@ class Batches:
         self.position += 1
         return batch
 
+    def close(self) -> None:
+        """End the threads of an epoch that is left before its end; `next` would go on from `position`."""
+        if self._running is not None and self._owner == os.getpid():
+            self._running.close()
+        self._running = None
+
     def __getstate__(self) -> dict[str, Any]:
         return {"source": self.source, "epoch": self.epoch, "position": self.position}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["source"], state["epoch"], state["position"])  # type: ignore[misc]
 
-    def _run(self) -> Iterator[Batch]:
+    def _run(self) -> Generator[Batch]:
         """A batch may begin in one group and end in the next."""
         number, fields, size = self.position, self.source.fields, self.epoch.batching.batch
         left = self.epoch.length - number * size

@@ -33,6 +33,21 @@ class Written(NamedTuple):
     sha256: str
 
 
+def write_result(path: Path, content: bytes, what: str) -> Path:
+    """A file that a person asked for, such as a picture: whole, or as it was before."""
+    if not path.parent.is_dir() or path.is_dir():
+        raise WriteError(f"cannot write {what} {path}", expected="a file in a folder that is there")
+    try:
+        write_whole(path, content)
+    except WriteError as error:
+        raise WriteError(
+            error.found,
+            expected=f"a path that can be written, with {len(content) // 1000 + 1} kB to spare",
+            advice="free space or mend permissions, or choose another --out",
+        ) from error
+    return path
+
+
 def write_whole(path: Root, content: bytes | Iterable[Part]) -> Written:
     """A file that is either there with all its bytes, on the disk and not in a cache, or not there."""
     parts = (content,) if isinstance(content, bytes) else content

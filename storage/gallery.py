@@ -1,5 +1,6 @@
 """A picture of a store: a row of images per class, each with the parameters that matter."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from schemas.columns import ColumnSpec
 from schemas.errors import WriteError
 from schemas.store import ClassSpec, StorePlan
+from storage.durable import write_result
 from storage.place import Root
 from storage.reader import Store, open_store
 from storage.stretch import COLOURS, Limits, coloured, grey, limits_of
@@ -38,13 +40,9 @@ def show(root: Root, out: Path, split: str | None = None, columns: int = 6) -> P
             -0.08, 0.5, one.name, rotation=90, va="center", ha="right", fontsize=9, transform=row[0].transAxes
         )
     figure.suptitle(_title(store, split), fontsize=9)
-    try:
-        figure.savefig(out, dpi=130)
-    except (OSError, ValueError) as error:
-        raise WriteError(
-            f"cannot write the picture {out}: {error}", expected="a path that can be written"
-        ) from error
-    return out
+    into = io.BytesIO()
+    figure.savefig(into, format="png", dpi=130)
+    return write_result(out, into.getvalue(), "the picture")
 
 
 def _title(store: Store, split: str) -> str:

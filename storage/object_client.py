@@ -56,7 +56,7 @@ def _client(
             advice="pip install 'lensmill[s3]'",
         ) from error
 
-    endpoint = _endpoint()
+    endpoint = _checked_endpoint()
     config = {"endpoint": endpoint} if endpoint else {}
     return S3Store(
         bucket,
@@ -70,6 +70,31 @@ def _client(
         },
         retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
     )
+
+
+def _checked_endpoint() -> str:
+    """The endpoint of the environment, if it is an address: the client panics where it is none."""
+    for name in ENDPOINTS:
+        if name in os.environ and not _is_address(os.environ[name]):
+            value = os.environ[name]
+            # what stands before an @ may be a password
+            raise StoreUnreachableError(
+                f"{name} is {'no address' if '@' in value else repr(value)}",
+                expected="http://HOST:PORT or https://HOST, without anything behind",
+                where="the environment",
+                advice=f"mend it, or unset {name} to use Amazon S3",
+            )
+    return _endpoint()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        found = urlsplit(text)
+        valid = found.port is None or found.port > 0
+    except ValueError:
+        return False
+    plain = not re.search(r"[\s?#]", text) and found.path in ("", "/")
+    return valid and plain and found.scheme in ("http", "https") and bool(found.hostname)
 
 
 def _endpoint() -> str:

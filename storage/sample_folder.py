@@ -47,9 +47,30 @@ def write_folder(
     files["subhalos.csv"] = _csv(subhalos)
     files["sample.png"] = portrait(sheet, arrays, normalised)
     files["parameters.json"] = sheet.to_json().encode()
-    for name, content in files.items():
-        write_whole(folder / name, content)
+    was_there = folder.is_dir()
+    try:
+        for name, content in files.items():
+            write_whole(folder / name, content)
+    except WriteError as error:
+        _take_back(folder, list(files), was_there)
+        raise WriteError(
+            error.found,
+            expected=f"a folder that can be written, with {_kilobytes(files)} kB to spare",
+            advice="free space or mend permissions, or choose another --out",
+        ) from error
     return [folder / name for name in files]
+
+
+def _take_back(folder: Path, names: list[str], was_there: bool) -> None:
+    """Some of a sample's files without the others would pass for all of them."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    if not was_there and folder.is_dir():
+        folder.rmdir()
+
+
+def _kilobytes(files: Mapping[str, bytes]) -> int:
+    return sum(map(len, files.values())) // 1000 + 1
 
 
 def _npy(array: NDArray[Any]) -> bytes:

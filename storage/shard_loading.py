@@ -16,7 +16,7 @@ from storage.formats import BACKENDS
 from storage.layout import Span, span_of
 from storage.reader import Store
 from storage.shard_file import CHECKSUM_BYTES, ShardFile
-from storage.shard_rows import Buffered, LoadedGroup, Source, Views, view_of
+from storage.shard_rows import Buffered, LoadedGroup, ShardView, Source, Views, view_of
 from storage.threads import threaded
 
 Way = Literal["mapped", "read"]
@@ -24,7 +24,7 @@ Way = Literal["mapped", "read"]
 VECTORS = 512
 # The memory of a group, used again for a later one.
 Memory = dict[str, NDArray[Any]]
-Viewer = Callable[[ArraySpec, Span], NDArray[Any]]
+Viewer = Callable[[ArraySpec, Span], ShardView]
 
 
 class ShardLoader:
@@ -58,14 +58,16 @@ class ShardLoader:
             {spec.name: self._source(spec, spans, memory, view or self.view) for spec in self.specs},
         )
 
-    def view(self, spec: ArraySpec, span: Span) -> NDArray[Any]:
+    def view(self, spec: ArraySpec, span: Span) -> ShardView:
         """One array of one shard, mapped where that is possible."""
         file = self._mapped(spec, span)
-        return view_of(file) if file else self._by_library(spec, span)[np.newaxis]
+        return view_of(file) if file else ShardView.on(self._by_library(spec, span)[np.newaxis])
 
     def _source(self, spec: ArraySpec, spans: Sequence[Span], memory: Memory, view: Viewer) -> Source:
         if self.way == "mapped" or spec not in self.store.plan.maps:
-            return Views(list(threaded(partial(view, spec), spans)))
+            # to map takes less than to start a thread; to check and to decompress are work
+            work = self.checked or self.store.plan.profile == "archive"
+            return Views(list((threaded if work else map)(partial(view, spec), spans)))
         size = self.store.plan.shard_rows
         buffer = memory.get(spec.name)
         if buffer is None or len(buffer) < len(spans) * size:

@@ -1,7 +1,7 @@
 """Rows gathered from a few shards, mapped or in memory, into one array."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,23 @@ LONG_ROW_BYTES = 4096
 BLOCK_BYTES = 256 << 10
 # With fewer rows to a shard, indexing costs more than it saves.
 FEW_ROWS = 16
+
+
+class ShardView(NamedTuple):
+    """One array of a shard as `(chunk, row, number)`, lying on its file or in memory, and that memory."""
+
+    values: NDArray[Any]
+    memory: memoryview
+
+    @classmethod
+    def on(cls, values: NDArray[Any]) -> Self:
+        """The view of these values; its memory has what stands between the chunks, too."""
+        if not values.size:
+            return cls(values, memoryview(b""))
+        count = (values.shape[0] - 1) * values.strides[0] + values.shape[1] * values.strides[1]
+        first = np.lib.stride_tricks.as_strided(values[0, 0], (1,), (values.itemsize,), writeable=False)
+        whole: Any = np.lib.stride_tricks.as_strided(first.view(np.uint8), (count,), (1,), writeable=False)
+        return cls(values, memoryview(whole))
 
 
 class Source(Protocol):
@@ -41,12 +58,14 @@ class Buffered:
 
 
 class Views:
-    """Shards as arrays `(chunk, row, number)`, lying on their files or in memory."""
+    """Shards lying on their files or in memory."""
 
-    def __init__(self, views: Sequence[NDArray[Any]]) -> None:
-        self.views = views
+    def __init__(self, views: Sequence[ShardView]) -> None:
+        self.views = [view.values for view in views]
+        self.memories = [view.memory for view in views]
         # a shard that only the library can read is one chunk
-        self.sizes = np.array([view.shape[1] for view in views], np.int64)
+        self.sizes = np.array([view.shape[1] for view in self.views], np.int64)
+        self.strides = np.array([view.strides[0] for view in self.views], np.int64)
 
     def gather(self, slots: Rows, rows: Rows, into: NDArray[Any]) -> None:
         """Stretches of rows in one go, long rows one by one, short ones by numpy's indexing of many."""
@@ -55,12 +74,17 @@ class Views:
         if _follow_each_other(slots, rows):
             self._copy_stretch(int(slots[0]), int(rows[0]), flat)
         elif flat.itemsize * flat.shape[1] >= LONG_ROW_BYTES or len(rows) < FEW_ROWS * len(self.views):
-            views = self.views
-            triples = zip(slots.tolist(), chunks.tolist(), places.tolist(), strict=True)
-            for row, (slot, chunk, place) in enumerate(triples):
-                flat[row] = views[slot][chunk, place]
+            self._copy_rows(slots, chunks, places, flat)
         else:
             self._gather_blocks(slots, chunks, places, flat)
+
+    def _copy_rows(self, slots: Rows, chunks: Rows, places: Rows, into: NDArray[Any]) -> None:
+        """By slices of memory, which take less time to make than arrays."""
+        size = into.itemsize * into.shape[1]
+        offsets = chunks * self.strides[slots] + places * size
+        target, sources = memoryview(into.data).cast("B"), self.memories
+        for row, (slot, offset) in enumerate(zip(slots.tolist(), offsets.tolist(), strict=True)):
+            target[row * size : (row + 1) * size] = sources[slot][offset : offset + size]
 
     def _copy_stretch(self, slot: int, first: int, into: NDArray[Any]) -> None:
         view = self.views[slot]
@@ -93,12 +117,13 @@ def _follow_each_other(slots: Rows, rows: Rows) -> bool:
     )
 
 
-def view_of(shard: ShardFile) -> NDArray[Any]:
-    """A mapped shard as `(chunk, row, number)`."""
+def view_of(shard: ShardFile) -> ShardView:
+    """A mapped shard."""
     chunks = shard.chunks
     count = int(np.prod(chunks.shape[2:], dtype=np.int64))
     flat = (*chunks.strides[:2], chunks.itemsize)
-    return np.lib.stride_tricks.as_strided(chunks, (*chunks.shape[:2], count), flat, writeable=False)
+    values = np.lib.stride_tricks.as_strided(chunks, (*chunks.shape[:2], count), flat, writeable=False)
+    return ShardView.on(values)
 
 
 class LoadedGroup:

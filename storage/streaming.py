@@ -5,21 +5,21 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.errors import DataError
 from schemas.store import ArraySpec
 from storage.batches import Batch, Batches, Rows
 from storage.epochs import Batching, Epoch
 from storage.fields import Buffers, check_buffers, fields_of, new_buffers, stored_arrays
-from storage.layout import Span, span_of
+from storage.layout import Span, spans_of
 from storage.reader import Store
 from storage.selection import Selected
 from storage.shard_loading import Memory, ShardLoader, Way
-from storage.shard_rows import LoadedGroup, Source, Views
+from storage.shard_rows import LoadedGroup, ShardView, Source, Views
 
 # Views that random rows keep. Each holds a file open, of which a process may have 1024 as a rule.
 KEPT_VIEWS = 256
@@ -76,15 +76,16 @@ class Streamed:
         size = self.store.plan.shard_rows
         shards = np.unique(rows // size)
         sources: dict[str, Source] = {
-            spec.name: Views([self._kept.view(spec, self._span(shard)) for shard in shards.tolist()])
+            spec.name: Views([self._kept.view(spec, self._spans[shard]) for shard in shards.tolist()])
             for spec in self.loader.specs
         }
         if len(rows):
             LoadedGroup(shards.tolist(), size, sources).fill(rows, self.fields, arrays)
         return Batch(0, rows, arrays)
 
-    def _span(self, shard: int) -> Span:
-        return span_of(self.store.plan, self.loader.split, shard * self.store.plan.shard_rows)
+    @cached_property
+    def _spans(self) -> list[Span]:
+        return list(spans_of(self.store.plan, self.loader.split, slice(None)))
 
     def held(self, epoch: Epoch, start: int) -> Iterator[tuple[Rows, LoadedGroup]]:
         """Groups with their rows; the next is loaded by a thread meanwhile."""
@@ -113,7 +114,7 @@ class KeptViews:
         self.loader = loader
         self._forget()
 
-    def view(self, spec: ArraySpec, span: Span) -> NDArray[Any]:
+    def view(self, spec: ArraySpec, span: Span) -> ShardView:
         """One array of one shard."""
         if self._owner != os.getpid():
             # another thread may have held the lock while this process was forked off
@@ -133,12 +134,13 @@ class KeptViews:
 
     def _copied(self) -> int:
         # a map cannot be written
-        return sum(view.nbytes for view in self._views.values() if view.flags.writeable)
+        arrays = [view.values for view in self._views.values()]
+        return sum(array.nbytes for array in arrays if array.flags.writeable)
 
     def _forget(self) -> None:
         self._owner = os.getpid()
         self._lock = threading.Lock()
-        self._views: OrderedDict[tuple[str, int], NDArray[Any]] = OrderedDict()
+        self._views: OrderedDict[tuple[str, int], ShardView] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"loader": self.loader}

@@ -13,6 +13,9 @@ from storage.commit import BOOKS, PLAN, read_json, receipt_path
 from storage.object_path import ObjectPath
 from storage.place import Root
 
+# What people call parts of a plan.
+OPTIONS = {"shard_rows": "--shard-size", "backend": "storage.backend", "profile": "storage.profile"}
+
 
 def check_target(root: Root, recipe: Origin, plan: StorePlan) -> None:
     """Refuse a path where this store cannot be made or continued. Writes nothing."""
@@ -69,8 +72,17 @@ def _check_plan(root: Root, recipe: Origin, plan: StorePlan) -> None:
         raise StoreConflictError(
             f"the store at {root} was begun with {_difference(found, plan)}",
             expected=_difference(plan, found),
-            advice="use the same options and versions as before, or choose another --out",
+            advice=_advice(root, found),
         )
+
+
+def _advice(root: Root, found: StorePlan) -> str:
+    if found.provenance.conversions:
+        return f"it was converted: mend it by `lensmill repair {root}`, or by that `lensmill convert`"
+    return (
+        "use the same options and versions as before, or choose another --out;"
+        f" if its books were damaged: lensmill repair {root}"
+    )
 
 
 def plan_there(root: Root, plan: StorePlan) -> StorePlan:
@@ -106,6 +118,9 @@ def check_versions(root: Root, plan: StorePlan, here: dict[str, str]) -> None:
 
 def _difference(one: StorePlan, other: StorePlan) -> str:
     theirs, mine = (_told(plan) for plan in (other, one))
+    if mine["profile"] != theirs["profile"]:
+        # arrays and scales follow from it
+        del mine["arrays"]
     provenance, their_provenance = mine.pop("provenance"), theirs.pop("provenance")
     versions, their_versions = provenance.pop("versions"), their_provenance.pop("versions")
     pairs = [
@@ -113,7 +128,7 @@ def _difference(one: StorePlan, other: StorePlan) -> str:
         *((key, value, their_provenance.get(key)) for key, value in provenance.items()),
         *((key, value, their_versions.get(key)) for key, value in versions.items()),
     ]
-    return ", ".join(f"{key} {mine_}" for key, mine_, theirs_ in pairs if mine_ != theirs_)
+    return ", ".join(f"{OPTIONS.get(key, key)} {mine_}" for key, mine_, theirs_ in pairs if mine_ != theirs_)
 
 
 def _told(plan: StorePlan) -> dict[str, Any]:

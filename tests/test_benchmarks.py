@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import audits
 from benchmarks import storage as storage_benchmark
+from benchmarks import train as train_benchmark
 from flows.auditing import audit
 from flows.generate import Order
 
@@ -108,3 +109,21 @@ def test_the_stores_benchmark_refuses_what_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text("nothing here")
     with pytest.raises(SystemExit, match="must have the lines"):
         storage_benchmark.write_into(tmp_path / "page.md", "")
+
+
+def test_the_benchmark_of_the_data_path_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "stores").mkdir()
+    out = tmp_path / "steps.json"
+    what = ["--quick", "--images", "96", "--batch", "8", "--folder", str(tmp_path / "stores")]
+    train_benchmark.main([*what, "--out", str(out)])
+    found = json.loads(out.read_text())["networks"]
+    assert set(found) == {"lensmill_stem_vit", "tiny"}
+    names = {train_benchmark.ONE_BATCH, *(name for name, _, _ in train_benchmark.SOURCES)}
+    for one in found.values():
+        assert set(one["contestants"]) == names
+        assert one["contestants"][train_benchmark.ONE_BATCH]["of_one_batch"] == 1
+        assert all(numbers["steps_per_s"] > 0 for numbers in one["contestants"].values())
+    assert "| tiny | streamed, codes |" in capsys.readouterr().out
+    assert list((tmp_path / "stores").iterdir()) == []
+    with pytest.raises(SystemExit):
+        train_benchmark.parse(["--rounds", "2"])

@@ -1,23 +1,21 @@
 """Lightning modules that train autoencoders: plain, variational, adversarial."""
 
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from schemas.experiment import ExperimentRecipe
 from schemas.objective import Adversarial, Variational
-from train.data import chunks
+from train.feeding import LensBatch
 from train.models.autoencoders import Autoencoder, discriminator, divergence
 from train.module import LensModule
 from train.objectives import Objective
 from train.objectives.anomaly import AnomalyObjective
 from train.target_motion import TargetMotion
 
-CHUNK = 256
 # Perfect reconstructions have no logarithm.
 SMALLEST_VARIANCE = 1e-8
 
@@ -43,17 +41,17 @@ class AutoencoderModule(LensModule):
         pixels = stretched[0].numel()
         return likelihood + method.beta * divergence(mean, log_variance).mean() / pixels, squared.detach()
 
-    def finish(self, images: NDArray[np.float32]) -> None:
+    def finish(self, images: Iterable[Tensor]) -> None:
         """The residual of each pixel over the training images becomes the unit of the score."""
         self.eval()
-        device = next(self.network.parameters()).device
-        total = torch.zeros_like(self.network.variance, dtype=torch.float64)
+        count, total = 0, torch.zeros_like(self.network.variance, dtype=torch.float64)
         with torch.no_grad():
-            for some in chunks(images, CHUNK):
-                stretched = self.stretch(some.to(device))
+            for some in images:
+                stretched = self.stretch(some)
+                count += len(some)
                 residual = self.network.reconstruct(stretched).double() - stretched
                 total += (residual**2).sum(dim=0)
-        self.network.calibrate((total / len(images)).float())
+        self.network.calibrate((total / count).float())
 
 
 class AdversarialModule(AutoencoderModule):
@@ -68,37 +66,43 @@ class AdversarialModule(AutoencoderModule):
         target_motion: TargetMotion | None = None,
     ):
         super().__init__(network, stretch, objective, experiment, target_motion)
-        self.automatic_optimization = False
         self.discriminator = discriminator(self.network.latent)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], step: int) -> None:
-        method = self.objective.head.method
-        assert isinstance(method, Adversarial)
-        stretched = self.stretch(self.augmented(batch)[0])
+    def training_step(self, batch: LensBatch, step: int) -> dict[str, Any]:
+        self.sample_ids = batch.sample_ids
+        images = self.augmented(batch)[0]
         of_encoder, of_decoder, of_discriminator = self.optimizers()  # type: ignore[attr-defined]
-        latent, _ = self.network.encode(stretched)
-        squared = _squared(self.network.decode(latent), stretched)
-        loss = squared + method.weight * _taken_for(self.discriminator(latent), 1.0)
-        self.check(loss, step)
-        self._descend(loss, [of_encoder, of_decoder], [self.network])
-        told = _taken_for(self.discriminator(latent.detach()), 0.0) + _taken_for(
-            self.discriminator(torch.randn_like(latent)), 1.0
+        squared, latent = self.portions[0].over(
+            len(images), lambda parts: self._reproduce(images, parts, step)
         )
+        self.descend([of_encoder, of_decoder], [self.network])
         # the encoder's step left gradients here
         of_discriminator.zero_grad()
-        self._descend(told, [of_discriminator], [self.discriminator])
-        for schedule in self.lr_schedulers():  # type: ignore[union-attr]
-            schedule.step()
-        self.log("train_loss", squared.detach(), on_step=False, on_epoch=True, batch_size=len(stretched))
+        told = _taken_for(self.discriminator(latent), 0.0) + _taken_for(
+            self.discriminator(torch.randn_like(latent)), 1.0
+        )
+        self.manual_backward(told)
+        self.descend([of_discriminator], [self.discriminator])
+        self.follow_schedules()
+        return {"shown": squared, "count": len(images)}
 
-    def _descend(self, loss: Tensor, optimisers: list[Any], networks: list[nn.Module]) -> None:
-        for one in optimisers:
-            one.zero_grad()
-        self.manual_backward(loss)
-        for network in networks:
-            nn.utils.clip_grad_norm_(network.parameters(), self.experiment.optimiser.clip)
-        for one in optimisers:
-            one.step()
+    def _reproduce(self, images: Tensor, parts: list[slice], step: int) -> tuple[Tensor, Tensor]:
+        """Leave the gradients of encoder and decoder; the mean squared residual and the latent values."""
+        method = self.objective.head.method
+        assert isinstance(method, Adversarial)
+        self.forget_gradients(self.optimizers()[:2])  # type: ignore[index]
+        total, latents = torch.zeros((), device=images.device), []
+        for part in parts:
+            stretched = self.stretch(images[part])
+            share = len(stretched) / len(images)
+            latent, _ = self.network.encode(stretched)
+            squared = _squared(self.network.decode(latent), stretched)
+            loss = squared + method.weight * _taken_for(self.discriminator(latent), 1.0)
+            self.check(loss, step, images)
+            self.manual_backward(loss * share)
+            total = total + squared.detach() * share
+            latents.append(latent.detach())
+        return total, torch.cat(latents)
 
     def configure_optimizers(self) -> Any:
         parts = (self.network.encoder, self.network.decoder, self.discriminator)

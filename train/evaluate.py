@@ -13,7 +13,7 @@ from schemas.run import Report
 from storage.place import Root
 from storage.reader import Store, open_store
 from train.data import Samples, load_samples
-from train.predict import check_images, outputs
+from train.predict import check_shape, outputs
 from train.report import write_page
 from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
 
@@ -27,9 +27,9 @@ def evaluate(run: Path, data: Root, split: str = "test") -> Report:
     if not store.plan.rows_of(split):
         raise unknown_name("split", split, [one.name for one in store.plan.splits])
     samples = load_samples(store, split, loaded.objective.labels)
-    check_images(loaded, samples.image, f"{data}, {split}")
+    check_shape(loaded, samples.shape[1:], f"{data}, {split}")
     _refuse_overlap(loaded, store, samples, split)
-    output, milliseconds = outputs(loaded, samples.image)
+    output, milliseconds = outputs(loaded, samples, f"{data}, {split}")
     metrics = loaded.objective.measure(store, samples, output)
     record = loaded.record
     report = Report(

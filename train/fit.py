@@ -1,95 +1,172 @@
 """From an experiment recipe and a store to a run folder."""
 
 import contextlib
-import csv
 import logging
 import sys
-import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from lightning.pytorch.loggers import Logger
 
 from schemas.errors import DataError, RunError
 from schemas.experiment import ExperimentRecipe
-from schemas.run import RunRecord, TrainingData
-from storage.place import Root
+from schemas.run import AnyFittedStretch, Head, RunIdentity, RunRecord, TrainingData
+from storage.place import Root, place
 from storage.reader import Store, open_store
-from train.autoencoding import module_of
-from train.data import Batches, Samples, batches, load_samples
+from train.autoencoding import AdversarialModule, module_of
+from train.averaging import Averaging
+from train.checkpoints import CheckpointFolder, Checkpoints
+from train.compilation import compile_network
+from train.data import Samples, chunks, load_samples
+from train.feeding import training_feed, validation_feed
+from train.history import History
+from train.keeper import BestWeights
+from train.models.assembly import Assembled
 from train.models.registry import Shape
 from train.models.weights import check_same_weights
 from train.module import LensModule
 from train.objectives import Objective, fit_head, objective_of
 from train.phases import NewPhase
+from train.processes import Ranks, check_devices, leave, other_processes, strategy_of
 from train.run_folder import (
-    HISTORY,
     RECORD,
     SAMPLES,
     WEIGHTS,
+    device,
     device_name,
-    new_folder,
     read_record,
     save_samples,
     save_weights,
     versions,
 )
-from train.stretch import Stretch, fit_stretch
+from train.stretch import LOOKED_AT, Stretch, fit_stretch
 from train.target_motion import motion_of
+from train.tracking import mlflow_logger
+from train.unfinished import CHECKPOINTS, unfinished_folder
 
+# Images of the training samples that are looked at together after training.
+IMAGES_AT_ONCE = 256
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
-def fit(experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False) -> RunRecord:
+def fit(
+    experiment: ExperimentRecipe, data: Root, out: Path, quiet: bool = False, mlflow: Path | None = None
+) -> RunRecord:
     """Train a model on the `train` split of a store and keep the epoch with the best validation loss.
 
-    A progress bar is shown on a terminal unless `quiet`.
+    Goes on with a run of the same experiment that was killed. A progress bar is shown on a terminal unless
+    `quiet`. `mlflow` is the file that MLflow keeps its SQLite database in.
     """
     quiet = quiet or not sys.stderr.isatty()
+    check_devices(experiment.training.devices)
+    logger = None if mlflow is None else mlflow_logger(mlflow, experiment, out.name)
     store = open_store(data)
-    head = fit_head(experiment, store)
-    objective = objective_of(head)
-    lightning.seed_everything(experiment.seed, verbose=False)
-    model = objective.build(experiment.model, shape_of(store, objective.outputs))
-    network = model.network
-    with new_folder(out) as folder:
-        samples = {role: _samples(store, role, objective, experiment) for role in ("train", "val")}
-        train, val = samples["train"], samples["val"]
-        if train is None:
-            raise DataError("the store has no train split", where=str(data))
-        stretch = fit_stretch(experiment.stretch, train.image)
-        motion = motion_of(experiment, head, store)
-        module = module_of(network, Stretch(stretch), objective, experiment, motion)
-        keeper = BestWeights(folder / HISTORY)
-        started = time.perf_counter()
-        _train(module, store, train, val, keeper, quiet)
-        seconds = time.perf_counter() - started
+    begun = _begin(experiment, store)
+    with unfinished_folder(out, _identity(experiment, store, begun.model)) as folder:
+        ready = _get_ready(begun, store)
+        module, (train, val) = ready.module, ready.samples
+        with other_processes(experiment, str(data), folder) as ranks:
+            done = _train(ready, store, folder, ranks, quiet, logger)
+        keeper = done.keeper
         keeper.restore(module)
-        module.finish(train.image)
-        ids = {role: one.sample_id for role, one in samples.items() if one is not None}
+        module.finish(chunks(train, IMAGES_AT_ONCE, next(module.network.parameters()).device))
+        ids = {"train": train.sample_id} | ({"val": val.sample_id} if val is not None else {})
         save_samples(folder / SAMPLES, ids, store.origin.seed)
+        network = module.network
         record = RunRecord(
             experiment=experiment,
             experiment_digest=experiment.digest,
             data=_data(store, data, train, val),
-            head=head,
-            stretch=stretch,
+            head=begun.head,
+            stretch=ready.stretch,
             parameters=sum(one.numel() for one in network.parameters() if one.requires_grad),
             epochs=keeper.epochs,
             best_epoch=keeper.best_epoch,
             val_loss=keeper.best_loss if val is not None else None,
-            train_seconds=seconds,
+            train_seconds=done.history.seconds,
             device=device_name(),
             versions=versions(),
             weights_sha256=save_weights(network, folder / WEIGHTS),
-            network_input=model.way,
-            initial_weights=model.weights,
+            network_input=begun.model.way,
+            initial_weights=begun.model.weights,
+            images_at_once=module.portions[0].most,
+            compiled=done.compiled,
         )
         (folder / RECORD).write_text(record.to_json())
     return record
+
+
+def take_part(
+    experiment: ExperimentRecipe, data: str, folder: Path, ranks: Ranks, say_ready: Callable[[], None]
+) -> None:
+    """What each process but the first does in a training of several: the same, writing nothing."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ranks.rank)
+    store = open_store(place(data))
+    ready = _get_ready(_begin(experiment, store), store)
+    say_ready()
+    _train(ready, store, folder, ranks, quiet=True)
+    leave()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An experiment with its meaning on a store and its network."""
+
+    experiment: ExperimentRecipe
+    head: Head
+    objective: Objective
+    model: Assembled
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is to be trained, and on what."""
+
+    module: LensModule
+    stretch: AnyFittedStretch
+    samples: tuple[Samples, Samples | None]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a training leaves beside the weights."""
+
+    keeper: BestWeights
+    history: History
+    compiled: bool
+
+
+def _begin(experiment: ExperimentRecipe, store: Store) -> Begun:
+    head = fit_head(experiment, store)
+    objective = objective_of(head)
+    lightning.seed_everything(experiment.seed, verbose=False)
+    model = objective.build(experiment.model, shape_of(store, objective.outputs))
+    return Begun(experiment, head, objective, model)
+
+
+def _identity(experiment: ExperimentRecipe, store: Store, model: Assembled) -> RunIdentity:
+    return RunIdentity(
+        experiment_digest=experiment.digest,
+        data_digest=store.stored.digest,
+        weights_sha256=None if model.weights is None else model.weights.sha256,
+    )
+
+
+def _get_ready(begun: Begun, store: Store) -> Ready:
+    experiment, objective = begun.experiment, begun.objective
+    train, val = (_samples(store, role, objective, experiment) for role in ("train", "val"))
+    if train is None:
+        raise DataError("the store has no train split", where=str(store.root))
+    stretch = fit_stretch(experiment.stretch, train.at_most(LOOKED_AT))
+    motion = motion_of(experiment, begun.head, store)
+    module = module_of(begun.model.network, Stretch(stretch), objective, experiment, motion)
+    return Ready(module, stretch, (train, val))
 
 
 def finished(experiment: ExperimentRecipe, data: Root, out: Path) -> RunRecord | None:
@@ -117,120 +194,90 @@ def _samples(store: Store, role: str, objective: Objective, experiment: Experime
     if not store.plan.rows_of(role):
         return None
     most = experiment.data.max_per_class if role == "train" else None
-    return load_samples(store, role, objective.trained_labels, most)
+    return load_samples(store, role, objective.trained_labels, most, experiment.data.mode, device())
 
 
 def _train(
-    module: LensModule, store: Store, train: Samples, val: Samples | None, keeper: "BestWeights", quiet: bool
-) -> None:
+    ready: Ready, store: Store, folder: Path, ranks: Ranks, quiet: bool, logger: Logger | None = None
+) -> Done:
+    module, (train, val) = ready.module, ready.samples
     options, objective = module.experiment.training, module.objective
-    target = objective.encode(store, train)
-    if module.target_motion is not None:
-        target = module.target_motion.joined(target, store, train)
-    train_batches = batches(Batches(train.image, target), options.batch_size, module.experiment.seed)
+    size, seed, motion = options.batch_size, module.experiment.seed, module.target_motion
+    train_batches = training_feed(store, train, objective, motion, size, seed, device())
+    train_batches.of_rank(ranks.rank, ranks.world)
     val_batches = None
     if val is not None:
-        val_batches = batches(Batches(val.image, objective.encode(store, val)), 4 * options.batch_size)
+        val_batches = validation_feed(store, val, objective, size, device())
+        val_batches.of_rank(ranks.rank, ranks.world)
+    module.set_apart(ranks.rank, ranks.world)
+    averaging = Averaging(module.network, options.average) if options.average is not None else None
+    compiled = options.compile and compile_network(module.network, device())
+    keeper, history = BestWeights(averaging), History(folder if ranks.first else None)
+    checkpoints = Checkpoints(
+        CheckpointFolder(folder / CHECKPOINTS), train_batches, ranks.first, options.checkpoint_minutes
+    )
+    callbacks: list[Callback | None] = [averaging, keeper, history, NewPhase(objective, keeper)]
+    if options.patience is not None and val is not None:
+        # after validation, so that the checkpoint of an epoch's end knows of it
+        callbacks.append(EarlyStopping("val_loss", patience=options.patience, check_on_train_epoch_end=False))
     with _without_chatter():
-        trainer = _trainer(module, keeper, val is not None, quiet)
+        trainer = _trainer(module, [*callbacks, checkpoints], ranks, quiet, logger)
         try:
             trainer.fit(module, train_batches, val_batches)
         except SystemExit as error:
             # Lightning ends the program on Ctrl-C; what that means is for the command to say
             raise KeyboardInterrupt from error
+    return Done(keeper, history, compiled)
 
 
-def _trainer(module: LensModule, keeper: "BestWeights", validated: bool, quiet: bool) -> lightning.Trainer:
-    experiment = module.experiment
-    options = experiment.training
-    callbacks: list[Callback] = [keeper, NewPhase(module.objective, keeper)]
-    if options.patience is not None and validated:
-        callbacks.append(EarlyStopping("val_loss", patience=options.patience))
+def _trainer(
+    module: LensModule,
+    callbacks: Sequence[Callback | None],
+    ranks: Ranks,
+    quiet: bool,
+    logger: Logger | None,
+) -> lightning.Trainer:
+    options = module.experiment.training
+    used = [one for one in callbacks if one is not None]
     if not quiet:
-        callbacks.append(TQDMProgressBar(refresh_rate=5, leave=False))
+        used.append(TQDMProgressBar(refresh_rate=5, leave=False))
     precision = options.precision
     if precision == "auto":
         precision = "bfloat16" if torch.cuda.is_available() else "float32"
     return lightning.Trainer(
         accelerator="auto",
-        devices=1,
+        devices=ranks.world,
+        strategy=strategy_of(ranks, isinstance(module, AdversarialModule)),
         precision=PRECISIONS[precision],  # type: ignore[arg-type]
         max_epochs=options.epochs,
-        # a module with several optimisers clips by itself
-        gradient_clip_val=experiment.optimiser.clip if module.automatic_optimization else None,
-        callbacks=callbacks,
-        logger=False,
+        callbacks=used,
+        logger=logger or False,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=not quiet,
         num_sanity_val_steps=0,
+        # each process has its part of every batch already
+        use_distributed_sampler=False,
     )
 
 
 @contextlib.contextmanager
 def _without_chatter() -> Iterator[None]:
     """Lightning without its advertisements, and without two warnings that do not concern us."""
-    log = logging.getLogger("lightning.pytorch")
-    level = log.level
-    log.setLevel(logging.WARNING)
+    logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            # samples are in memory, so worker processes would only copy them
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             # a store may have no validation split
             warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
             # Lightning 2.6 calls what torch 2.13 renamed
             warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
             yield
     finally:
-        log.setLevel(level)
-
-
-class BestWeights(Callback):
-    """Keeps the weights of the epoch with the lowest validation loss, and the history of losses."""
-
-    def __init__(self, history: Path) -> None:
-        self.history = history
-        self.best_loss = float("inf")
-        self.best_epoch = 0
-        self.epochs = 0
-        self.weights: dict[str, torch.Tensor] = {}
-        self.started = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.epochs = trainer.current_epoch + 1
-        # without a validation split the last epoch is as good as any
-        loss = metrics.get("val_loss", self.best_loss)
-        if loss <= self.best_loss:
-            self.best_loss, self.best_epoch = loss, self.epochs
-            state = pl_module.network.state_dict()  # type: ignore[union-attr]
-            self.weights = {name: value.detach().clone() for name, value in state.items()}
-        self._write(metrics)
-
-    def _write(self, metrics: dict[str, float]) -> None:
-        seconds = round(time.perf_counter() - self.started, 2)
-        row = {
-            "epoch": self.epochs,
-            "train_loss": metrics.get("train_loss"),
-            "val_loss": metrics.get("val_loss"),
-        }
-        new = not self.history.exists()
-        with self.history.open("a", newline="") as file:
-            writer = csv.DictWriter(file, [*row, "seconds"])
-            if new:
-                writer.writeheader()
-            writer.writerow({**row, "seconds": seconds})
-
-    def restore(self, module: LensModule) -> None:
-        """Put the kept weights back."""
-        if not self.weights:
-            raise DataError(
-                "the validation loss was nan in every epoch",
-                expected="a finite loss",
-                advice="lower optimiser.learning_rate, and check the store: lensmill verify STORE",
-            )
-        module.network.load_state_dict(self.weights)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def _data(store: Store, path: Root, train: Samples, val: Samples | None) -> TrainingData:

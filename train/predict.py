@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from storage.importing.images import read_picture
 from storage.place import Root
 from storage.reader import open_store
 from storage.unreadable import reason
-from train.data import chunks
+from train.data import Samples, chunks, labels_of, load_samples
+from train.images import Pixels
 from train.models.autoencoders import Autoencoder
-from train.run_folder import Run, load_run
+from train.run_folder import Run, device, load_run
 
 BATCH = 256
 
@@ -43,16 +44,16 @@ def predict(run: Path, files: Sequence[Root], out: Path | None = None, split: st
 
 def _table(run: Run, path: Root, split: str) -> pa.Table:
     images = read_images(path, split)
-    check_images(run, images, str(path))
-    output, _ = outputs(run, images)
+    output, _ = outputs(run, images, str(path))
     columns = {"file": [str(path)] * len(images), "image": np.arange(len(images))}
     return pa.table(columns | run.objective.predictions(output))
 
 
-def read_images(path: Root, split: str) -> NDArray[np.float32]:
-    """Images (N, channels, y, x) of a .npy file or of one split of a store."""
+def read_images(path: Root, split: str) -> Pixels | Samples:
+    """Images (N, channels, y, x) of a .npy file, or the samples of one split of a store, to be streamed."""
     if (path / PLAN).is_file():
-        return np.asarray(open_store(path).read(split, "image"), dtype=np.float32)
+        store = open_store(path)
+        return load_samples(store, split, labels_of(store, None))
     if not isinstance(path, Path) or path.suffix != ".npy":
         raise DataError(
             f"cannot read images from {path}",
@@ -85,21 +86,52 @@ def _read_npy(path: Path) -> NDArray[Any]:
     return found.values if found.mass is None else found.values[None]
 
 
-def check_images(run: Run, images: NDArray[np.float32], where: str) -> None:
-    """Refuse images that the model was not made for."""
+def check_shape(run: Run, shape: tuple[int, ...], where: str) -> None:
+    """Refuse images (channels, y, x) that the model was not made for."""
     expected = run.record.data.image_shape
-    if images.shape[1:] != expected:
+    if shape != expected:
         bands = ", ".join(run.record.data.bands) or "those of the training data"
         advice = "cut or bin them to that size, or train a model on images of theirs"
-        if images.shape[1] != expected[0]:
+        if shape[0] != expected[0]:
             advice = f"give (images, channels, y, x) with these channels: {bands}"
         raise DataError(
-            f"images of {' x '.join(map(str, images.shape[1:]))} (channels, y, x)",
+            f"images of {' x '.join(map(str, shape))} (channels, y, x)",
             expected=" x ".join(map(str, expected)) + ", as in the training data",
             where=where,
             advice=advice,
         )
-    broken = np.flatnonzero(~np.isfinite(images.sum(axis=(1, 2, 3), dtype=np.float64)))
+
+
+def outputs(run: Run, images: Pixels | Samples, where: str = "") -> tuple[NDArray[np.float64], float]:
+    """What the network gives for each image, and milliseconds per image, without the time of reading.
+
+    Images that the model was not made for, and such with NaN or infinity, are refused.
+    """
+    check_shape(run, images.shape[1:], where)
+    network = run.network.to(device())
+    collected: list[NDArray[np.float32]] = []
+    broken: list[NDArray[np.int64]] = []
+    seconds, done = 0.0, 0
+    with torch.inference_mode():
+        for some in chunks(images, BATCH, device()):
+            if not done:
+                # the first call prepares what later ones use
+                network(some)
+            broken.append(done + _broken(some))
+            started = time.perf_counter()
+            collected.append(network(some).float().cpu().numpy())
+            seconds += time.perf_counter() - started
+            done += len(some)
+    _refuse(np.concatenate(broken), where)
+    return np.concatenate(collected).astype(np.float64), 1000 * seconds / done
+
+
+def _broken(images: torch.Tensor) -> NDArray[np.int64]:
+    finite = torch.isfinite(images).flatten(1).all(dim=1)
+    return np.flatnonzero(~finite.cpu().numpy())
+
+
+def _refuse(broken: NDArray[np.int64], where: str) -> None:
     if len(broken):
         told = "1 image holds" if len(broken) == 1 else f"{len(broken):,} images hold"
         raise DataError(
@@ -109,20 +141,7 @@ def check_images(run: Run, images: NDArray[np.float32], where: str) -> None:
         )
 
 
-def outputs(run: Run, images: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
-    """What the network gives for each image, and milliseconds per image."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = run.network.to(device)
-    collected: list[NDArray[Any]] = []
-    with torch.inference_mode():
-        _warm_up(network, images, device)
-        started = time.perf_counter()
-        collected += [network(one.to(device)).float().cpu().numpy() for one in chunks(images, BATCH)]
-        seconds = time.perf_counter() - started
-    return np.concatenate(collected).astype(np.float64), 1000 * seconds / len(images)
-
-
-def reconstructions(run: Run, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def reconstructions(run: Run, images: Pixels) -> tuple[Pixels, Pixels]:
     """Images as an autoencoder sees them, stretched, and as they come back from it."""
     assert isinstance(run.network, torch.nn.Sequential)
     stretch, network = run.network[0], run.network[1]
@@ -132,19 +151,13 @@ def reconstructions(run: Run, images: NDArray[np.float32]) -> tuple[NDArray[np.f
             expected="a run of the objective `anomaly`",
             where=str(run.root),
         )
-    device = next(network.parameters()).device
+    here = next(network.parameters()).device
     pairs = []
     with torch.inference_mode():
-        for one in chunks(images, BATCH):
-            seen = stretch(one.to(device))
+        for one in chunks(images, BATCH, here):
+            seen = stretch(one)
             pairs.append((seen.cpu().numpy(), network.reconstruct(seen).float().cpu().numpy()))
     return np.concatenate([seen for seen, _ in pairs]), np.concatenate([back for _, back in pairs])
-
-
-def _warm_up(network: torch.nn.Module, images: NDArray[np.float32], device: torch.device) -> None:
-    first: Iterable[torch.Tensor] = chunks(images[:BATCH], BATCH)
-    for batch in first:
-        network(batch.to(device))
 
 
 def _write(table: pa.Table, out: Path) -> None:

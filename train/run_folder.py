@@ -34,6 +34,7 @@ RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
 SAMPLES = "samples.parquet"
 HISTORY = "history.csv"
+HISTORY_TABLE = "history.parquet"
 REPORTS = "reports"
 
 
@@ -55,17 +56,9 @@ class Run:
 @contextlib.contextmanager
 def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
     """A folder to fill that appears as `target` when the block ends well, and leaves nothing otherwise."""
-    if target.exists() and not replace:
-        raise RunError(
-            f"{target} exists",
-            expected="a path where nothing is yet",
-            advice="choose another path, or move it away",
-        )
-    # one writer each; what a killed one left is swept up by the next
-    for stale in target.parent.glob(f".{target.name}.*.partial"):
-        owner = stale.name.split(".")[-2]
-        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(stale, ignore_errors=True)
+    if not replace:
+        check_free(target)
+    sweep(target)
     staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         staging.mkdir(parents=True)
@@ -81,6 +74,24 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_free(target: Path) -> None:
+    """Refuse a path where something is."""
+    if target.exists():
+        raise RunError(
+            f"{target} exists",
+            expected="a path where nothing is yet",
+            advice="choose another path, or move it away",
+        )
+
+
+def sweep(target: Path) -> None:
+    """Remove what killed processes left of a folder; each had a name of its own."""
+    for stale in target.parent.glob(f".{target.name}.*.partial"):
+        owner = stale.name.split(".")[-2]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(stale, ignore_errors=True)
 
 
 def save_weights(network: nn.Module, path: Path) -> str:
@@ -150,6 +161,14 @@ def versions() -> dict[str, str]:
     """What made a run or a report."""
     packages = ("lensmill", "torch", "timm", "lightning", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def device() -> torch.device:
+    """Where this process trains and predicts."""
+    # with its number, which threads would not know otherwise
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
 
 
 def device_name() -> str:

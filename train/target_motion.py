@@ -13,6 +13,7 @@ from torch import Tensor
 
 from schemas.errors import RecipeError
 from schemas.experiment import ExperimentRecipe
+from schemas.imported import ImportedData
 from schemas.laws import laws_of
 from schemas.preparation import Augmentation
 from schemas.quantity import Law
@@ -38,7 +39,9 @@ SCALED = ("length", "magnitude", "fixed", "angle", "axis", "handed_angle", *PART
 
 def check_targets(options: Augmentation, names: Sequence[str], store: Store) -> None:
     """Refuse to move images under targets that cannot follow; all of them are named."""
-    laws, turning = laws_of(store.recipe), {one.name for one in store.plan.columns if one.turns}
+    if not (options.turns or options.interpolates):
+        return
+    laws, turning = _laws(store), {one.name for one in store.plan.columns if one.turns}
     refused = [
         f"{name} ({reason})"
         for name in names
@@ -51,6 +54,11 @@ def check_targets(options: Augmentation, names: Sequence[str], store: Store) -> 
             where="augmentation, objective.targets",
             advice="leave out that part of the augmentation, or that target",
         )
+
+
+def _laws(store: Store) -> dict[str, Law]:
+    """The law of each column that has one; nobody said how columns of imported data follow."""
+    return {} if isinstance(store.stored.recipe, ImportedData) else laws_of(store.recipe)
 
 
 def _refusal(options: Augmentation, name: str, law: Law | None, turning: bool, store: Store) -> str:
@@ -81,7 +89,7 @@ def partner_of(name: str, law: Law) -> str:
 
 def period_of(store: Store, name: str) -> float | None:
     """After how many radians a direction is the same again."""
-    return PERIODS.get(laws_of(store.recipe).get(name))
+    return PERIODS.get(_laws(store).get(name))
 
 
 def motion_of(experiment: ExperimentRecipe, head: Head, store: Store) -> "TargetMotion | None":
@@ -99,10 +107,11 @@ class TargetMotion:
     """
 
     def __init__(self, options: Augmentation, targets: Sequence[FittedTarget], store: Store) -> None:
-        laws = laws_of(store.recipe)
+        laws = _laws(store)
         self.targets = tuple(targets)
         self.laws = [laws.get(one.target.column) for one in targets]
-        self.pixel = store.recipe.detector.pixel_scale_arcsec
+        # of no use without a law, which imported data do not have
+        self.pixel = store.pixel_scale_arcsec or 0.0
         self.shifts = options.shift_pixels > 0
         self.moving = [k for k, law in enumerate(self.laws) if law not in (None, "fixed")]
         self.companions = self._wanted()

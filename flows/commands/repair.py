@@ -1,5 +1,6 @@
 """The command `repair`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,13 +43,35 @@ def repair_command(
         raise typer.Exit(FAILED)
 
 
+def _listed(shards: Sequence[str]) -> str:
+    """Shards in stretches: `356 shards, train 208 to 393, val 0 to 56`."""
+    if len(shards) == 1:
+        return shards[0]
+    numbers: dict[str, list[int]] = {}
+    for shard in shards:
+        _, number, _, split = shard.split()
+        numbers.setdefault(split, []).append(int(number))
+    told = [f"{split} {_stretches(sorted(found))}" for split, found in numbers.items()]
+    return f"{len(shards)} shards, {', '.join(told)}"
+
+
+def _stretches(numbers: Sequence[int]) -> str:
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in found)
+
+
 def _print(done: "RepairReport") -> None:
     for line in done.found:
         out.print(f"found: {escape(line)}", soft_wrap=True)
     for path, how in done.rebuilt.items():
         out.print(f"rebuilt: {escape(path)}, {how}", soft_wrap=True)
     if done.remade:
-        out.print(f"made again: {', '.join(done.remade)}", soft_wrap=True)
+        out.print(f"made: {_listed(done.remade)}", soft_wrap=True)
     if done.changed:
         what = f"{', '.join(done.changed)}: other bytes than before; their receipts tell the versions"
         err.print(f"[yellow]warning:[/] {what}", soft_wrap=True)

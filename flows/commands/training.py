@@ -35,18 +35,26 @@ def train_command(
     ],
     data: Data = None,
     overrides: Overrides = None,
+    mlflow: Annotated[
+        Path | None,
+        typer.Option("--mlflow", metavar="FILE", parser=local, help="MLflow's SQLite file to log to."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a model on a store and keep its best weights in a run folder.
+
+    A training that was killed goes on where it was when the command is given again.
 
     Example: `lensmill train classify_tiny --data tiny.zarr --out runs/classify_tiny`
     """
     from flows.fitting import fit_experiment
 
-    record = fit_experiment(experiment, data, run, overrides or [], quiet)
+    record = fit_experiment(experiment, data, run, overrides or [], quiet, mlflow)
     for said in (record.network_input, record.initial_weights):
         if said is not None:
             out.print(f"{record.experiment.model.name}: {said}", soft_wrap=True, highlight=False)
+    if record.images_at_once is not None:
+        out.print(f"worked on {record.images_at_once} images at a time: more did not fit into memory")
     loss = "" if record.val_loss is None else f", validation loss {record.val_loss:.4f}"
     out.print(
         f"{record.experiment.model.name} ({record.parameters:,} parameters) trained on"

@@ -1,5 +1,6 @@
 """A picture of an audit: a panel for each pair of classes, a line for all that might tell them apart."""
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.audit import Audit, AuditRow, Separation
-from schemas.errors import WriteError
+from storage.durable import write_result
 
 Array = NDArray[np.float64]
 COLOURS = {
@@ -59,13 +60,9 @@ def draw(found: Audit, out: Path) -> Path:
             label.set_fontweight("bold" if subject in gating else "normal")
     figure.suptitle(_title(found), fontsize=9, color=COLOURS["even" if found.passed else "leak"])
     _explain(figure, found)
-    try:
-        figure.savefig(out, dpi=130)
-    except (OSError, ValueError) as error:
-        raise WriteError(
-            f"cannot write the picture {out}: {error}", expected="a path that can be written"
-        ) from error
-    return out
+    into = io.BytesIO()
+    figure.savefig(into, format="png", dpi=130)
+    return write_result(out, into.getvalue(), "the picture")
 
 
 def _chance(found: Audit) -> float:

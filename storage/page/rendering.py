@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from schemas.errors import WriteError
 from schemas.page import Page
-from storage.durable import write_whole
+from storage.durable import write_result
 from storage.page import plots
 from storage.page.content import STRIP, describe
 from storage.page.numbers import spell, with_unit
@@ -32,13 +32,7 @@ def write_page(root: Root, out: Path | None = None) -> Path:
     if path.suffix != ".html":
         raise WriteError(f"cannot write the page {path}", expected="a path ending in .html")
     text = render(describe(open_store(root)))
-    if not path.parent.is_dir() or path.is_dir():
-        raise WriteError(f"cannot write the page {path}", expected="a file in a folder that is there")
-    try:
-        write_whole(path, text.encode())
-    except WriteError as error:
-        raise WriteError(error.found, expected="a path that can be written") from error
-    return path
+    return write_result(path, text.encode(), "the page")
 
 
 def render(page: Page) -> str:

@@ -130,7 +130,7 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["the PSF kernel none.npy does not exist", "from the working directory"],
     ),
-    "no power of two": (["--shard-size", "3"], ["shard_images", "3", "power of two"]),
+    "no power of two": (["--shard-size", "3"], ["--shard-size", "3", "power of two"]),
     "too few for the shares": (
         ["--set", "samples_per_class=2"],
         ["the", "split has a share", "gets none of 2"],
@@ -179,8 +179,8 @@ def test_a_store_in_other_shards(lensmill: Lensmill, store: Order, small_overrid
     options = [word for one in small_overrides for word in ("--set", one)]
     said = lensmill("simulate", "tiny", "--out", store.root, *options, "--shard-size", "16")
     message = one_message(said, FAILED)
-    assert "shard_rows 8" in message
-    assert "shard_rows 16" in message
+    assert "--shard-size 8" in message
+    assert "--shard-size 16" in message
 
 
 def test_a_foreign_folder(lensmill: Lensmill, tmp_path: Path) -> None:

@@ -106,6 +106,30 @@ def test_a_full_disk_at_the_command(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("show", "STORE"), "gallery.png"),
+        (("show", "STORE", "--html"), "page.html"),
+        (("sample", "STORE", "--index", "7"), "sample"),
+    ],
+)
+def test_pictures_pages_and_samples_are_whole_or_not_there(
+    store: Order,
+    small_disk: Callable[..., Path],
+    lensmill: Callable[..., Any],
+    words: tuple[str, ...],
+    name: str,
+) -> None:
+    disk = small_disk(8192)
+    said = lensmill(*(str(store.root) if word == "STORE" else word for word in words), "--out", disk / name)
+    assert said.code == 1
+    assert "No space left" in said.err
+    assert "kB to spare" in said.err
+    assert "shards" not in said.err
+    assert list(disk.iterdir()) == []
+
+
 @pytest.fixture
 def other_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A newer numpy, as far as anyone can tell."""
@@ -154,7 +178,7 @@ def test_the_command_says_what_it_did(
         said = lensmill("repair", store.root, "--quiet")
     assert said.code == 0
     assert "rebuilt: lensmill/COMMIT.json, from the manifest" in said.out
-    assert "made again: shard 3 of train" in said.out
+    assert "made: shard 3 of train" in said.out
     assert bytes_of(store.root) == bytes_of(sound_store.root)
     (store.root / "train/stray").write_text("mine")
     said = lensmill("repair", store.root, "--json")

@@ -11,6 +11,7 @@ import pytest
 
 from flows import repair as repairing
 from flows import shards
+from flows.commands.repair import _listed
 from flows.generate import Order
 from flows.repair import RepairReport, repair
 from flows.shards import make_shard
@@ -316,6 +317,12 @@ def test_nothing_there_and_busy_are_refused(store: Order, repair_here: Repair, t
     assert list((tmp_path / "empty").iterdir()) == []
     with commit.writing(store.root), pytest.raises(StoreBusyError):
         repair_here(store.root)
+
+
+def test_many_shards_are_told_in_stretches() -> None:
+    shards = [f"shard {k} of train" for k in (3, 4, 5, 8)] + ["shard 0 of val"]
+    assert _listed(shards) == "5 shards, train 3 to 5, 8, val 0"
+    assert _listed(shards[:1]) == "shard 3 of train"
 
 
 def test_a_source_file_is_only_for_galaxies(store: Order, repair_here: Repair, bytes_of: BytesOf) -> None:

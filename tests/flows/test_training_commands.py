@@ -175,7 +175,6 @@ def test_the_schema_of_experiments(lensmill: Lensmill) -> None:
 # -- bad input
 
 AXION = "objective={kind: regression, targets: [{column: axion_mass_ev}]}"
-E1 = "objective={kind: regression, targets: [{column: e1}]}"
 BAD_TRAINING: dict[str, tuple[list[str], int, list[str]]] = {
     "an unknown model": (["model.name=resnet_50"], BAD_INPUT, ["unknown model 'resnet_50'", "'resnet50'"]),
     "an unknown objective": (["objective.kind=clasification"], BAD_INPUT, ["objective", "clasification"]),
@@ -194,10 +193,10 @@ BAD_TRAINING: dict[str, tuple[list[str], int, list[str]]] = {
         BAD_INPUT,
         ["subhalo_count is the same"],
     ),
-    "a column that turns": (
-        [E1, "augmentation.quarter_turns=true"],
+    "a column that cannot follow": (
+        [AXION, "augmentation.scale={low: 0.9, high: 1.1}"],
         BAD_INPUT,
-        ["augmentation turns images, but not the target e1"],
+        ["augmentation moves images, but not the target axion_mass_ev"],
     ),
     "a column twice": (
         ["objective={kind: regression, targets: [{column: e1}, {column: e1}]}"],

@@ -224,9 +224,9 @@ def test_a_store_begun_with_another_shard_size_is_refused(
 ) -> None:
     other = order_small(tmp_path / "other.zarr", "storage.shard_images=16")
     assert other.recipe.digest == sound_store.recipe.digest
-    with pytest.raises(StoreConflictError, match="shard_rows 8") as caught:
+    with pytest.raises(StoreConflictError, match="--shard-size 8") as caught:
         target.check_target(sound_store.root, other.recipe, other.plan)
-    assert "shard_rows 16" in caught.value.expected
+    assert "--shard-size 16" in caught.value.expected
 
 
 def test_a_store_made_with_other_versions_is_refused(sound_store: Order) -> None:

@@ -224,6 +224,26 @@ def test_plain_http_only_where_the_endpoint_says_so(s3: S3, monkeypatch: pytest.
         (s3.new_root("tls") / "file").read_bytes()
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    ["", "localhost:9000", "127.0.0.1:9000", "nonsense", "http://", "http://x:port", "http://x/y", "ftp://x"],
+)
+def test_an_endpoint_that_is_no_address_is_told(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(StoreUnreachableError) as caught:
+        (ObjectPath("bucket", "store") / "file").read_bytes()
+    assert caught.value.found == f"AWS_ENDPOINT_URL is {endpoint!r}"
+    assert "http://HOST:PORT" in caught.value.expected
+    assert "unset AWS_ENDPOINT_URL" in caught.value.advice
+
+
+def test_an_endpoint_with_a_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "somebody:hunter22@127.0.0.1")
+    with pytest.raises(StoreUnreachableError, match="AWS_ENDPOINT_URL is no address") as caught:
+        (ObjectPath("bucket", "store") / "file").read_bytes()
+    _assert_nothing_told(caught.value)
+
+
 def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     _client.cache_clear()
     monkeypatch.setitem(sys.modules, "obstore.store", None)

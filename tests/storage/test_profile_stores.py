@@ -181,9 +181,9 @@ def test_a_shard_can_be_read_before_the_store_is_sealed(damaged: tuple[Order, Or
 def test_another_profile_or_format_is_another_layout(
     sound_store: Order, order_small: Callable[..., Order]
 ) -> None:
-    with pytest.raises(StoreConflictError, match="begun with profile float32"):
+    with pytest.raises(StoreConflictError, match=r"begun with storage\.profile float32"):
         order_small(sound_store.root, "storage.profile=quantised")
-    with pytest.raises(StoreConflictError, match="begun with backend zarr"):
+    with pytest.raises(StoreConflictError, match=r"begun with storage\.backend zarr"):
         order_small(sound_store.root, "storage.backend=hdf5")
 
 

@@ -76,7 +76,7 @@ def test_each_method_overfits_one_batch(
     fit(long, store, tmp_path / "run", quiet=True)
     run = load_run(tmp_path / "run")
     samples = load_samples(open_store(store), "train", (0,), 8)
-    output, _ = outputs(run, samples.image)
+    output, _ = outputs(run, samples.take())
     # guessing the mean of all pixels costs 1
     assert output[:, SQUARED].mean() < 0.05
     # in units of themselves, but for the floor of the variance
@@ -102,7 +102,7 @@ def test_the_unit_of_the_score_is_fitted_on_the_training_images_and_kept(
 ) -> None:
     fit(experiment("anomaly", objective=_anomaly()), sound_store.root, tmp_path / "run", quiet=True)
     run = load_run(tmp_path / "run")
-    stretched, back = reconstructions(run, load_samples(sound, "train", (0,)).image)
+    stretched, back = reconstructions(run, load_samples(sound, "train", (0,)).take())
     squared = ((back - stretched) ** 2).mean(axis=0)
     network = run.network[1]  # type: ignore[index]
     assert np.allclose(network.variance.numpy(), squared + 0.1 * squared.mean(), rtol=1e-4)
@@ -160,7 +160,7 @@ def test_a_run_is_reloaded_bit_by_bit(measured: tuple[Path, Report], sound: Stor
 
 def test_odd_images_score_higher(measured: tuple[Path, Report], sound: Store) -> None:
     run = load_run(measured[0])
-    images = load_samples(sound, "test", (0,)).image
+    images = load_samples(sound, "test", (0,)).take()
     odd = images.copy()
     odd[:, :, 4:6, 4:6] += 5 * images.max()
     ordinary, strange = (outputs(run, one)[0][:, SCORE] for one in (images, odd))

@@ -161,7 +161,7 @@ def test_a_change_of_loss_that_never_comes_is_refused() -> None:
             lambda off: torch.where(off.abs() < 0.5, off**2 / 2, 0.5 * (off.abs() - 0.25)),
         ),
     ],
-    ids=str,
+    ids=["mse", "mae", "huber"],
 )
 def test_errors_are_those_of_their_names(
     experiment: MakeExperiment, sound: Store, loss: Any, by_hand: Callable[[Tensor], Tensor]

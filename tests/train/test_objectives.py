@@ -55,7 +55,7 @@ def test_each_objective_overfits_one_batch(
     run = load_run(tmp_path / "run")
     samples = load_samples(open_store(store), "train", run.objective.labels, 4)
     assert len(samples) == 12
-    output, _ = outputs(run, samples.image)
+    output, _ = outputs(run, samples.take())
     target = run.objective.encode(open_store(store), samples)
     loss = float(run.objective.loss(torch.from_numpy(output).float(), target))
     # guessing costs log 3 and 1

@@ -14,6 +14,8 @@ from schemas.errors import DataError
 from schemas.preparation import AsinhStretch, LogStretch, MaximumStretch, NoStretch
 from schemas.run import FittedLog, FittedMaximum, FittedNone, FittedStretch, RunRecord
 from storage.reader import Store
+from storage.resident import Resident
+from storage.selection import Selected
 from train import stretch
 from train.fit import fit
 from train.run_folder import read_record
@@ -183,13 +185,14 @@ def test_other_splits_do_not_matter(
 ) -> None:
     asked = experiment(stretch={"kind": kind}, training={"epochs": 1})
     one = fit(asked, sound_store.root, tmp_path / "one", quiet=True)
-    real = Store.read
+    real = Resident.__init__
 
-    def brighter(self: Store, split: str, array: str, rows: slice = slice(None)) -> Any:
-        found = real(self, split, array, rows)
-        return 100 * found if array == "image" and split != "train" else found
+    def brighter(self: Resident, store: Store, selected: Selected, *rest: Any) -> None:
+        real(self, store, selected, *rest)
+        if "image" in self.arrays and selected.selection.split != "train":
+            self.arrays["image"][:] += 100
 
-    monkeypatch.setattr(Store, "read", brighter)
+    monkeypatch.setattr(Resident, "__init__", brighter)
     other = fit(asked, sound_store.root, tmp_path / "other", quiet=True)
     assert other.stretch == one.stretch
     assert other.val_loss != one.val_loss, "the trial does not reach the other splits"

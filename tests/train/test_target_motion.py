@@ -103,7 +103,12 @@ def _motion(
 
 def _store() -> Any:
     recipe = _recipe(SYSTEM)
-    return SimpleNamespace(recipe=recipe, plan=SimpleNamespace(columns=columns_of(recipe)))
+    return SimpleNamespace(
+        recipe=recipe,
+        stored=SimpleNamespace(recipe=recipe),
+        pixel_scale_arcsec=recipe.detector.pixel_scale_arcsec,
+        plan=SimpleNamespace(columns=columns_of(recipe)),
+    )
 
 
 def _params(store: Any) -> NDArray[np.float64]:
@@ -237,7 +242,12 @@ def test_targets_that_cannot_follow_are_named(fault: str) -> None:
 
 def test_sources_behind_a_rescaled_shear_are_not_shifted() -> None:
     recipe = load_recipe("model_iii", [])
-    store: Any = SimpleNamespace(recipe=recipe, plan=SimpleNamespace(columns=columns_of(recipe)))
+    store: Any = SimpleNamespace(
+        recipe=recipe,
+        stored=SimpleNamespace(recipe=recipe),
+        pixel_scale_arcsec=recipe.detector.pixel_scale_arcsec,
+        plan=SimpleNamespace(columns=columns_of(recipe)),
+    )
     with pytest.raises(RecipeError, match="rescales the shear"):
         check_targets(Augmentation(shift_pixels=2), ["source_center_x"], store)
     check_targets(Augmentation(quarter_turns=True), ["source_center_x"], store)

@@ -92,6 +92,9 @@ class AnomalyObjective:
     def loss(self, output: Tensor, target: Tensor, epoch: int | None = None) -> Tensor:
         return output[:, SQUARED].mean()
 
+    def weight(self, target: Tensor) -> float:
+        return len(target)
+
     def training_loss(self, output: Tensor, target: Tensor, epoch: int) -> Tensor:
         return self.loss(output, target)
 

@@ -92,6 +92,9 @@ class ClassificationObjective:
             return _one_against_rest(output, target, loss.smoothing, weights)
         return functional.cross_entropy(output, target, weight=weights)
 
+    def weight(self, target: Tensor) -> Tensor | float:
+        return len(target) if self.weights is None else self.weights.to(target.device)[target].sum()
+
     def training_loss(self, output: Tensor, target: Tensor, epoch: int) -> Tensor:
         return self.loss(output, target, epoch)
 

@@ -64,6 +64,10 @@ class Objective(Protocol):
         """What decides which epoch is kept, as it is in an epoch; in the last one when that is left out."""
         ...
 
+    def weight(self, target: Tensor) -> Tensor | float:
+        """What samples count together in the mean that a loss is, so that parts of a batch can be added."""
+        ...
+
     def training_loss(self, output: Tensor, target: Tensor, epoch: int) -> Tensor:
         """What training makes small."""
         ...

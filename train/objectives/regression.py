@@ -109,6 +109,9 @@ class RegressionObjective:
     def loss(self, output: Tensor, target: Tensor, epoch: int | None = None) -> Tensor:
         return self._mean_error(error_of, output, target)
 
+    def weight(self, target: Tensor) -> Tensor:
+        return torch.isfinite(target).sum().clamp(min=1)
+
     def training_loss(self, output: Tensor, target: Tensor, epoch: int) -> Tensor:
         return self._mean_error(training_error_of, output, target)
 
@@ -117,7 +120,7 @@ class RegressionObjective:
         # a class that a target does not apply to has NaN there; the gradient must not see it
         there = torch.isfinite(target)
         each = error(self.head.loss, output, torch.where(there, target, torch.zeros_like(target)))
-        return torch.where(there, each, torch.zeros_like(each)).sum() / there.sum().clamp(min=1)
+        return torch.where(there, each, torch.zeros_like(each)).sum() / self.weight(target)
 
     def _unstandardised(self, output: Array) -> Array:
         means = np.array([one.mean for one in self.head.targets])

@@ -60,7 +60,7 @@ def _pictures(
         pictures = draw_regression(objective, metrics, true, predicted)
     if isinstance(objective, AnomalyObjective) and isinstance(metrics, AnomalyMetrics):
         shown = examples(objective, samples.label)
-        stretched, returned = reconstructions(run, samples.image[[row for _, row in shown]])
+        stretched, returned = reconstructions(run, samples.take(np.array([row for _, row in shown])))
         score = objective.predictions(output)["anomaly_score"]
         pictures = draw_anomalies(objective, metrics, samples.label, score)
         pictures["Reconstructions"] = draw_reconstructions(shown, stretched, returned)
