@@ -121,7 +121,8 @@ def prepare(recipe: str, out: str | Root, shard_size: int | None, overrides: Seq
     if not target.is_complete(order.root, plan):
         target.check_versions(order.root, plan, planned.provenance.versions)
         subhalos = subhalos_per_sample(loaded) if plan.catalogue else 0.0
-        target.check_space(order.root, layout.store_bytes(plan, subhalos) - target.bytes_present(order.root))
+        needed = layout.store_bytes(plan, subhalos) - target.bytes_present(order.root)
+        target.check_space(order.root, needed, "free space, choose another --out, or lower samples_per_class")
     return order
 
 

@@ -1,5 +1,6 @@
 """What a store was made of when nobody simulated it here: other people's images, imported."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -132,6 +133,15 @@ class ImportOptions(Frozen):
     def _power_of_two(self) -> Self:
         if self.shard_images is not None and self.shard_images & (self.shard_images - 1):
             raise ValueError(f"--shard-size is {self.shard_images}, but must be a power of two")
+        return self
+
+    @model_validator(mode="after")
+    def _distinct_names(self) -> Self:
+        wrong = [name for name in self.class_order if not re.fullmatch(NAME, name)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} names no class: small letters, digits and _ do")
+        if len(set(self.class_order)) < len(self.class_order):
+            raise ValueError(f"--class-order has a class twice: {','.join(self.class_order)}")
         return self
 
 

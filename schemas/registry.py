@@ -32,12 +32,13 @@ class Registry(dict[str, T]):
 
 
 def unknown_name(
-    noun: str, name: str, known: "dict[str, T] | list[str]", advice: str = ""
+    noun: str, name: str, known: "dict[str, T] | list[str]", advice: str = "", where: str = ""
 ) -> UnknownNameError:
     """The error for a name that is not among the known ones, with the nearest one as advice."""
     near = difflib.get_close_matches(str(name), list(known), n=1)
     return UnknownNameError(
         f"unknown {noun} {name!r}",
         expected=f"one of {', '.join(sorted(known))}",
+        where=where,
         advice=f"did you mean {near[0]!r}?" if near else advice,
     )

@@ -147,17 +147,17 @@ def _nearest_existing(root: Path) -> Path:
     return next(path for path in (root, *root.absolute().parents) if path.exists())
 
 
-def check_space(root: Root, needed: int) -> None:
-    """Refuse what the disk cannot hold, before anything is simulated. A bucket has no end that we know."""
+def check_space(root: Root, needed: int, advice: str = "free space or choose another --out") -> None:
+    """Refuse what the disk cannot hold, before anything is written. A bucket has no end that we know."""
     if isinstance(root, ObjectPath):
         return
     existing = _nearest_existing(root)
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise WriteError(
-            f"{existing} has {_gigabytes(free)} free",
-            expected=f"{_gigabytes(needed)} for the shards that are to be written",
-            advice="free space, choose another --out, or lower samples_per_class",
+            f"{existing} has {_spelt(free)} free",
+            expected=f"{_spelt(needed)} for the shards that are to be written",
+            advice=advice,
         )
 
 
@@ -168,5 +168,9 @@ def bytes_present(root: Root) -> int:
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) if root.is_dir() else 0
 
 
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:,.2f} GB"
+def _spelt(count: int) -> str:
+    """Bytes in the largest unit, up to GB, of which there is one or more."""
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= size:
+            return f"{count / size:,.2f} {unit}"
+    return f"{count} bytes"

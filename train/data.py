@@ -83,12 +83,14 @@ def _selection(store: Store, split: str, labels: tuple[int, ...], most_per_class
     return Selection.model_validate({"split": split, "classes": names, "per_class": most_per_class})
 
 
-def labels_of(store: Store, names: tuple[str, ...] | None) -> tuple[int, ...]:
-    """The labels of classes by their names; all of the store without names."""
+def labels_of(store: Store, names: tuple[str, ...] | None, key: str = "data.classes") -> tuple[int, ...]:
+    """The labels of classes by their names, which stand at `key`; all of the store without names."""
     known = {one.name: one.label for one in store.plan.classes}
     for name in names or ():
         if name not in known:
-            raise unknown_name("class", name, known)
+            some = ", ".join(known) if key == "data.classes" else next(iter(known))
+            advice = f"name classes of the store: --set '{key}=[{some}]'"
+            raise unknown_name("class", name, known, advice, where=f"{key}; the store {store.root}")
     return tuple(known[name] for name in names or known)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 
 from schemas.errors import DataError, WriteError
 from storage.commit import PLAN
+from storage.importing.images import read_picture
 from storage.place import Root, local, place
 from storage.reader import open_store
+from storage.unreadable import reason
 from train.data import Samples, chunks, labels_of, load_samples
 from train.images import Pixels
 from train.models.autoencoders import Autoencoder
@@ -58,20 +61,35 @@ def read_images(path: Root, split: str) -> Pixels | Samples:
         store = open_store(path)
         return load_samples(store, split, labels_of(store, None))
     if not isinstance(path, Path) or path.suffix != ".npy":
-        raise DataError(f"cannot read images from {path}", expected="a .npy file or a lensmill store")
-    try:
-        images = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"cannot read {path}: {error}", expected="a .npy file of plain numbers") from error
-    if not isinstance(images, np.ndarray):
-        raise DataError(f"{path} is an archive", expected="a .npy file of one array")
+        raise DataError(
+            f"cannot read images from {path}",
+            expected="a .npy file or a lensmill store",
+            advice="make a store of what else you have: `lensmill import SOURCE --out STORE`",
+        )
+    images = _read_npy(path)
     if images.dtype.kind not in "fiu" or images.ndim not in (2, 3, 4) or not images.size:
         raise DataError(
             f"{path} holds {images.dtype} of shape {images.shape}",
-            expected="numbers of shape (y, x), (images, y, x) or (images, channels, y, x)",
+            expected="real numbers of shape (y, x), (images, y, x) or (images, channels, y, x)",
         )
     shape = {2: (1, 1, *images.shape), 3: (len(images), 1, *images.shape[1:]), 4: images.shape}[images.ndim]
-    return np.ascontiguousarray(images.reshape(shape), dtype=np.float32)
+    # what came out of a pickle cannot be written, which torch takes amiss
+    return np.require(images.reshape(shape), np.float32, ["C", "W"])
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    """The array in a file; an image with its mass beside it, as DeepLense keeps them, is a stack of one."""
+    try:
+        with path.open("rb") as file:
+            found = read_picture(file, path.stat().st_size)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"cannot read {path}: {reason(error)}",
+            expected="a .npy file of plain numbers, or of an image and its mass",
+            where=str(path),
+            advice=getattr(error, "advice", "") or "fetch or make the file again",
+        ) from error
+    return found.values if found.mass is None else found.values[None]
 
 
 def check_shape(run: Run, shape: tuple[int, ...], where: str) -> None:
@@ -121,8 +139,11 @@ def _broken(images: torch.Tensor) -> NDArray[np.int64]:
 
 def _refuse(broken: NDArray[np.int64], where: str) -> None:
     if len(broken):
+        told = "1 image holds" if len(broken) == 1 else f"{len(broken):,} images hold"
         raise DataError(
-            f"{len(broken)} images hold NaN or infinity (the first is image {broken[0]})", where=where
+            f"{told} NaN or infinity (the first is image {broken[0]})",
+            where=where,
+            advice="leave these images out, or put numbers where they have none",
         )
 
 

@@ -11,6 +11,7 @@ from flows.commands.app import Quiet, ShardSize, app, err, out
 from flows.commands.tables import lined_up
 from schemas.errors import DataError
 from schemas.imported import ImportOptions, ImportReport, shares
+from storage.importing.faults import counted
 from storage.place import place
 
 Key = Annotated[str | None, typer.Option(metavar="KEY", help="Key of the images in HDF5 or .npz.")]
@@ -78,7 +79,10 @@ def import_command(
             shard_images=shard_size,
         )
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, one['loc'])) or 'option'}: {one['msg']}" for one in error.errors()]
+        faults = [
+            f"{'.'.join(map(str, one['loc'])) or 'option'}: {one['msg'].removeprefix('Value error, ')}"
+            for one in error.errors()
+        ]
         raise DataError("; ".join(faults), advice="lensmill import --help tells all options") from error
     made = import_data(source, store, options, dry_run, quiet, _print)
     if made is None:
@@ -92,7 +96,8 @@ def _print(found: ImportReport) -> None:
     data = found.data
     shape = " x ".join(map(str, data.image_shape))
     types = ", ".join(f"{count:,} {dtype}" for dtype, count in found.dtypes.items())
-    out.print(f"{data.name}: {data.sample_count:,} images of {shape}, {data.form}, {data.files:,} files")
+    images, files = counted(data.sample_count, "image"), counted(data.files, "file")
+    out.print(f"{data.name}: {images} of {shape}, {data.form}, {files}")
     stored = "" if list(found.dtypes) == ["float32"] else ", stored as float32"
     out.print(f"values {found.lowest:.4g} to {found.highest:.4g}; {types}{stored}", soft_wrap=True)
     rows = []

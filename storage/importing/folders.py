@@ -9,12 +9,12 @@ from schemas.dataset import SPLITS
 from schemas.errors import DataError
 from schemas.imported import Form, ImportOptions
 from storage.foreign import FITS_SUFFIXES
+from storage.importing.faults import Fault, counted, named
 from storage.importing.groups import Group, Source, class_name, in_order, labels_of_classes
 from storage.importing.images import FileImages
 from storage.importing.tables import Named, Table
 
 SUFFIXES: dict[str, Form] = {".npy": "npy_folders", **dict.fromkeys(FITS_SUFFIXES, "fits_folders")}
-SHOWN = 5
 
 
 def visible(folder: Path) -> list[Path]:
@@ -32,7 +32,7 @@ def class_folders(root: Path) -> list[tuple[str | None, Path]]:
 
 def from_folders(root: Path, options: ImportOptions, table: Table | None) -> Source:
     """A group for each class and split. Empty folders and stray files are told, not skipped in silence."""
-    faults: list[str] = []
+    faults: list[Fault] = []
     ignored: list[str] = []
     found: list[tuple[str, str | None, list[str]]] = []
     forms: set[Form] = set()
@@ -44,25 +44,34 @@ def from_folders(root: Path, options: ImportOptions, table: Table | None) -> Sou
             (ignored if form is None else names).append(relative)
             forms |= {form} if form else set()
         if not names:
-            faults.append(f"{folder.relative_to(root).as_posix()}: no .npy or FITS file in it")
+            place = folder.relative_to(root).as_posix()
+            faults.append(Fault(place, "no .npy or FITS file in it", noun="folder"))
         found.append((class_name(folder.name), split, names))
     if len(forms) > 1:
-        faults.append("some images are .npy and some FITS: import them one after the other")
+        faults.append(Fault(root.name, "some images are .npy and some FITS: import them one after the other"))
     faults += _same_names(found)
     if not forms:
         raise DataError(f"no image in {root}", expected="folders of .npy or FITS files, one for each class")
     labels = labels_of_classes(sorted({name for name, _, _ in found}), options.class_order)
     groups = list(_groups(root, [one for one in found if one[2]], labels, table, faults))
-    told = ", ".join(ignored[:SHOWN]) + (", ..." if len(ignored) > SHOWN else "")
+    names_of_all = [name for _, _, names in found for name in names]
+    faults += table.doubts(names_of_all) if table else []
     return Source(
         root,
         min(forms),
         in_order(groups),
         _columns(table),
-        (*(root / name for _, _, names in found for name in names), *([table.path] if table else [])),
+        (*(root / name for name in names_of_all), *([table.path] if table else [])),
         (*faults, *(table.faults if table else ())),
-        (f"{len(ignored)} entries are no .npy or FITS files and were left out: {told}",) if ignored else (),
+        (*_left_out(ignored), *(table.idle(names_of_all) if table else ())),
     )
+
+
+def _left_out(ignored: list[str]) -> tuple[str, ...]:
+    if not ignored:
+        return ()
+    verbs = "is no .npy or FITS file and was" if len(ignored) == 1 else "are no .npy or FITS files and were"
+    return (f"{counted(len(ignored), 'entry', 'entries')} {verbs} left out: {named(ignored)}",)
 
 
 def _groups(
@@ -70,7 +79,7 @@ def _groups(
     found: list[tuple[str, str | None, list[str]]],
     labels: dict[str, int],
     table: Table | None,
-    faults: list[str],
+    faults: list[Fault],
 ) -> Iterator[Group]:
     if table is not None and table.files is None:
         raise DataError(f"{table.path.name} does not say which file a row is of", expected="a column `file`")
@@ -86,7 +95,7 @@ def _columns(table: Table | None) -> tuple[Named, ...]:
     return table.columns if table else ()
 
 
-def _same_names(found: list[tuple[str, str | None, list[str]]]) -> list[str]:
+def _same_names(found: list[tuple[str, str | None, list[str]]]) -> list[Fault]:
     seen = [(name, split) for name, split, _ in found]
     twice = sorted({name for name, split in seen if seen.count((name, split)) > 1})
-    return [f"{name}: two folders come down to this class name" for name in twice]
+    return [Fault(name, "two folders come down to this class name", noun="name") for name in twice]

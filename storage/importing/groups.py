@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,13 @@ from numpy.typing import NDArray
 from schemas.dataset import CLASS_LABELS, SPLITS
 from schemas.errors import DataError
 from schemas.imported import Form
+from storage.importing.faults import Fault, counted, lines_of
 from storage.importing.images import Images, StackedImages
 from storage.importing.tables import Named, Table
 
 MOST_CLASSES = 100
+# up to here floats are whole numbers without doubt; NaN is not below it
+LARGEST = 2**53
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Source:
     groups: tuple[Group, ...]
     columns: tuple[Named, ...]
     files: tuple[Path, ...]
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -59,10 +63,27 @@ class Source:
         raise IndexError(sample)
 
 
-def class_name(text: str) -> str:
-    """A name as recipes have them, of whatever a folder or a label is called."""
+class Labels(NamedTuple):
+    """What says the class of each image, and what it is called."""
+
+    name: str
+    values: NDArray[Any]
+
+
+def class_name(text: str, noun: str = "class") -> str:
+    """A name as recipes have them, of whatever a folder, a file or a label is called."""
     plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-    return (plain if plain[:1].isalpha() else f"class_{plain}")[:64].rstrip("_")
+    return (plain if plain[:1].isalpha() else f"{noun}_{plain}")[:64].rstrip("_")
+
+
+def length_fault(name: str, shape: tuple[int, ...], stack: str, count: int) -> str | None:
+    """What is wrong with an array that should have an entry for each image."""
+    if not shape:
+        return f"{name} is a single value, {stack} has {counted(count, 'image')}"
+    if shape[0] != count:
+        entries = counted(shape[0], "entry", "entries")
+        return f"{name} has {entries}, {stack} has {counted(count, 'image')}"
+    return None
 
 
 def labels_of_classes(names: Sequence[str], order: Sequence[str]) -> dict[str, int]:
@@ -89,18 +110,20 @@ def groups_of_stack(
     stack: str,
     array: object,
     count: int,
-    labels: NDArray[np.generic] | None,
+    labels: Labels | None,
     table: Table | None,
     order: Sequence[str],
 ) -> tuple[Group, ...]:
     """The entries of one array, by their labels; without labels they are one class."""
-    faults = []
-    if labels is not None and labels.shape != (count,):
-        faults.append(f"labels have shape {labels.shape}, but {stack} has {count:,} images")
-    if table is not None and len(table.values) != count:
-        faults.append(f"{table.path.name} has {len(table.values):,} rows, but {stack} has {count:,} images")
+    if not count:
+        raise DataError(f"{stack} has no image in it", expected="one image or more")
+    faults = _misfits(stack, count, labels, table)
     if faults:
-        raise DataError("; ".join(faults), expected="one label and one row for each image")
+        raise DataError(
+            "; ".join(faults),
+            expected="one label and one row for each image",
+            advice="mend the file, or name another with --labels or --params; nothing was written",
+        )
     params = table.values if table is not None else np.empty((count, 0))
     groups = []
     for name, label, positions in _classes(count, labels, order):
@@ -108,31 +131,69 @@ def groups_of_stack(
     return in_order(groups)
 
 
+def _misfits(stack: str, count: int, labels: Labels | None, table: Table | None) -> list[str]:
+    faults = []
+    if labels is not None:
+        shape = labels.values.shape
+        fault = length_fault(labels.name, shape, stack, count)
+        if fault is None and len(shape) > 1:
+            fault = f"{labels.name} has shape {shape}, not one label for each image"
+        faults += [fault] if fault else []
+    if table is not None and len(table.values) != count:
+        rows, images = counted(len(table.values), "row"), counted(count, "image")
+        faults.append(f"{table.path.name} has {rows}, but {stack} has {images}")
+        faults += lines_of(table.faults)
+    return faults
+
+
 def _classes(
-    count: int, labels: NDArray[np.generic] | None, order: Sequence[str]
+    count: int, labels: Labels | None, order: Sequence[str]
 ) -> list[tuple[str, int, NDArray[np.int64]]]:
     if labels is None:
-        (name,) = order or ("images",)
-        return [(name, 0, np.arange(count))]
-    values = np.unique(labels)
+        if len(order) > 1:
+            raise DataError(
+                f"--class-order names {len(order)} classes, but no labels are with the images",
+                expected="labels, or one name for the one class",
+                advice="name the labels with --labels",
+            )
+        return [((order or ("images",))[0], 0, np.arange(count))]
+    found = _whole_numbers(labels)
+    values = np.unique(found)
     if len(values) > MOST_CLASSES:
         raise DataError(
-            f"the labels have {len(values):,} different values", expected=f"at most {MOST_CLASSES}"
+            f"{labels.name} has {len(values):,} different values",
+            expected=f"at most {MOST_CLASSES}, one for each class",
+            advice="name the labels with --labels, and what is a column with --columns",
         )
     if values.dtype.kind in "iub":
-        return _numbered_classes(labels, values, order)
+        return _numbered_classes(found, values, order)
     names = [
-        class_name(value.decode() if isinstance(value, bytes) else str(value)) for value in values.tolist()
+        class_name(value.decode(errors="replace") if isinstance(value, bytes) else str(value))
+        for value in values.tolist()
     ]
     if len(set(names)) < len(names):
         raise DataError(f"two labels come down to the same class name: {', '.join(sorted(names))}")
     known = labels_of_classes(names, order)
-    places = [np.flatnonzero(labels == value) for value in values]
+    places = [np.flatnonzero(found == value) for value in values]
     return [(name, known[name], place) for name, place in zip(names, places, strict=True)]
 
 
+def _whole_numbers(labels: Labels) -> NDArray[Any]:
+    """Labels as they are, but floats as the integers that they stand for."""
+    values = labels.values
+    if values.dtype.kind in "iubSU":
+        return values
+    if values.dtype.kind == "f" and (np.abs(values) < LARGEST).all() and (values == np.round(values)).all():
+        return values.astype(np.int64)
+    raise DataError(
+        f"{labels.name} holds {values.dtype}" + (" with fractions" if values.dtype.kind == "f" else ""),
+        expected="integers or words, one for each image",
+        advice="name the labels with --labels, and what is a column with --columns",
+    )
+
+
 def _numbered_classes(
-    labels: NDArray[np.generic], values: NDArray[np.generic], order: Sequence[str]
+    labels: NDArray[Any], values: NDArray[Any], order: Sequence[str]
 ) -> list[tuple[str, int, NDArray[np.int64]]]:
     """Numbers stay the labels that they are; an order names them."""
     numbers = [int(value) for value in values.tolist()]

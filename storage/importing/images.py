@@ -1,24 +1,21 @@
 """Images of a source, read one by one: each in a file of its own, or stacked in an array."""
 
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.array_file import objects_refused, read_header
 from storage.foreign import read_fits
-from storage.importing.unpickler import load_objects
+from storage.importing.unpickler import RefusedError, load_objects
+from storage.unreadable import UnreadableError
 
 # of a file with one image; more is a mistake, or meant to fill the memory
 MOST_BYTES = 256_000_000
-HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 class Picture(NamedTuple):
@@ -38,7 +35,7 @@ class Images(Protocol):
         ...
 
     def read(self, position: int) -> Picture:
-        """One image. What is broken raises whatever its library raises."""
+        """One image. What is broken raises `UnreadableError`, or whatever its library raises."""
         ...
 
 
@@ -59,7 +56,9 @@ class FileImages:
         path = self.root / self.names[position]
         size = path.stat().st_size
         if size > MOST_BYTES:
-            raise ValueError(f"{size:,} bytes are too many for one image")
+            raise UnreadableError(
+                f"{size:,} bytes are too many for one image", "too many bytes for one image"
+            )
         content = path.read_bytes()
         if path.suffix.lower() == ".npy":
             return read_npy(content)
@@ -81,25 +80,37 @@ class StackedImages:
         return f"{self.stack}[{self.positions[position]}]"
 
     def read(self, position: int) -> Picture:
-        return Picture(np.asarray(self.array[int(self.positions[position])]))
+        try:
+            return Picture(np.asarray(self.array[int(self.positions[position])]))
+        # parts of a file are read only now, and h5py and astropy raise anything
+        except Exception as error:
+            raise UnreadableError("the file is damaged or cut off where this image is") from error
 
 
 def read_npy(content: bytes) -> Picture:
     """The image in a .npy file, or the image and the mass of an array of both."""
-    file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    if version not in HEADERS:
-        raise ValueError(f"version {version} of .npy is not known")
-    shape, _, dtype = HEADERS[version](file)
+    return read_picture(io.BytesIO(content), len(content))
+
+
+def read_picture(file: IO[bytes], size: int) -> Picture:
+    """The same from an open file of so many bytes."""
+    dtype = read_header(file, size).dtype
     if dtype.kind == "O":
-        return _with_mass(load_objects(file))
+        return _with_mass(_objects(file.read()))
     if dtype.hasobject:
-        raise ValueError(f"it holds {dtype}")
-    # checked first, since numpy makes room for whatever the header promises
-    if math.prod(shape) * dtype.itemsize > len(content) - file.tell():
-        raise ValueError(f"it is cut off: too short for {shape} of {dtype}")
+        raise objects_refused()
     file.seek(0)
     return Picture(np.load(file, allow_pickle=False))
+
+
+def _objects(pickled: bytes) -> list[Any]:
+    try:
+        return load_objects(io.BytesIO(pickled))
+    except RefusedError:
+        raise
+    # a broken pickle makes its reader raise anything
+    except Exception as error:
+        raise UnreadableError("its pickle is damaged or cut off") from error
 
 
 def _with_mass(entries: list[Any]) -> Picture:
@@ -108,4 +119,6 @@ def _with_mass(entries: list[Any]) -> Picture:
         mass = np.asarray(entries[1])
         if mass.size == 1 and mass.dtype.kind in "fiu":
             return Picture(numbers[0], float(mass.reshape(())))
-    raise ValueError("it holds objects that are not an image and its mass")
+    raise UnreadableError(
+        "it holds objects that are not an image and its mass", advice="save the numbers alone with numpy.save"
+    )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from schemas.imported import ImportedData, ImportedGroup, ImportOptions, ImportR
 from schemas.store import Provenance, Receipt, StorePlan, plan_import
 from storage import commit, imported_rows, layout
 from storage.backend import Arrays
+from storage.importing.faults import NAMED, counted
 from storage.importing.groups import Source, class_name
 from storage.importing.survey import Survey, fingerprint, to_pixels
 from storage.layout import Span
@@ -23,7 +25,6 @@ from storage.reader import Store
 
 SOURCES = "lensmill/sources.parquet"
 DEFAULT_SPLITS = Splits.model_validate({"train": "0.7", "val": "0.1", "test": "0.2"})
-TOLD = 3
 # names that are held at a time
 ROWS_TOGETHER = 1 << 16
 
@@ -83,7 +84,7 @@ def _data(given: str, source: Source, survey: Survey, options: ImportOptions) ->
     if told and options.splits is not None:
         raise DataError("--splits are given, but the folders of the source say train, val and test")
     return ImportedData(
-        name=options.name or class_name(source.root.resolve().name),
+        name=options.name or default_name(Path(given)),
         description=options.description,
         form=source.form,
         source=given,
@@ -97,6 +98,12 @@ def _data(given: str, source: Source, survey: Survey, options: ImportOptions) ->
         splits=None if told else options.splits or DEFAULT_SPLITS,
         shuffle_seed=options.seed,
     )
+
+
+def default_name(source: Path) -> str:
+    """The name of a data set that nobody named: that of its folder, or of its file without the ending."""
+    said = source if source.name not in ("", "..") else source.resolve()
+    return class_name(said.name if said.is_dir() else said.stem, "data")
 
 
 def _by_class(data: ImportedData, ids: NDArray[np.int64]) -> dict[str, int]:
@@ -136,14 +143,20 @@ def _duplicates(source: Source, survey: Survey, data: ImportedData) -> list[str]
         split[rows] = number
     leaking = _spread(which, split)
     mixed = _spread(which, imported_rows.labels_of(data, ids))
-    copies = [np.flatnonzero(which == one)[:2] for one in np.flatnonzero(counts > 1)[:TOLD]]
+    copies = [np.flatnonzero(which == one)[:2] for one in np.flatnonzero(counts > 1)[:NAMED]]
     shown = ", ".join(f"{source.name(int(a))} = {source.name(int(b))}" for a, b in copies)
-    told = [f"{again:,} images are copies of others: {shown}{', ...' if again > TOLD else ''}"]
+    more = ", ..." if again > NAMED else ""
+    verb = "is a copy of another" if again == 1 else "are copies of others"
+    told = [f"{counted(again, 'image')} {verb}: {shown}{more}"]
     if leaking:
-        told.append(f"{leaking:,} different images are in more than one split: test scores will flatter")
+        told.append(f"{_different(leaking)} in more than one split: test scores will flatter")
     if mixed:
-        told.append(f"{mixed:,} different images are in more than one class")
+        told.append(f"{_different(mixed)} in more than one class")
     return told
+
+
+def _different(number: int) -> str:
+    return f"{counted(number, 'different image')} {'is' if number == 1 else 'are'}"
 
 
 def _spread(which: NDArray[np.int64], value: NDArray[Any]) -> int:

@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 from schemas.columns import ColumnSpec
 from schemas.errors import DataError
 from schemas.imported import ImportOptions
+from storage.importing.faults import Fault, counted, lines_of
 from storage.importing.groups import Group, Source
 from storage.importing.images import Picture
 from storage.importing.tables import COPIES, Named, name_faults
+from storage.unreadable import UnreadableError, reason
 
 Pixels = NDArray[np.float32]
 FINGERPRINT_BYTES = 16
 MOST_CHANNELS = 32
 # the last axis of an image whose channels come last is no longer than this
 COLOURS = 4
-MOST_TOLD = 200
 READ_BYTES = 1 << 20
 
 
@@ -42,18 +43,16 @@ class Survey:
     params: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     columns: tuple[ColumnSpec, ...] = ()
     contents_sha256: str = ""
-    faults: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def refuse_faults(self, root: Path) -> None:
         """All faults in one error."""
         if not self.faults:
             return
-        told = [f"  - {fault}" for fault in self.faults[:MOST_TOLD]]
-        more = [f"  - and {len(self.faults) - MOST_TOLD:,} more"] if len(self.faults) > MOST_TOLD else []
-        count = f"{len(self.faults):,} fault{'s' if len(self.faults) > 1 else ''}"
+        told = [f"  - {line}" for line in lines_of(self.faults)]
         raise DataError(
-            "\n".join([f"{root} cannot be imported: {count}", *told, *more]),
+            "\n".join([f"{root} cannot be imported: {counted(len(self.faults), 'fault')}", *told]),
             where=str(root),
             advice="mend or remove what is named; nothing was written",
         )
@@ -64,10 +63,10 @@ def survey(
 ) -> Survey:
     """Read all images of a source."""
     found = Survey(faults=[*source.faults], warnings=[*source.warnings])
-    seen = Seen(source.count)
+    seen, noun = Seen(source.count), _noun(source)
     for group in source.groups:
         for position in range(len(group.images)):
-            _look(group, position, options.channels_last, seen, found.faults)
+            _look(group, position, options.channels_last, seen, found.faults, noun)
             progress(seen.done)
     _compare_shapes(found, source, seen)
     found.dtypes, found.fingerprints = seen.dtypes, seen.fingerprints
@@ -110,17 +109,23 @@ class Seen:
         self.highest = max(self.highest, float(pixels.max()))
 
 
-def _look(group: Group, position: int, channels_last: bool, seen: Seen, faults: list[str]) -> None:
+def _noun(source: Source) -> str:
+    """What has a name of its own in a source."""
+    return "file" if source.form in ("npy_folders", "fits_folders") else "image"
+
+
+def _look(
+    group: Group, position: int, channels_last: bool, seen: Seen, faults: list[Fault], noun: str
+) -> None:
     name = group.images.name(position)
     try:
         picture = group.images.read(position)
         if picture.mass is not None and not np.isfinite(picture.mass):
-            raise ValueError(f"its mass is {picture.mass}")
+            raise UnreadableError(f"its mass is {picture.mass}")
         seen.add(picture, to_pixels(picture, channels_last))
     # broken files make parsers raise anything
     except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
-        faults.append(f"{name}: {reason}")
+        faults.append(Fault(name, reason(error), getattr(error, "kind", ""), noun))
     seen.done += 1
 
 
@@ -133,14 +138,16 @@ def to_pixels(picture: Picture, channels_last: bool) -> Pixels:
     """An image as stores have it, (channels, y, x) in float32; what would not survive is refused."""
     values = picture.values
     if values.dtype.kind not in "fiu":
-        raise ValueError(f"it holds {values.dtype}, not numbers")
+        raise UnreadableError(f"it holds {values.dtype}, not real numbers")
     if values.ndim == 2:
         values = values[None]
     elif values.ndim == 3 and channels_last:
         values = np.moveaxis(values, -1, 0)
     _check_shape(values.shape, channels_last)
     if not np.isfinite(values).all():
-        raise ValueError(f"{int((~np.isfinite(values)).sum()):,} pixels are NaN or infinite")
+        broken = int((~np.isfinite(values)).sum())
+        told = f"{counted(broken, 'pixel')} {'is' if broken == 1 else 'are'} NaN or infinite"
+        raise UnreadableError(told, "pixels are NaN or infinite")
     with np.errstate(over="ignore", under="ignore"):
         pixels = np.ascontiguousarray(values, dtype=np.float32)
     _check_fit(values, pixels)
@@ -149,23 +156,30 @@ def to_pixels(picture: Picture, channels_last: bool) -> Pixels:
 
 def _check_shape(shape: tuple[int, ...], channels_last: bool) -> None:
     if len(shape) != 3 or 0 in shape:
-        raise ValueError(f"shape {shape} is no image (y, x) or (channels, y, x)")
+        raise UnreadableError(f"shape {shape} is no image (y, x) or (channels, y, x)")
     if shape[1] == shape[2] and shape[0] <= MOST_CHANNELS:
         return
     if shape[2] <= COLOURS and shape[0] == shape[1] and not channels_last:
-        raise ValueError(f"shape {shape} has its channels last: --channels-last")
+        raise UnreadableError(f"shape {shape} has its channels last: --channels-last")
     if shape[0] > MOST_CHANNELS:
-        raise ValueError(f"shape {shape} has {shape[0]} channels, more than {MOST_CHANNELS}: is it a stack?")
-    raise ValueError(f"{shape[1]} x {shape[2]} pixels are no square, which training and pictures need")
+        raise UnreadableError(
+            f"shape {shape} has {shape[0]} channels, more than {MOST_CHANNELS}: is it a stack?"
+        )
+    raise UnreadableError(
+        f"{shape[1]} x {shape[2]} pixels, expected square images", "not square, expected square images"
+    )
 
 
 def _check_fit(values: NDArray[Any], pixels: Pixels) -> None:
     if not np.isfinite(pixels).all():
-        raise ValueError(f"values up to {np.abs(values).max():.3g} are too large for float32")
+        told = f"values up to {np.abs(values).max():.3g} are too large for float32"
+        raise UnreadableError(told, "values are too large for float32")
     if values.dtype.kind in "iu" and not np.array_equal(pixels.astype(np.float64), values.astype(np.float64)):
-        raise ValueError(f"{values.dtype} values up to {np.abs(values).max():,} are not exact in float32")
+        told = f"{values.dtype} values up to {np.abs(values).max():,} are not exact in float32"
+        raise UnreadableError(told, f"{values.dtype} values are not exact in float32")
     if values.any() and not pixels.any():
-        raise ValueError(f"values up to {np.abs(values).max():.3g} are too small for float32")
+        told = f"values up to {np.abs(values).max():.3g} are too small for float32"
+        raise UnreadableError(told, "values are too small for float32")
 
 
 def _compare_shapes(found: Survey, source: Source, seen: Seen) -> None:
@@ -175,9 +189,14 @@ def _compare_shapes(found: Survey, source: Source, seen: Seen) -> None:
     most = int(np.bincount(seen.shape[seen.shape >= 0]).argmax())
     channels, height, width = seen.shapes[most]
     found.shape = (channels, height, width)
+    usual = f"most images are {_told(found.shape)} (channels, y, x)"
     found.faults += [
-        f"{source.name(int(at))}: {_told(seen.shapes[seen.shape[at]])}, most images are {_told(found.shape)}"
-        " (channels, y, x)"
+        Fault(
+            source.name(int(at)),
+            f"{_told(seen.shapes[seen.shape[at]])}, {usual}",
+            f"another shape, {usual}",
+            _noun(source),
+        )
         for at in np.flatnonzero((seen.shape >= 0) & (seen.shape != most))
     ]
 
@@ -196,7 +215,8 @@ def _add_columns(found: Survey, source: Source, options: ImportOptions, seen: Se
     # in HDF5 and npz they are keys, which were looked up
     asked = options.columns if source.form not in ("hdf5", "npz") else ()
     missing = [name for name in asked if name not in {one.name for one in columns}]
-    found.faults += name_faults(columns) + [f"{name}: no such column beside the images" for name in missing]
+    found.faults += name_faults(columns)
+    found.faults += [Fault(name, "no such column beside the images", noun="name") for name in missing]
     found.columns = tuple(
         _column(found, named, found.params[:, at], source, seen) for at, named in enumerate(columns)
     )
@@ -209,11 +229,17 @@ def _column(
     label = source.labels
     labels = tuple(int(one) for one in np.unique(label[~np.isnan(values)]))
     if not labels:
-        found.faults.append(f"{named.name}: no value in the whole column ({named.origin})")
+        told = f"no value in the whole column ({named.origin})"
+        found.faults.append(Fault(named.name, told, noun="column"))
     wrong = ~np.isfinite(values) & np.isin(label, labels) & (seen.shape >= 0)
+    others = f"but others of its class have a value ({named.origin})"
     found.faults += [
-        f"{source.name(int(at))}: {named.name} is {values[at]}, but others of its class have a value"
-        f" ({named.origin})"
+        Fault(
+            source.name(int(at)),
+            f"{named.name} is {values[at]}, {others}",
+            f"no {named.name}, {others}",
+            _noun(source),
+        )
         for at in np.flatnonzero(wrong)
     ]
     return ColumnSpec(

@@ -14,8 +14,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.unreadable import UnreadableError
+
 NUMBER = re.compile(r"[biuf]\d{1,2}")
 ORDERS = ("<", ">", "=", "|")
+
+
+class RefusedError(UnreadableError, pickle.UnpicklingError):
+    """What a pickle asks for beyond arrays of numbers."""
 
 
 class _DType:
@@ -27,12 +33,12 @@ class _DType:
     def __setstate__(self, state: Any) -> None:
         # version, byte order; fields and sub-arrays are for structures, which nobody needs here
         if any(part is not None for part in state[2:5]) or state[1] not in ORDERS:
-            raise pickle.UnpicklingError("it has a structured type")
+            raise RefusedError("it has a structured type")
         self.order = state[1]
 
     def numbers(self) -> "np.dtype[Any]":
         if not isinstance(self.code, str) or not NUMBER.fullmatch(self.code):
-            raise pickle.UnpicklingError(f"it has the type {self.code!r}, which is no number")
+            raise RefusedError(f"it has the type {self.code!r}, which is no number")
         return np.dtype(self.order + self.code)
 
 
@@ -49,14 +55,14 @@ class _Array:
 
     def numbers(self) -> NDArray[Any]:
         if not isinstance(self.dtype, _DType) or not isinstance(self.content, bytes | bytearray):
-            raise pickle.UnpicklingError("it holds no array of numbers")
+            raise RefusedError("it holds no array of numbers")
         order: Any = "F" if self.fortran is True else "C"
         return np.frombuffer(self.content, self.dtype.numbers()).reshape(self.shape, order=order)
 
 
 def _reconstruct(kind: Any, *_: Any) -> _Array:
     if kind is not _Array:
-        raise pickle.UnpicklingError("it asks to build something that is no array")
+        raise RefusedError("it asks to build something that is no array")
     return _Array()
 
 
@@ -69,14 +75,14 @@ def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> _Array:
 def _scalar(dtype: Any, content: Any) -> float:
     number = np.frombuffer(content, dtype.numbers())
     if number.shape != (1,):
-        raise pickle.UnpicklingError("it holds a broken number")
+        raise RefusedError("it holds a broken number")
     return float(number[0])
 
 
 def _latin1(text: Any, encoding: Any) -> bytes:
     # how protocol 2 spells bytes
     if not isinstance(text, str) or encoding != "latin1":
-        raise pickle.UnpicklingError("it asks for an encoding that arrays do not have")
+        raise RefusedError("it asks for an encoding that arrays do not have")
     return text.encode("latin1")
 
 
@@ -96,7 +102,7 @@ class _Unpickler(pickle.Unpickler):
         try:
             return STAND_INS[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(
+            raise RefusedError(
                 f"its pickle asks for {module}.{name}, which no array needs: refused, nothing was run"
             ) from None
 
@@ -105,7 +111,7 @@ def load_objects(file: IO[bytes]) -> list[Any]:
     """The entries of a pickled object array: arrays of numbers and plain values."""
     found = _Unpickler(file).load()
     if not isinstance(found, _Array) or not isinstance(found.content, list):
-        raise pickle.UnpicklingError("its pickle holds no array of objects")
+        raise RefusedError("its pickle holds no array of objects")
     if not isinstance(found.shape, tuple) or len(found.content) != math.prod(found.shape):
-        raise pickle.UnpicklingError("its pickle holds a broken array of objects")
+        raise RefusedError("its pickle holds a broken array of objects")
     return [entry.numbers() if isinstance(entry, _Array) else entry for entry in found.content]

@@ -1,8 +1,10 @@
 """`lensmill import`, and what the other commands say of a store that it made."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -103,6 +105,56 @@ def test_bad_options_are_refused(
     assert said.code == 2
     assert words in said.err
     assert "Traceback" not in said.err
+
+
+def test_labels_that_do_not_fit_are_no_store(lensmill: Lensmill, tmp_path: Path) -> None:
+    np.savez(tmp_path / "b_len.npz", a=images(60), labels=np.arange(50) % 2)
+    said = lensmill("import", tmp_path / "b_len.npz", "--out", tmp_path / "o.zarr")
+    assert said.code == 2
+    assert "labels has 50 entries, a has 60 images" in said.err
+    assert "expected:" in said.err
+    assert "to do:" in said.err
+    assert not (tmp_path / "o.zarr").exists()
+
+
+def test_what_is_not_used_and_the_name_of_a_file_are_told(lensmill: Lensmill, tmp_path: Path) -> None:
+    np.savez(tmp_path / "Cube-1.npz", a=images(20), labels=np.arange(20) % 2, notes=np.arange(4))
+    said = lensmill("import", tmp_path / "Cube-1.npz", "--out", tmp_path / "o.zarr")
+    assert said.code == 0
+    assert "cube_1: 20 images of 1 x 12 x 12, npz, 1 file\n" in said.out
+    assert "warning: Cube-1.npz: 1 array not used: notes (4,)" in said.err
+    assert open_store(tmp_path / "o.zarr").origin.name == "cube_1"
+
+
+@pytest.mark.parametrize("order", ["No Sub,cdm,axion", "cdm,cdm,axion"])
+def test_orders_of_no_classes_are_refused(
+    lensmill: Lensmill, source: Path, tmp_path: Path, order: str
+) -> None:
+    said = lensmill("import", source, "--out", tmp_path / "o.zarr", "--class-order", order)
+    assert said.code == 2
+    assert "names no class" in said.err or "a class twice" in said.err
+    assert "Value error" not in said.err
+
+
+def test_a_full_disk_has_its_own_advice(
+    lensmill: Lensmill, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lensmill("import", source, "--out", tmp_path / "o.zarr")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=12_345))
+    commands = (
+        ("import", source, "--out", tmp_path / "p.zarr"),
+        ("convert", tmp_path / "o.zarr", "--to", "hdf5", "--out", tmp_path / "p.zarr"),
+    )
+    for command in commands:
+        said = lensmill(*command)
+        assert said.code == 1
+        assert "has 12.35 kB free" in said.err
+        assert re.search(r"expected: [\d.]+ [kM]B for the shards", said.err)
+        assert "to do:    free space or choose another --out" in said.err
+        assert "samples_per_class" not in said.err
+        assert not (tmp_path / "p.zarr").exists()
+    said = lensmill("simulate", "tiny", "--out", tmp_path / "p.zarr")
+    assert "or lower samples_per_class" in said.err
 
 
 def test_keys_are_named(lensmill: Lensmill, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ OLD, NEW = b"old" * 100, b"new content" * 5000
 HOLDER = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from storage.commit import writing
 with writing(Path(sys.argv[1])):
     print("locked", flush=True)
@@ -256,6 +258,27 @@ def test_too_small_a_disk_is_refused_with_both_numbers(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match=r"has [\d,.]+ GB free") as caught:
         target.check_space(tmp_path / "deep" / "big.zarr", 10**18)
     assert "1,000,000,000.00 GB" in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("free", "says"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1_500, "1.50 kB"),
+        (2_345_678, "2.35 MB"),
+        (7_000_000_000, "7.00 GB"),
+        (1_234_000_000_000, "1,234.00 GB"),
+    ],
+)
+def test_space_is_told_in_the_unit_that_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, says: str
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(WriteError) as caught:
+        target.check_space(tmp_path / "big.zarr", 2 * free + 5_000, "eat less")
+    assert str(caught.value).splitlines()[0] == f"{tmp_path} has {says} free"
+    assert caught.value.advice == "eat less"
 
 
 def test_books_are_readable_json(sound_store: Order) -> None:

@@ -53,13 +53,13 @@ def test_all_faults_are_told_at_once(mine: Path) -> None:
     for name, words in {
         "empty": "no .npy or FITS file",
         "cdm/003.npy": "cut off",
-        "cdm/004.npy": "",
-        "cdm/005.npy": "1 pixels are NaN",
+        "cdm/004.npy": "it is empty",
+        "cdm/005.npy": "1 pixel is NaN",
         "cdm/006.npy": "1 x 13 x 13, most images are 1 x 12 x 12",
-        "cdm/007.npy": "5 x 12 pixels are no square",
+        "cdm/007.npy": "5 x 12 pixels, expected square images",
         "cdm/008.npy": "too large for float32",
         "cdm/009.npy": "not exact in float32",
-        "cdm/010.npy": "bool",
+        "cdm/010.npy": "it holds bool, not real numbers",
         "cdm/011.npy": "too small for float32",
         "axion/000.npy": "its mass is inf",
         "axion/001.npy": "axion_mass_ev is nan",
@@ -86,8 +86,8 @@ def test_what_is_odd_is_a_warning(mine: Path) -> None:
     told = "\n".join(warned(mine))
     assert "several types: 49 float64, 1 float32" in told
     assert "3 images are copies of others: cdm/000.npy = cdm/002.npy" in told
-    assert "1 different images are in more than one class" in told
-    assert "1 entries are no .npy or FITS files and were left out: cdm/readme.txt" in told
+    assert "1 different image is in more than one class" in told
+    assert "1 entry is no .npy or FITS file and was left out: cdm/readme.txt" in told
 
 
 def test_copies_across_splits_are_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flows.importing import import_data
-from schemas.errors import DataError
+from schemas.errors import DataError, UnknownNameError
 from schemas.experiment import ExperimentRecipe
 from schemas.imported import ImportOptions
 from storage.reader import open_store
@@ -91,3 +91,56 @@ def test_a_known_size_of_pixels_is_compared(
     import_data(tmp_path / "s.npz", scaled, ImportOptions(pixel_scale_arcsec=0.1), quiet=True)
     told = evaluate(tmp_path / "run", scaled).warnings
     assert "pixels are 0.1 arcsec here and were of unknown size in training" in told
+
+
+def test_columns_that_imported_data_have_not_are_told_with_those_that_they_have(
+    experiment: MakeExperiment, store: Path, tmp_path: Path
+) -> None:
+    two = {"kind": "regression", "targets": [{"column": "theta_E"}, {"column": "source_magnitude"}]}
+    with pytest.raises(UnknownNameError, match="unknown columns 'theta_E', 'source_magnitude'") as caught:
+        fit(experiment(objective=two), store, tmp_path / "run", quiet=True)
+    # `copies` is no property of a lens
+    assert caught.value.expected == "one of axion_mass_ev"
+    assert caught.value.where == f"objective.targets; the store {store}"
+    assert "--set 'objective.targets=[{column: axion_mass_ev}]'" in caught.value.advice
+    one = {"kind": "regression", "targets": [{"column": "theta_E"}]}
+    with pytest.raises(UnknownNameError, match="unknown column 'theta_E'") as caught:
+        fit(experiment(objective=one), store, tmp_path / "run", quiet=True)
+    assert "--set 'objective.targets=" in caught.value.advice
+
+
+def test_one_class_alone_is_told_with_what_to_do(experiment: MakeExperiment, tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", images(30, 9, side=16))
+    out = tmp_path / "o.zarr"
+    import_data(tmp_path / "images.npy", out, quiet=True)
+    with pytest.raises(DataError, match="1 class to tell apart") as caught:
+        fit(experiment(), out, tmp_path / "run", quiet=True)
+    assert str(out) in caught.value.where
+    assert "import them again with labels (--labels" in caught.value.advice
+    column = {"kind": "regression", "targets": [{"column": "z"}]}
+    with pytest.raises(UnknownNameError, match="unknown column 'z'") as caught:
+        fit(experiment(objective=column), out, tmp_path / "run", quiet=True)
+    assert caught.value.expected == "a column to learn; the store has none"
+    assert "--params" in caught.value.advice
+
+
+def test_classes_that_imported_data_have_not_are_told(
+    experiment: MakeExperiment, store: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="1 class to tell apart") as caught:
+        fit(experiment(data={"classes": ["axion"]}), store, tmp_path / "run", quiet=True)
+    assert "--set 'data.classes=[axion, no_sub]'" in caught.value.advice
+    with pytest.raises(UnknownNameError, match="unknown class 'sphere'") as unknown:
+        fit(experiment(data={"classes": ["sphere"]}), store, tmp_path / "run", quiet=True)
+    assert str(store) in unknown.value.where
+    assert "--set 'data.classes=[axion, no_sub]'" in unknown.value.advice
+    anomaly = {"objective": {"kind": "anomaly"}, "model": {"name": "lensmill_autoencoder"}}
+    with pytest.raises(DataError, match="without substructure") as caught:
+        fit(experiment(**anomaly), store, tmp_path / "run", quiet=True)
+    assert "--set 'objective.trained_on=[axion]'" in caught.value.advice
+    # one class is enough to learn what is ordinary from
+    anomaly["objective"] = {"kind": "anomaly", "trained_on": ["sphere"]}
+    with pytest.raises(UnknownNameError) as unknown:
+        fit(experiment(**anomaly), store, tmp_path / "run", quiet=True)
+    assert unknown.value.where.startswith("objective.trained_on; ")
+    assert "--set 'objective.trained_on=[axion]'" in unknown.value.advice

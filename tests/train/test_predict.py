@@ -24,6 +24,7 @@ from schemas.errors import (
 )
 from storage import commit
 from storage.reader import Store
+from tests.sources import save_objects, with_mass
 from train.evaluate import evaluate, report_folder
 from train.predict import predict
 from train.run_folder import load_run
@@ -161,17 +162,17 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "complex numbers": (_array(np.zeros((16, 16), complex)), "holds complex128"),
     "yes and no": (_array(np.zeros((16, 16), bool)), "holds bool"),
     "NaN": (_array(np.stack([IMAGE, np.full((16, 16), np.nan)])), "the first is image 1"),
-    "infinity": (_array(np.where(IMAGE > 2, np.inf, IMAGE)), "hold NaN or infinity"),
-    "a pickle": (_pickled, "cannot read"),
-    "a bare pickle": (_bytes(b"\x80\x04}."), "cannot read"),
-    "text": (_bytes(b"not an array"), "cannot read"),
-    "a cut file": (_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'"), "cannot read"),
+    "infinity": (_array(np.where(IMAGE > 2, np.inf, IMAGE)), "1 image holds NaN or infinity"),
+    "a pickle": (_pickled, "it holds objects that are not an image and its mass"),
+    "a bare pickle": (_bytes(b"\x80\x04}."), "cannot read {}: it is no .npy file (it is a pickle by"),
+    "text": (_bytes(b"not an array"), "cannot read {}: it is no .npy file (it begins with 'not an array')"),
+    "a cut file": (_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'"), "cannot read {}: it is cut off"),
     "a folder": (Path.mkdir, "cannot read"),
     "nothing there": (lambda _: None, "cannot read"),
 }
 BROKEN = {
-    "an empty file": (_bytes(b""), "cannot read"),
-    "an archive": (_npz, "bad.npy"),
+    "an empty file": (_bytes(b""), "it is empty"),
+    "an archive": (_npz, "bad.npy: it is no .npy file"),
     "no images": (_array(np.zeros((0, 16, 16))), "bad.npy"),
 }
 
@@ -183,8 +184,9 @@ def test_files_that_hold_no_images_for_this_model(classifier: Path, tmp_path: Pa
     write(path)
     with pytest.raises(DataError) as caught:
         predict(classifier, [good, path], out)
-    assert says in str(caught.value)
+    assert says.format(path) in str(caught.value)
     assert str(path) in str(caught.value)
+    assert "allow_pickle" not in str(caught.value)
     assert not out.exists()
 
 
@@ -201,6 +203,30 @@ def test_other_files_are_refused(classifier: Path, tmp_path: Path, name: str) ->
     (tmp_path / "images.fits").write_bytes(b"SIMPLE  =")
     with pytest.raises(DataError, match=r"a \.npy file or a lensmill store"):
         predict(classifier, [tmp_path / name])
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_an_image_with_its_mass_is_an_image(classifier: Path, tmp_path: Path, protocol: int) -> None:
+    """DeepLense keeps vortices so."""
+    plain = predict(classifier, [_saved(tmp_path, IMAGE)])
+    for image in (IMAGE, IMAGE[None]):
+        save_objects(tmp_path / "both.npy", with_mass(image, 1e-23), protocol)
+        found = predict(classifier, [tmp_path / "both.npy"])
+        assert found.num_rows == 1
+        assert found.drop_columns(["file"]).equals(plain.drop_columns(["file"]))
+    # three axes are channels of one image, and not images
+    save_objects(tmp_path / "both.npy", with_mass(np.stack([IMAGE] * 3), 1e-23), protocol)
+    with pytest.raises(DataError, match="images of 3 x 16 x 16"):
+        predict(classifier, [tmp_path / "both.npy"])
+
+
+def test_what_cannot_be_read_is_told_with_what_to_do(classifier: Path, tmp_path: Path) -> None:
+    for name in ("bad.npy", "images.fits"):
+        (tmp_path / name).write_bytes(b"hello")
+        with pytest.raises(DataError) as caught:
+            predict(classifier, [tmp_path / name])
+        assert caught.value.expected
+        assert caught.value.advice
 
 
 def test_a_pickle_is_never_run(classifier: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from schemas.errors import DataError
 from schemas.experiment import ExperimentRecipe, ModelOptions
+from schemas.imported import ImportedData
 from schemas.objective import Anomaly, Variational
 from schemas.run import AnomalyHead, AnomalyMetrics, Interval, NetworkInput
 from storage.reader import Store
@@ -33,7 +34,11 @@ class AnomalyObjective:
         asked = experiment.objective
         assert isinstance(asked, Anomaly)
         labels = labels_of(store, experiment.data.classes)
-        trained = labels_of(store, asked.trained_on) if asked.trained_on else _smooth(store, labels)
+        trained = (
+            labels_of(store, asked.trained_on, "objective.trained_on")
+            if asked.trained_on
+            else _smooth(store, labels)
+        )
         outside = [one.name for one in store.plan.classes if one.label in set(trained) - set(labels)]
         if outside:
             raise DataError(
@@ -143,6 +148,14 @@ def _area(score: Array, positive: NDArray[np.bool_]) -> Interval:
 
 def _smooth(store: Store, labels: tuple[int, ...]) -> tuple[int, ...]:
     """The chosen classes without substructure."""
+    if isinstance(store.origin, ImportedData):
+        names = [one.name for one in store.plan.classes if one.label in labels]
+        raise DataError(
+            "nobody here knows which classes of imported images are without substructure",
+            expected="the classes to learn what is ordinary from",
+            where=f"objective.trained_on; the store {store.root}",
+            advice=f"name them, one or more of {', '.join(names)}: --set 'objective.trained_on=[{names[0]}]'",
+        )
     found = {one.label for one in store.recipe.classes if one.substructure.kind == "none"} & set(labels)
     if not found:
         raise DataError(

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from schemas.errors import DataError
 from schemas.experiment import ExperimentRecipe, ModelOptions
+from schemas.imported import ImportedData
 from schemas.objective import Classification, CrossEntropyThenBCE
 from schemas.registry import unknown_name
 from schemas.run import ClassificationMetrics, ClassifierHead, NetworkInput
@@ -37,8 +38,8 @@ class ClassificationObjective:
             raise DataError(
                 f"{len(labels)} class to tell apart",
                 expected="two classes or more",
-                where="data.classes",
-                advice=f"the store has {', '.join(one.name for one in store.plan.classes)}",
+                where=f"data.classes; the store {store.root}",
+                advice=_more_classes(store),
             )
         classes = tuple(one for one in store.plan.classes if one.label in labels)
         found = np.asarray(store.read(store.plan.splits[0].name, "label"))
@@ -140,6 +141,19 @@ class ClassificationObjective:
             f"macro AUC {area.value:.4f} [{area.low:.4f}, {area.high:.4f}],"
             f" accuracy {right.value:.3f} (constant {metrics.constant_accuracy:.3f})"
         )
+
+
+def _more_classes(store: Store) -> str:
+    """How to come by two classes."""
+    names = ", ".join(one.name for one in store.plan.classes)
+    if len(store.plan.classes) > 1:
+        return f"choose two or more: --set 'data.classes=[{names}]'"
+    if isinstance(store.origin, ImportedData):
+        return (
+            f"all images are of one class, {names}: import them again with labels"
+            " (--labels, or a folder for each class)"
+        )
+    return f"all images are of one class, {names}: simulate a recipe with two or more"
 
 
 def _one_against_rest(output: Tensor, target: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:

@@ -1,12 +1,14 @@
 """Numbers that describe a sample: errors of standardised, optionally logarithmic columns."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schemas.columns import ColumnSpec
-from schemas.errors import DataError
+from schemas.errors import DataError, UnknownNameError
 from schemas.experiment import ExperimentRecipe, ModelOptions
 from schemas.objective import GaussianLikelihood, Regression, Target
 from schemas.registry import unknown_name
@@ -35,9 +37,7 @@ class RegressionObjective:
         assert isinstance(experiment.objective, Regression)
         known = {column.name: column for column in store.plan.columns}
         targets = experiment.objective.targets
-        for target in targets:
-            if target.column not in known:
-                raise unknown_name("column", target.column, known)
+        _check_known(targets, store)
         columns = [known[target.column] for target in targets]
         check_targets(experiment.augmentation, [column.name for column in columns], store)
         _check_derived(experiment.objective, columns)
@@ -95,7 +95,10 @@ class RegressionObjective:
         names = [column.name for column in store.plan.columns]
         for one in self.head.targets:
             if one.target.column not in names:
-                raise unknown_name("column", one.target.column, names)
+                advice = "give a store that has it, as the training data did"
+                raise unknown_name(
+                    "column", one.target.column, names, advice, where=f"the store {store.root}"
+                )
         columns = [
             _reduced(one, samples.params[:, names.index(one.target.column)]) for one in self.head.targets
         ]
@@ -184,6 +187,26 @@ def physical(target: Target, learned: Array) -> Array:
 def _reduced(one: FittedTarget, value: Array) -> Array:
     """A direction within one period: an image cannot tell the others from it."""
     return value if one.period is None else np.mod(value, one.period)
+
+
+def _check_known(targets: Sequence[Target], store: Store) -> None:
+    """Every target is a column; else those are named that could be one."""
+    known = {column.name for column in store.plan.columns}
+    free = [column.name for column in store.plan.columns if not column.derived]
+    unknown = [target.column for target in targets if target.column not in known]
+    where = f"objective.targets; the store {store.root}"
+    advice = "import the images again with columns beside them (--params, --columns)"
+    if free:
+        advice = f"choose columns of the store: --set 'objective.targets=[{{column: {free[0]}}}]'"
+    if len(unknown) == 1 and free:
+        raise unknown_name("column", unknown[0], free, advice, where=where)
+    if unknown:
+        raise UnknownNameError(
+            f"unknown column{'s' if unknown[1:] else ''} {', '.join(map(repr, unknown))}",
+            expected=f"one of {', '.join(sorted(free))}" if free else "a column to learn; the store has none",
+            where=where,
+            advice=advice,
+        )
 
 
 def _check_derived(objective: Regression, columns: list[ColumnSpec]) -> None:
