@@ -6,7 +6,8 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from schemas.run import AnomalyMetrics, ClassificationMetrics, Report, TargetMetrics
+from schemas.metrics import AnomalyMetrics, ClassificationMetrics, TargetMetrics
+from schemas.report import Report
 from storage.place import local, place
 
 

@@ -13,7 +13,7 @@ from flows.fitting import need_training, train_flow
 from flows.generate import DatasetSummary, prepare, simulate_flow
 from schemas.errors import RecipeError
 from schemas.frozen import Frozen
-from schemas.run import Report
+from schemas.report import Report
 from storage.place import local
 
 DEFAULT_RECIPE = "tiny"

@@ -1,9 +1,10 @@
-"""What a run folder holds beside its weights, and what a report says. All of it is plain JSON."""
+"""What a run folder holds beside its weights. All of it is plain JSON."""
 
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from schemas.calibration import Calibration
 from schemas.columns import ColumnSpec
 from schemas.experiment import ExperimentRecipe
 from schemas.frozen import Extended, Frozen
@@ -191,88 +192,6 @@ class RunRecord(Frozen):
         default=None, description="how many images of a batch fitted into memory; None: all of them"
     )
     compiled: bool = Field(default=False, description="whether torch.compile was in use")
-
-
-class Interval(Frozen):
-    """A number with its 95% bootstrap interval over samples."""
-
-    value: float
-    low: float
-    high: float
-
-
-class ClassificationMetrics(Frozen):
-    """How well classes are told apart. AUCs are areas under ROC curves, one class against the rest."""
-
-    kind: Literal["classification"] = "classification"
-    accuracy: Interval
-    auc_macro: Interval
-    auc_micro: float
-    auc: dict[str, float] = Field(description="by class")
-    confusion: tuple[tuple[int, ...], ...] = Field(description="row: true class, column: predicted class")
-    constant_accuracy: float = Field(description="always the most frequent class of the training samples")
-
-
-class TargetMetrics(Frozen):
-    """How well one number is predicted, in the unit of the learned quantity."""
-
-    target: str
-    unit: str
-    mae: Interval
-    rmse: float
-    r2: float
-    percentage_error: float | None = Field(
-        description="median of |predicted - true| / |true| of the physical value, %; None where it has none"
+    calibration: Calibration | None = Field(
+        default=None, description="fitted on the validation split; None without one, or in runs from before"
     )
-    constant_mae: Interval = Field(description="MAE of always predicting the mean of the training samples")
-    mae_gain: Interval = Field(description="constant MAE minus MAE, paired")
-    samples: int | None = Field(default=None, description="samples that the target applies to")
-    sigma: float | None = Field(
-        default=None, description="median of the predicted standard deviations, if any are predicted"
-    )
-    within_sigma: float | None = Field(
-        default=None, description="share of errors below the predicted standard deviation; .683 is ideal"
-    )
-
-
-class RegressionMetrics(Frozen):
-    """How well numbers are predicted."""
-
-    kind: Literal["regression"] = "regression"
-    targets: tuple[TargetMetrics, ...]
-
-
-class AnomalyMetrics(Frozen):
-    """How well the score tells other classes from those trained on."""
-
-    kind: Literal["anomaly"] = "anomaly"
-    trained_on: tuple[str, ...]
-    auc: dict[str, Interval] = Field(description="area under the ROC curve of each other class")
-    auc_all: Interval = Field(description="of all other classes together")
-    score: dict[str, float] = Field(description="median score by class; about 1 for those trained on")
-
-
-Metrics = Annotated[ClassificationMetrics | RegressionMetrics | AnomalyMetrics, Field(discriminator="kind")]
-
-
-class Report(Frozen):
-    """What an evaluation says."""
-
-    format_version: Literal[1] = 1
-    run: str
-    experiment: str
-    model: str
-    experiment_digest: Digest
-    store: str
-    store_recipe: str
-    store_digest: Digest
-    same_recipe: bool = Field(description="whether the data are of the recipe that the model was trained on")
-    split: str
-    samples: int
-    headline: str
-    metrics: Metrics
-    ms_per_image: float = Field(description="prediction time on this device, stretch included")
-    device: str
-    parameters: int
-    versions: dict[str, str]
-    warnings: tuple[str, ...] = ()

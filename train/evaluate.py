@@ -1,5 +1,6 @@
 """From a run folder and a split of a store to a report."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,24 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from schemas.errors import DataError
+from schemas.metrics import scores_of
 from schemas.registry import unknown_name
-from schemas.run import Report
+from schemas.report import Report
 from storage.place import Root, local
 from storage.reader import Store, open_store
 from train.data import Samples, load_samples
+from train.evaluation.baselines import baselines
+from train.evaluation.bounds import bounds
+from train.evaluation.calibration import reliability
+from train.evaluation.confusions import confused
+from train.evaluation.dependence import dependences
+from train.evaluation.examples import examples
+from train.evaluation.flags import flags
+from train.evaluation.looks import earlier_looks
+from train.evaluation.measured import Measured
+from train.evaluation.speed import speeds
 from train.predict import check_shape, outputs
-from train.report import write_page
+from train.report.page import PICTURES, write_page
 from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
 
 
@@ -31,7 +43,10 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
     check_shape(loaded, samples.shape[1:], f"{data}, {split}")
     _refuse_overlap(loaded, store, samples, split)
     output, milliseconds = outputs(loaded, samples, f"{data}, {split}")
+    measured = Measured(loaded, store, samples, output, split)
     metrics = loaded.objective.measure(store, samples, output)
+    scores = scores_of(metrics)
+    beside, best = baselines(measured, scores), bounds(measured)
     record = loaded.record
     report = Report(
         run=str(run),
@@ -51,8 +66,20 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         parameters=record.parameters,
         versions=versions(),
         warnings=tuple(_warnings(loaded, store, samples)),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        scores=scores,
+        reliability=reliability(measured),
+        baselines=beside,
+        bounds=best,
+        flags=flags(scores, beside, best),
+        dependences=dependences(measured),
+        confused=confused(measured),
+        speeds=speeds(measured),
+        looks=earlier_looks(measured),
     )
     with new_folder(report_folder(run, report), replace=True) as folder:
+        (folder / PICTURES).mkdir()
+        report = report.model_copy(update={"examples": examples(measured, folder / PICTURES)})
         (folder / "report.json").write_text(report.to_json())
         pq.write_table(_table(loaded, store, samples, output), folder / "predictions.parquet")
         write_page(folder, report, loaded, store, samples, output)

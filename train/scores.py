@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from schemas.run import Interval
+from schemas.metrics import Interval
 
 Array = NDArray[np.float64]
 RESAMPLES = 400

@@ -11,7 +11,8 @@ from flows import pipeline
 from flows.assess import metric_rows
 from flows.pipeline import DEFAULT_EXPERIMENTS, data_path, pipeline_flow
 from schemas.errors import RecipeError, UnknownNameError
-from schemas.run import Report, RunRecord
+from schemas.report import Report
+from schemas.run import RunRecord
 from storage.verify import verify
 
 EXPERIMENTS = {

@@ -33,7 +33,7 @@ from flows.service import (
     running,
 )
 from schemas.errors import FlowError, LensmillError, UnknownNameError
-from schemas.run import Report
+from schemas.report import Report
 from storage.verify import verify
 
 DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate")

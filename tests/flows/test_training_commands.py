@@ -16,7 +16,8 @@ import pytest
 from flows.catalogue import shipped
 from flows.generate import Order
 from schemas.reading import parse
-from schemas.run import Report, RunRecord
+from schemas.report import Report
+from schemas.run import RunRecord
 from storage import commit
 from tests.flows.messages import one_message
 from train.families import FAMILIES

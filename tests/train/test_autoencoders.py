@@ -12,7 +12,9 @@ from flows.assess import metric_rows
 from flows.generate import Order
 from schemas.errors import DataError, LensmillError
 from schemas.experiment import ExperimentRecipe
-from schemas.run import AnomalyHead, AnomalyMetrics, Report
+from schemas.metrics import AnomalyMetrics
+from schemas.report import Report
+from schemas.run import AnomalyHead
 from storage.reader import Store, open_store
 from train.data import load_samples
 from train.evaluate import evaluate, report_folder

@@ -15,7 +15,7 @@ import pytest
 from flows.generate import Order
 from schemas.errors import DataError, RunError, StoreUnfinishedError, UnknownNameError
 from schemas.experiment import ExperimentRecipe
-from schemas.run import Report
+from schemas.report import Report
 from storage import commit
 from storage.reader import open_store
 from train.evaluate import evaluate, report_folder

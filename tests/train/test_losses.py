@@ -14,7 +14,8 @@ from torch import Tensor
 from flows.generate import Order
 from schemas.errors import RecipeError, UnknownNameError
 from schemas.experiment import ExperimentRecipe
-from schemas.run import ClassifierHead, RegressionMetrics, RegressorHead
+from schemas.metrics import RegressionMetrics
+from schemas.run import ClassifierHead, RegressorHead
 from storage.reader import Store
 from train.data import load_samples
 from train.evaluate import evaluate

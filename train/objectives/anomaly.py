@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from schemas.errors import DataError
 from schemas.experiment import ExperimentRecipe, ModelOptions
 from schemas.imported import ImportedData
+from schemas.metrics import AnomalyMetrics, Interval
 from schemas.objective import Anomaly, Variational
-from schemas.run import AnomalyHead, AnomalyMetrics, Interval, NetworkInput
+from schemas.run import AnomalyHead, NetworkInput
 from storage.reader import Store
 from train.data import Samples, labels_of
 from train.models.assembly import Assembled

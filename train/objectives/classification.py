@@ -10,9 +10,10 @@ from torch.nn import functional
 from schemas.errors import DataError
 from schemas.experiment import ExperimentRecipe, ModelOptions
 from schemas.imported import ImportedData
+from schemas.metrics import ClassificationMetrics
 from schemas.objective import Classification, CrossEntropyThenBCE
 from schemas.registry import unknown_name
-from schemas.run import ClassificationMetrics, ClassifierHead, NetworkInput
+from schemas.run import ClassifierHead, NetworkInput
 from schemas.store import ClassSpec
 from storage.reader import Store
 from train.data import Samples, labels_of

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schemas.experiment import ExperimentRecipe, ModelOptions
+from schemas.metrics import Metrics
 from schemas.registry import Registry
-from schemas.run import Head, Metrics, NetworkInput
+from schemas.run import Head, NetworkInput
 from storage.reader import Store
 from train.data import Samples
 from train.models.assembly import Assembled

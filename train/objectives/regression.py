@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from schemas.columns import ColumnSpec
 from schemas.errors import DataError, UnknownNameError
 from schemas.experiment import ExperimentRecipe, ModelOptions
+from schemas.metrics import RegressionMetrics, TargetMetrics
 from schemas.objective import GaussianLikelihood, Regression, Target
 from schemas.registry import unknown_name
-from schemas.run import FittedTarget, NetworkInput, RegressionMetrics, RegressorHead, TargetMetrics
+from schemas.run import FittedTarget, NetworkInput, RegressorHead
 from storage.reader import Store
 from train.data import Samples, labels_of
 from train.models.assembly import Assembled, assemble, rebuild

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from schemas.run import AnomalyMetrics
+from schemas.metrics import AnomalyMetrics
 from train.objectives.anomaly import AnomalyObjective
 from train.report.figures import COLOURS, Array, Pictures, new_figure
 from train.scores import roc

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from schemas.run import ClassificationMetrics, RegressionMetrics
+from schemas.metrics import ClassificationMetrics, RegressionMetrics
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
 from train.scores import roc

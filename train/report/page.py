@@ -9,7 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from schemas.run import AnomalyMetrics, ClassificationMetrics, RegressionMetrics, Report
+from schemas.metrics import AnomalyMetrics, ClassificationMetrics, RegressionMetrics
+from schemas.report import Report
 from storage.reader import Store
 from train.data import Samples
 from train.objectives.anomaly import AnomalyObjective
@@ -20,6 +21,7 @@ from train.report.anomalies import draw_anomalies, draw_reconstructions, example
 from train.report.figures import draw_classification, draw_history, draw_regression
 from train.run_folder import HISTORY, Run
 
+PICTURES = "pictures"
 TEMPLATES = Environment(
     loader=PackageLoader("train", "report"),
     autoescape=select_autoescape(default=True, default_for_string=True),
@@ -35,10 +37,9 @@ def write_page(
     """Draw the pictures into `folder/pictures` and write `folder/report.html`."""
     pictures = _pictures(report, run, store, samples, output)
     embedded = []
-    (folder / "pictures").mkdir()
     for title, figure in pictures.items():
         png = _png(figure)
-        (folder / "pictures" / f"{title.lower()}.png").write_bytes(png)
+        (folder / PICTURES / f"{title.lower()}.png").write_bytes(png)
         embedded.append({"title": title, "data": base64.b64encode(png).decode()})
     page = TEMPLATES.get_template("page.html.j2").render(
         report=report, record=run.record, store=store, pictures=embedded
