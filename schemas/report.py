@@ -91,6 +91,16 @@ class Speed(Frozen):
     device: str
 
 
+class Verdict(Frozen):
+    """Whether a run reached what its experiment expects."""
+
+    expected: str
+    met: bool
+
+    def __str__(self) -> str:
+        return f"expected {self.expected}: {'met' if self.met else 'NOT met'}"
+
+
 class Look(Frozen):
     """An evaluation on a split that was there before."""
 
@@ -133,6 +143,9 @@ class Report(Frozen):
     examples: tuple[Example, ...] = ()
     confused: tuple[Confused, ...] = ()
     speeds: tuple[Speed, ...] = ()
+    verdict: Verdict | None = Field(
+        default=None, description="of the experiment's expectation; None where it has none for these samples"
+    )
     looks: tuple[Look, ...] = Field(
         default=(),
         description="earlier evaluations on these samples, of any run, oldest first",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.errors import DataError
+from schemas.experiment import ExperimentRecipe
 from schemas.registry import unknown_name
 from schemas.selection import Selection
 from storage.epochs import Batching
@@ -57,11 +58,18 @@ def load_samples(
     most_per_class: int | None = None,
     mode: Mode = "streamed",
     device: torch.device = CPU,
+    shuffled: int | None = None,
 ) -> Samples:
-    """The samples of these classes, the first ones of each where there are more than asked for."""
+    """The samples of these classes, the first ones of each where there are more than asked for.
+
+    With the seed `shuffled`, each image gets the label and the parameters of another.
+    """
     selection = _selection(store, split, labels, most_per_class)
     selected = select(store, selection)
     books = Resident(store, selected, ("label", "params", "sample_id")).arrays
+    if shuffled is not None:
+        order = np.random.default_rng(shuffled).permutation(len(books["label"]))
+        books |= {name: books[name][order] for name in ("label", "params")}
     return Samples(
         label=books["label"],
         params=books["params"],
@@ -69,6 +77,11 @@ def load_samples(
         row=selected.rows,
         images=open_images(store, selection, mode, device),
     )
+
+
+def shuffling_seed(experiment: ExperimentRecipe) -> int | None:
+    """What the labels of an experiment are shuffled by; None where they are true."""
+    return experiment.seed if experiment.data.labels == "shuffled" else None
 
 
 def _selection(store: Store, split: str, labels: tuple[int, ...], most_per_class: int | None) -> Selection:

@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from schemas.errors import DataError
+from schemas.expectation import judge
 from schemas.metrics import scores_of
 from schemas.registry import unknown_name
 from schemas.report import Report
 from storage.place import Root, local
 from storage.reader import Store, open_store
-from train.data import Samples, load_samples
+from train.data import Samples, load_samples, shuffling_seed
 from train.evaluation.baselines import baselines
 from train.evaluation.bounds import bounds
 from train.evaluation.calibration import reliability
@@ -39,7 +40,8 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
     loaded, store = load_run(run), open_store(data)
     if not store.plan.rows_of(split):
         raise unknown_name("split", split, [one.name for one in store.plan.splits])
-    samples = load_samples(store, split, loaded.objective.labels)
+    shuffled = shuffling_seed(loaded.record.experiment)
+    samples = load_samples(store, split, loaded.objective.labels, shuffled=shuffled)
     check_shape(loaded, samples.shape[1:], f"{data}, {split}")
     _refuse_overlap(loaded, store, samples, split)
     output, milliseconds = outputs(loaded, samples, f"{data}, {split}")
@@ -77,6 +79,9 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         speeds=speeds(measured),
         looks=earlier_looks(measured),
     )
+    expectation = record.experiment.expectation
+    if expectation is not None:
+        report = report.model_copy(update={"verdict": judge(expectation, report)})
     with new_folder(report_folder(run, report), replace=True) as folder:
         (folder / PICTURES).mkdir()
         report = report.model_copy(update={"examples": examples(measured, folder / PICTURES)})
@@ -108,6 +113,8 @@ def _refuse_overlap(run: Run, store: Store, samples: Samples, split: str) -> Non
 
 def _warnings(run: Run, store: Store, samples: Samples) -> list[str]:
     found = []
+    if run.record.experiment.data.labels == "shuffled":
+        found.append("labels and parameters are shuffled, in training and here: only a guess can be right")
     same_seed = store.origin.seed == run.record.data.seed
     if same_seed and np.isin(samples.sample_id, run.used_samples("val")).any():
         found.append("these samples chose the epoch that was kept, so the score flatters the model")

@@ -22,7 +22,7 @@ from train.autoencoding import AdversarialModule, module_of
 from train.averaging import Averaging
 from train.checkpoints import CheckpointFolder, Checkpoints
 from train.compilation import compile_network
-from train.data import Samples, chunks, load_samples
+from train.data import Samples, chunks, load_samples, shuffling_seed
 from train.feeding import training_feed, validation_feed
 from train.history import History
 from train.keeper import BestWeights
@@ -198,7 +198,15 @@ def _samples(store: Store, role: str, objective: Objective, experiment: Experime
     if not store.plan.rows_of(role):
         return None
     most = experiment.data.max_per_class if role == "train" else None
-    return load_samples(store, role, objective.trained_labels, most, experiment.data.mode, device())
+    return load_samples(
+        store,
+        role,
+        objective.trained_labels,
+        most,
+        experiment.data.mode,
+        device(),
+        shuffling_seed(experiment),
+    )
 
 
 def _train(

@@ -95,6 +95,8 @@ def evaluate_command(
     for warning in report.warnings:
         out.print(f"warning: {escape(warning)}")
     out.print(report.headline, soft_wrap=True, highlight=False)
+    if report.verdict is not None:
+        out.print(str(report.verdict), soft_wrap=True, highlight=False)
     out.print(f"report: {report_folder(run, report) / 'report.html'}", soft_wrap=True)
 
 
