@@ -94,7 +94,7 @@ class AnomalyMetrics(Frozen):
     )
     precision_all: Interval = Field(description="of all other classes together")
     share: dict[str, float] = Field(
-        description="of each other class among it and those trained on: what knowing nothing gives as precision"
+        description="of each other class among it and those trained on: the precision of knowing nothing"
     )
     share_all: float = Field(description="of all other classes among the samples")
     found: tuple[Found, ...] = ()
