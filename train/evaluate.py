@@ -18,8 +18,9 @@ from storage.reader import Store, open_store
 from train.data import Samples, load_samples, shuffling_seed
 from train.evaluation.baselines import baselines
 from train.evaluation.bounds import bounds
-from train.evaluation.calibration import reliability
+from train.evaluation.calibration import reliability, uncalibrated
 from train.evaluation.confusions import confused
+from train.evaluation.curves import curves
 from train.evaluation.dependence import dependences
 from train.evaluation.examples import examples
 from train.evaluation.flags import flags
@@ -87,6 +88,9 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         report = report.model_copy(update={"examples": examples(measured, folder / PICTURES)})
         (folder / "report.json").write_text(report.to_json())
         pq.write_table(_table(loaded, store, samples, output), folder / "predictions.parquet")
+        points = curves(measured)
+        if points is not None:
+            pq.write_table(points, folder / "curves.parquet")
         write_page(folder, report, loaded, store, samples, output)
     return report
 
@@ -126,6 +130,9 @@ def _warnings(run: Run, store: Store, samples: Samples) -> list[str]:
     if bands != trained:
         names = [", ".join(one) or "without name" for one in (bands, trained)]
         found.append(f"bands are {names[0]} here and were {names[1]} in training")
+    lacking = uncalibrated(run.record)
+    if lacking is not None:
+        found.append(lacking)
     return found
 
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 
+from schemas.calibration import Calibration
 from schemas.errors import DataError, RunError
 from schemas.experiment import ExperimentRecipe
 from schemas.run import AnyFittedStretch, Head, RunIdentity, RunRecord, TrainingData
@@ -49,7 +51,7 @@ from train.target_motion import motion_of
 from train.tracking import mlflow_logger
 from train.unfinished import CHECKPOINTS, unfinished_folder
 
-# Images of the training samples that are looked at together after training.
+# Images that are looked at together after training.
 IMAGES_AT_ONCE = 256
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
@@ -78,7 +80,7 @@ def fit(
             done = _train(ready, store, folder, ranks, quiet, logger)
         keeper = done.keeper
         keeper.restore(module)
-        module.finish(chunks(train, IMAGES_AT_ONCE, next(module.network.parameters()).device))
+        module.finish(chunks(train, IMAGES_AT_ONCE, _place_of(module)))
         ids = {"train": train.sample_id} | ({"val": val.sample_id} if val is not None else {})
         save_samples(folder / SAMPLES, ids, store.origin.seed)
         network = module.network
@@ -100,9 +102,27 @@ def fit(
             initial_weights=begun.model.weights,
             images_at_once=module.portions[0].most,
             compiled=done.compiled,
+            calibration=None if val is None else _calibration(module, store, val),
         )
         (folder / RECORD).write_text(record.to_json())
     return record
+
+
+def _calibration(module: LensModule, store: Store, val: Samples) -> Calibration | None:
+    """What makes the outputs of the finished network honest, of the validation samples."""
+    network = module.eval().network
+    size = min(IMAGES_AT_ONCE, module.portions[1].most or IMAGES_AT_ONCE)
+    with torch.inference_mode():
+        # not as training has translated it, but as it will predict
+        output = [
+            network.forward(module.stretch(some)).float().cpu().numpy()
+            for some in chunks(val, size, _place_of(module))
+        ]
+    return module.objective.calibrate(store, val, np.concatenate(output).astype(np.float64))
+
+
+def _place_of(module: LensModule) -> torch.device:
+    return next(module.network.parameters()).device
 
 
 def take_part(
