@@ -51,12 +51,20 @@ class Dependence(Frozen):
 
     column: str
     unit: str
-    class_name: str | None = Field(default=None, description="None: all classes together")
+    class_name: str | None = Field(
+        default=None, description="None: all classes together that have the column"
+    )
     score: str = Field(description="what is in the bins, such as accuracy or MAE of theta_E")
     better: Literal["higher", "lower"]
     bins: tuple[Bin, ...]
     ideal: tuple[float | None, ...] = Field(
         default=(), description="the bound in each bin, where there is one"
+    )
+    trend: float | None = Field(
+        default=None, description="share of the variance of ranks that the bins explain (Kruskal and Wallis)"
+    )
+    p_value: float | None = Field(
+        default=None, description="chance of such a trend without one, times the number of those looked for"
     )
 
 
