@@ -118,6 +118,13 @@ class Look(Frozen):
     experiment_digest: Digest
     weights_sha256: Digest
     scores: tuple[Score, ...]
+    model: str = ""
+    store_digest: Digest | None = Field(default=None, description="of the data that were looked at")
+    split: str = ""
+    labels: tuple[int, ...] = Field(default=(), description="classes whose samples were looked at")
+    again: bool = Field(
+        default=False, description="in a report: of the weights that it is of, so that it was no other try"
+    )
 
 
 class Report(Frozen):

@@ -84,6 +84,7 @@ def evaluate_command(
 
     need_training()
     from train.evaluate import evaluate, report_folder
+    from train.evaluation.looks import told
 
     report = evaluate(run, data, split)
     if as_json:
@@ -94,6 +95,7 @@ def evaluate_command(
     out.print(lined_up(("metric", "value", "constant"), rows, title=title))
     for warning in report.warnings:
         out.print(f"warning: {escape(warning)}")
+    out.print(escape(told(report.looks)), soft_wrap=True, highlight=False)
     out.print(report.headline, soft_wrap=True, highlight=False)
     if report.verdict is not None:
         out.print(str(report.verdict), soft_wrap=True, highlight=False)
