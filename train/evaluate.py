@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from schemas.errors import DataError
 from schemas.metrics import scores_of
-from schemas.registry import unknown_name
 from schemas.report import Report
 from storage.place import Root, local
 from storage.reader import Store, open_store
-from train.data import Samples, load_samples
+from train.data import Samples, check_split, load_samples
 from train.evaluation.baselines import baselines
 from train.evaluation.bounds import bounds
 from train.evaluation.calibration import reliability
@@ -25,7 +24,8 @@ from train.evaluation.flags import flags
 from train.evaluation.looks import earlier_looks
 from train.evaluation.measured import Measured
 from train.evaluation.speed import speeds
-from train.predict import check_shape, outputs
+from train.inputs import check_shape
+from train.predict import outputs
 from train.report.page import PICTURES, write_page
 from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
 
@@ -37,10 +37,9 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
     """
     run = local(run)
     loaded, store = load_run(run), open_store(data)
-    if not store.plan.rows_of(split):
-        raise unknown_name("split", split, [one.name for one in store.plan.splits])
+    check_split(store, split)
     samples = load_samples(store, split, loaded.objective.labels)
-    check_shape(loaded, samples.shape[1:], f"{data}, {split}")
+    check_shape(loaded.record, samples.shape[1:], f"{data}, {split}")
     _refuse_overlap(loaded, store, samples, split)
     output, milliseconds = outputs(loaded, samples, f"{data}, {split}")
     measured = Measured(loaded, store, samples, output, split)
