@@ -8,11 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from schemas.dataset import SPLITS
 from schemas.errors import DataError
 from schemas.experiment import ExperimentRecipe
 from schemas.registry import unknown_name
 from schemas.selection import Selection
 from storage.epochs import Batching
+from storage.importing.unlabelled import ImageStack
 from storage.reader import Store
 from storage.resident import Mode, Resident
 from storage.selection import select
@@ -107,7 +109,19 @@ def labels_of(store: Store, names: tuple[str, ...] | None, key: str = "data.clas
     return tuple(known[name] for name in names or known)
 
 
-def chunks(images: Pixels | Samples, size: int, device: torch.device = CPU) -> Iterator[Tensor]:
+def check_split(store: Store, split: str) -> None:
+    """Refuse a split that is empty or that no store has."""
+    if store.plan.rows_of(split):
+        return
+    known = [str(one.name) for one in store.plan.splits if one.rows]
+    advice = f"choose one of them with --split, or make a store with a {split} split"
+    error = unknown_name("split", split, known, advice if split in SPLITS else "", where=str(store.root))
+    if split in SPLITS:
+        error.found += ": the store has no sample in it"
+    raise error
+
+
+def chunks(images: Pixels | ImageStack | Samples, size: int, device: torch.device = CPU) -> Iterator[Tensor]:
     """Images in order, a batch at a time, for prediction."""
     if isinstance(images, Samples):
         in_order = Batching(batch=size, shuffle=False)

@@ -12,11 +12,10 @@ from pydantic import ValidationError
 
 from schemas.expectation import judge
 from schemas.metrics import Metrics, scores_of
-from schemas.registry import unknown_name
 from schemas.report import Report
 from storage.place import Root, local
 from storage.reader import Store, open_store
-from train.data import Samples, load_samples, shuffling_seed
+from train.data import Samples, check_split, load_samples, shuffling_seed
 from train.evaluation.baselines import baselines
 from train.evaluation.bounds import bounds
 from train.evaluation.calibration import reliability, uncalibrated
@@ -28,7 +27,8 @@ from train.evaluation.flags import flags
 from train.evaluation.looks import earlier_looks, record_look
 from train.evaluation.measured import Measured
 from train.evaluation.speed import speeds
-from train.predict import check_shape, outputs
+from train.inputs import check_shape
+from train.predict import outputs
 from train.report.page import PICTURES, write_page
 from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
 from train.used_samples import find_shared, refuse_shared, shared_warnings
@@ -42,11 +42,10 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
     """
     run = local(run)
     loaded, store = load_run(run), open_store(data)
-    if not store.plan.rows_of(split):
-        raise unknown_name("split", split, [one.name for one in store.plan.splits])
+    check_split(store, split)
     shuffled = shuffling_seed(loaded.record.experiment)
     samples = load_samples(store, split, loaded.objective.labels, shuffled=shuffled)
-    check_shape(loaded, samples.shape[1:], f"{data}, {split}")
+    check_shape(loaded.record, samples.shape[1:], f"{data}, {split}")
     shared = find_shared(loaded, store, samples)
     refuse_shared(shared, loaded, store, split)
     output, milliseconds = outputs(loaded, samples, f"{data}, {split}")
