@@ -255,7 +255,8 @@ def test_nothing_asks_for_all_images_at_once(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
-    for name in ("train.fit.LOOKED_AT", "train.fit.IMAGES_AT_ONCE", "train.predict.BATCH"):
+    held = ("train.fit.LOOKED_AT", "train.fit.IMAGES_AT_ONCE", "train.predict.BATCH")
+    for name in (*held, "train.evaluation.speed.BATCH"):
         monkeypatch.setattr(name, 4)
     watched = _Watched(monkeypatch)
     objective = {"kind": "anomaly", "trained_on": ["no_sub"]} if kind == "anomaly" else {"kind": kind}
