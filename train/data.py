@@ -59,7 +59,13 @@ def load_samples(
     device: torch.device = CPU,
 ) -> Samples:
     """The samples of these classes, the first ones of each where there are more than asked for."""
-    selection = _selection(store, split, labels, most_per_class)
+    return selected_samples(store, _selection(store, split, labels, most_per_class), mode, device)
+
+
+def selected_samples(
+    store: Store, selection: Selection, mode: Mode = "streamed", device: torch.device = CPU
+) -> Samples:
+    """The samples that meet conditions; none is an error."""
     selected = select(store, selection)
     books = Resident(store, selected, ("label", "params", "sample_id")).arrays
     return Samples(
