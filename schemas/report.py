@@ -28,6 +28,10 @@ class Bound(Frozen):
     against: str = Field(description="name of the class without substructure")
     ideal: Interval = Field(description="mean over samples of Phi(detectability / sqrt 2)")
     model: Interval = Field(description="area under the model's curve for these two classes")
+    holds: bool = Field(
+        default=True,
+        description="whether lenses are drawn widely enough for a score above to be a leak; not in replicas",
+    )
 
 
 class Flag(Frozen):

@@ -66,7 +66,17 @@ def load_samples(
 
     With the seed `shuffled`, each image gets the label and the parameters of another.
     """
-    selection = _selection(store, split, labels, most_per_class)
+    return selected_samples(store, _selection(store, split, labels, most_per_class), mode, device, shuffled)
+
+
+def selected_samples(
+    store: Store,
+    selection: Selection,
+    mode: Mode = "streamed",
+    device: torch.device = CPU,
+    shuffled: int | None = None,
+) -> Samples:
+    """The samples that meet conditions; none is an error."""
     selected = select(store, selection)
     books = Resident(store, selected, ("label", "params", "sample_id")).arrays
     if shuffled is not None:
