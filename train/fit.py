@@ -24,7 +24,7 @@ from train.autoencoding import AdversarialModule, module_of
 from train.averaging import Averaging
 from train.checkpoints import CheckpointFolder, Checkpoints
 from train.compilation import compile_network
-from train.data import Samples, chunks, load_samples
+from train.data import Samples, chunks, load_samples, shuffling_seed
 from train.feeding import training_feed, validation_feed
 from train.history import History
 from train.keeper import BestWeights
@@ -50,6 +50,7 @@ from train.stretch import LOOKED_AT, Stretch, fit_stretch
 from train.target_motion import motion_of
 from train.tracking import mlflow_logger
 from train.unfinished import CHECKPOINTS, unfinished_folder
+from train.used_samples import contents_of, roles_of
 
 # Images that are looked at together after training.
 IMAGES_AT_ONCE = 256
@@ -81,8 +82,9 @@ def fit(
         keeper = done.keeper
         keeper.restore(module)
         module.finish(chunks(train, IMAGES_AT_ONCE, _place_of(module)))
-        ids = {"train": train.sample_id} | ({"val": val.sample_id} if val is not None else {})
-        save_samples(folder / SAMPLES, ids, store.origin.seed)
+        save_samples(
+            folder / SAMPLES, roles_of(train, val), store.origin.seed, contents_of(store, train, val)
+        )
         network = module.network
         record = RunRecord(
             experiment=experiment,
@@ -218,7 +220,15 @@ def _samples(store: Store, role: str, objective: Objective, experiment: Experime
     if not store.plan.rows_of(role):
         return None
     most = experiment.data.max_per_class if role == "train" else None
-    return load_samples(store, role, objective.trained_labels, most, experiment.data.mode, device())
+    return load_samples(
+        store,
+        role,
+        objective.trained_labels,
+        most,
+        experiment.data.mode,
+        device(),
+        shuffling_seed(experiment),
+    )
 
 
 def _train(
