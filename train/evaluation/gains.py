@@ -12,7 +12,8 @@ from train.evaluation.measured import Measured
 from train.models.autoencoders import SCORE
 from train.objectives.anomaly import AnomalyObjective
 from train.objectives.classification import ClassificationObjective
-from train.objectives.regression import RegressionObjective, transformed
+from train.objectives.regression import RegressionObjective
+from train.objectives.target_errors import transformed
 from train.scores import auc, bootstrap
 
 Array = NDArray[np.float64]
