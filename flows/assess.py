@@ -41,11 +41,28 @@ def metric_rows(report: Report) -> list[dict[str, Any]]:
         rows: list[tuple[str, float | None, float | None]] = [
             ("accuracy", metrics.accuracy.value, metrics.constant_accuracy)
         ]
-        rows += [(f"AUC {name}", value, 0.5) for name, value in metrics.auc.items()]
-        rows += [("AUC macro", metrics.auc_macro.value, 0.5), ("AUC micro", metrics.auc_micro, 0.5)]
+        rows += [(f"AUC {name}", area.value, 0.5) for name, area in metrics.auc.items()]
+        rows += [("AUC macro", metrics.auc_macro.value, 0.5), ("AUC micro", metrics.auc_micro.value, 0.5)]
+        rows += [
+            (f"average precision {name}", one.value, metrics.share[name])
+            for name, one in metrics.precision.items()
+        ]
+        rows += [("average precision macro", metrics.precision_macro.value, None)]
     elif isinstance(metrics, AnomalyMetrics):
         rows = [(f"AUC {name}", area.value, 0.5) for name, area in metrics.auc.items()]
         rows += [("AUC of all others", metrics.auc_all.value, 0.5)]
+        rows += [
+            (f"average precision {name}", one.value, metrics.share[name])
+            for name, one in metrics.precision.items()
+        ]
+        rows += [
+            (
+                f"found {one.class_name or 'of all others'} at {one.false_positives:.0%} false",
+                one.found.value,
+                one.false_positives,
+            )
+            for one in metrics.found
+        ]
         rows += [(f"median score {name}", value, None) for name, value in metrics.score.items()]
     else:
         rows = [row for one in metrics.targets for row in _target_rows(one)]
@@ -58,8 +75,9 @@ def metric_rows(report: Report) -> list[dict[str, Any]]:
 def _target_rows(one: TargetMetrics) -> list[tuple[str, float | None, float | None]]:
     return [
         (f"MAE {one.target} [{one.unit}]", one.mae.value, one.constant_mae.value),
-        (f"RMSE {one.target} [{one.unit}]", one.rmse, None),
-        (f"R2 {one.target}", one.r2, None),
+        (f"RMSE {one.target} [{one.unit}]", one.rmse.value, None),
+        (f"R2 {one.target}", one.r2.value, None),
+        (f"bias {one.target} [{one.unit}]", one.bias.value, None),
         (f"median error {one.target} [%]", one.percentage_error, None),
         *(
             [(f"within predicted sigma {one.target}", one.within_sigma, None)]

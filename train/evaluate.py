@@ -10,23 +10,25 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from schemas.expectation import judge
 from schemas.metrics import Metrics, scores_of
-from schemas.registry import unknown_name
 from schemas.report import Report
 from storage.place import Root, local
 from storage.reader import Store, open_store
-from train.data import Samples, load_samples
+from train.data import Samples, check_split, load_samples, shuffling_seed
 from train.evaluation.baselines import baselines
 from train.evaluation.bounds import bounds
-from train.evaluation.calibration import reliability
+from train.evaluation.calibration import reliability, uncalibrated
 from train.evaluation.confusions import confused
+from train.evaluation.curves import curves
 from train.evaluation.dependence import dependences
 from train.evaluation.examples import examples
 from train.evaluation.flags import flags
 from train.evaluation.looks import earlier_looks, record_look
 from train.evaluation.measured import Measured
 from train.evaluation.speed import speeds
-from train.predict import check_shape, outputs
+from train.inputs import check_shape
+from train.predict import outputs
 from train.report.page import PICTURES, write_page
 from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
 from train.used_samples import find_shared, refuse_shared, shared_warnings
@@ -40,10 +42,10 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
     """
     run = local(run)
     loaded, store = load_run(run), open_store(data)
-    if not store.plan.rows_of(split):
-        raise unknown_name("split", split, [one.name for one in store.plan.splits])
-    samples = load_samples(store, split, loaded.objective.labels)
-    check_shape(loaded, samples.shape[1:], f"{data}, {split}")
+    check_split(store, split)
+    shuffled = shuffling_seed(loaded.record.experiment)
+    samples = load_samples(store, split, loaded.objective.labels, shuffled=shuffled)
+    check_shape(loaded.record, samples.shape[1:], f"{data}, {split}")
     shared = find_shared(loaded, store, samples)
     refuse_shared(shared, loaded, store, split)
     output, milliseconds = outputs(loaded, samples, f"{data}, {split}")
@@ -73,20 +75,26 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         scores=scores,
         reliability=reliability(measured),
-        baselines=beside,
+        baselines=beside.found,
         bounds=best,
-        flags=flags(scores, beside, best),
+        flags=flags(measured, scores, beside, best),
         dependences=dependences(measured),
         confused=confused(measured),
         speeds=speeds(measured),
         looks=earlier_looks(measured),
     )
+    expectation = record.experiment.expectation
+    if expectation is not None:
+        report = report.model_copy(update={"verdict": judge(expectation, report)})
     target = report_folder(run, report)
     with new_folder(target, replace=True) as folder:
         (folder / PICTURES).mkdir()
         report = report.model_copy(update={"examples": examples(measured, folder / PICTURES)})
         (folder / "report.json").write_text(report.to_json())
         pq.write_table(_table(loaded, store, samples, output), folder / "predictions.parquet")
+        points = curves(measured)
+        if points is not None:
+            pq.write_table(points, folder / "curves.parquet")
         write_page(folder, report, loaded, store, samples, output)
         record_look(measured, scores)
         _keep_other(target, report)
@@ -116,6 +124,8 @@ def _metrics(folder: Path) -> Metrics | None:
 
 def _warnings(run: Run, store: Store) -> list[str]:
     found = []
+    if run.record.experiment.data.labels == "shuffled":
+        found.append("labels and parameters are shuffled, in training and here: only a guess can be right")
     here, there = store.pixel_scale_arcsec, run.record.data.pixel_scale_arcsec
     if here != there:
         told = ["of unknown size" if one is None else f"{one:g} arcsec" for one in (here, there)]
@@ -124,6 +134,9 @@ def _warnings(run: Run, store: Store) -> list[str]:
     if bands != trained:
         names = [", ".join(one) or "without name" for one in (bands, trained)]
         found.append(f"bands are {names[0]} here and were {names[1]} in training")
+    lacking = uncalibrated(run.record)
+    if lacking is not None:
+        found.append(lacking)
     return found
 
 

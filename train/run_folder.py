@@ -142,7 +142,7 @@ def load_run(root: str | Path) -> Run:
             f"{path} {'is not the file that run.json describes' if path.is_file() else 'is missing'}",
             advice="restore it from a copy, or train again",
         )
-    objective = objective_of(record.head)
+    objective = objective_of(record.head, record.calibration)
     channels, _, side = record.data.image_shape
     shape = Shape(channels, side, objective.outputs)
     network = objective.rebuild(record.experiment.model, shape, record.network_input)

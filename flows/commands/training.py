@@ -97,6 +97,8 @@ def evaluate_command(
         out.print(f"warning: {escape(warning)}")
     out.print(escape(told(report.looks)), soft_wrap=True, highlight=False)
     out.print(report.headline, soft_wrap=True, highlight=False)
+    if report.verdict is not None:
+        out.print(str(report.verdict), soft_wrap=True, highlight=False)
     out.print(f"report: {report_folder(run, report) / 'report.html'}", soft_wrap=True)
 
 
@@ -104,24 +106,49 @@ def evaluate_command(
 def predict_command(
     run: RunPath,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", parser=place, help=".npy files or stores.")
+        list[Path],
+        typer.Argument(
+            metavar="FILES...",
+            parser=place,
+            help=".npy, .npz, FITS or HDF5 files, folders of them, or stores.",
+        ),
     ],
     table: Annotated[
         Path | None,
         typer.Option("--out", parser=local, help="Table to write, .parquet or .csv; printed when left out."),
     ] = None,
     split: Annotated[str, typer.Option(help="Which split of a store.")] = "test",
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="Array of HDF5 or .npz files.")
+    ] = None,
+    hdu: Annotated[
+        str | None, typer.Option("--hdu", metavar="HDU", help="Number or name of the unit of FITS files.")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave images with NaN empty instead of refusing all.")
+    ] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Say what a trained model sees in images.
+    """Say what a trained model sees in images. RUN is the folder of a run or of an exported model.
 
     Example: `lensmill predict runs/classify_tiny images.npy --out predictions.csv`
     """
     from flows.fitting import need_training
+    from flows.progress import progress_bar
 
     need_training()
     from train.predict import predict
 
-    predictions = predict(run, files, table, split)
+    predictions = predict(
+        run,
+        files,
+        table,
+        split,
+        dataset=dataset,
+        hdu=hdu,
+        skip_bad=skip_bad,
+        bar=lambda total: progress_bar("predicting", total, "images", quiet),
+    )
     if table is not None:
         out.print(f"wrote {table}: {predictions.num_rows:,} rows", soft_wrap=True)
         return

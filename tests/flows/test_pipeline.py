@@ -129,8 +129,9 @@ def test_rows_of_metrics_show_the_constant_beside_them() -> None:
         "target": "theta_E",
         "unit": "arcsec",
         "mae": interval,
-        "rmse": 1.0,
-        "r2": 0.1,
+        "rmse": interval,
+        "r2": interval,
+        "bias": interval,
         "percentage_error": 3.0,
         "constant_mae": {**interval, "value": 0.7},
         "mae_gain": interval,
@@ -160,8 +161,9 @@ def test_rows_of_metrics_show_the_constant_beside_them() -> None:
     )
     assert metric_rows(report) == [
         {"metric": "MAE theta_E [arcsec]", "value": "0.5", "constant": "0.7"},
-        {"metric": "RMSE theta_E [arcsec]", "value": "1", "constant": ""},
-        {"metric": "R2 theta_E", "value": "0.1", "constant": ""},
+        {"metric": "RMSE theta_E [arcsec]", "value": "0.5", "constant": ""},
+        {"metric": "R2 theta_E", "value": "0.5", "constant": ""},
+        {"metric": "bias theta_E [arcsec]", "value": "0.5", "constant": ""},
         {"metric": "median error theta_E [%]", "value": "3", "constant": ""},
         {"metric": "time per image [ms]", "value": "1", "constant": ""},
     ]

@@ -18,7 +18,7 @@ from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
 from train.predict import reconstructions
 from train.report.anomalies import draw_anomalies, draw_reconstructions, examples
-from train.report.figures import draw_classification, draw_history, draw_regression
+from train.report.figures import draw_classification, draw_history, draw_regression, draw_reliability
 from train.run_folder import HISTORY, Run
 
 PICTURES = "pictures"
@@ -65,6 +65,8 @@ def _pictures(
         score = objective.predictions(output)["anomaly_score"]
         pictures = draw_anomalies(objective, metrics, samples.label, score)
         pictures["Reconstructions"] = draw_reconstructions(shown, stretched, returned)
+    if report.reliability is not None:
+        pictures |= draw_reliability(report.reliability)
     return pictures | {"Loss": draw_history(run.root / HISTORY)}
 
 
