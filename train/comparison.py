@@ -20,7 +20,7 @@ from schemas.metrics import Score, scores_of
 from schemas.run import AnomalyHead, ClassifierHead, RunRecord
 from storage.place import Root, local
 from train.contenders import Entry, gather, names_of
-from train.objectives.regression import transformed
+from train.objectives.target_errors import transformed
 from train.paired import (
     RESAMPLES,
     Statistic,
