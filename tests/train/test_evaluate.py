@@ -19,6 +19,7 @@ from schemas.report import Report
 from storage import commit
 from storage.reader import open_store
 from train.evaluate import evaluate, report_folder
+from train.evaluation.examples import MEAN_MAPS
 from train.fit import fit
 from train.scores import auc
 
@@ -55,6 +56,11 @@ UNCALIBRATED = {
 }
 
 
+def _of_samples(report: Report) -> set[str | None]:
+    """Files of the pictures that show samples."""
+    return {MEAN_MAPS} | {name for one in report.examples for name in (one.picture, one.map)}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_report_is_written_as_returned(reports: dict[str, tuple[Report, Path]], kind: str) -> None:
     report, folder = reports[kind]
@@ -67,7 +73,7 @@ def test_a_report_is_written_as_returned(reports: dict[str, tuple[Report, Path]]
     }
     assert files == {"report.json", "report.html", "predictions.parquet"} | curves | {
         f"pictures/{name}.png" for name in pictures[kind]
-    }
+    } | {f"pictures/{name}" for name in _of_samples(report)}
     assert folder.parent.name == "reports"
     assert (report.samples, report.split, report.same_recipe) == (12, "test", True)
     assert report.warnings == (UNCALIBRATED[kind],)
@@ -134,10 +140,13 @@ def test_regression_metrics_are_those_of_the_predictions(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_page_stands_alone(reports: dict[str, tuple[Report, Path]], kind: str) -> None:
-    _, folder = reports[kind]
+    report, folder = reports[kind]
     page = (folder / "report.html").read_text()
     images = re.findall(r'src="(data:image/png;base64,([^"]+))"', page)
-    written = sorted(path.read_bytes() for path in (folder / "pictures").iterdir())
+    of_samples = _of_samples(report)
+    written = sorted(
+        path.read_bytes() for path in (folder / "pictures").iterdir() if path.name not in of_samples
+    )
     assert sorted(base64.b64decode(data, validate=True) for _, data in images) == written
     assert all(picture.startswith(b"\x89PNG\r\n\x1a\n") for picture in written)
     text = re.sub(r"base64,[^\"]+", "", page)
