@@ -99,6 +99,8 @@ def _limits(record: RunRecord, family: str | None, evaluation: CardEvaluation | 
         yield f"Pixels of {data.pixel_scale_arcsec:g} arcsec; on other pixels it says anything."
     yield "Pixel values in the unit of the training data: nothing can check that."
     yield FAMILY_LIMITS[family]
+    if record.experiment.data.labels == "shuffled":
+        yield "Its labels were shuffled in training: it is a control and knows nothing."
     if record.calibration is None:
         yield "Nothing was calibrated: probabilities and errors are what the network thinks of itself."
     if evaluation is None:
