@@ -26,12 +26,13 @@ from train.evaluation.looks import earlier_looks
 from train.evaluation.measured import Measured
 from train.evaluation.speed import speeds
 from train.predict import check_shape, outputs
+from train.report.numbers import write_numbers
 from train.report.page import PICTURES, write_page
 from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
 
 
 def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
-    """Measure a run on one split of a store; writes report.json, report.html, predictions and pictures.
+    """Measure a run on one split of a store; writes report.json, report.html, numbers and pictures.
 
     They go to `RUN/reports/RECIPE-SPLIT-DIGEST`. A split that shares samples with the training is refused.
     """
@@ -82,6 +83,7 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         report = report.model_copy(update={"examples": examples(measured, folder / PICTURES)})
         (folder / "report.json").write_text(report.to_json())
         pq.write_table(_table(loaded, store, samples, output), folder / "predictions.parquet")
+        write_numbers(report, folder / "metrics.parquet")
         write_page(folder, report, loaded, store, samples, output)
     return report
 

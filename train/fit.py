@@ -100,6 +100,7 @@ def fit(
             initial_weights=begun.model.weights,
             images_at_once=module.portions[0].most,
             compiled=done.compiled,
+            mlflow_run=None if logger is None else logger.run_id,
         )
         (folder / RECORD).write_text(record.to_json())
     return record
