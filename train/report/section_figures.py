@@ -15,6 +15,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 36
 SQUARE = 264
 # Beyond this ratio of its ends an axis is logarithmic.
 WIDE = 30.0
+# between the points of two classes that have the same bins
+BESIDE = 5.0
 # classes have one of so many colours
 COLOURS = 8
 Place = Callable[[float], float]
@@ -53,9 +55,10 @@ class _Axes(NamedTuple):
 def draw_dependences(report: Report) -> tuple[Drawing, ...]:
     """A drawing for each column and score, the classes in their colours."""
     colours = _colours(report)
-    order = list(dict.fromkeys(_subject(one) for one in report.dependences))
-    ranked = sorted(report.dependences, key=lambda one: order.index(_subject(one)))
-    return tuple(_dependence(list(group), colours) for _, group in groupby(ranked, key=_subject) if group)
+    filled = [one for one in report.dependences if one.bins]
+    order = list(dict.fromkeys(_subject(one) for one in filled))
+    ranked = sorted(filled, key=lambda one: order.index(_subject(one)))
+    return tuple(_dependence(list(group), colours) for _, group in groupby(ranked, key=_subject))
 
 
 def _subject(one: Dependence) -> tuple[str, str]:
@@ -72,9 +75,8 @@ def _colours(report: Report) -> dict[str | None, str]:
     return {name: f"k{at % COLOURS}" for at, name in enumerate(names)}
 
 
-def _dependence(group: list[Dependence], colours: dict[str | None, str]) -> Drawing:
-    first = group[0]
-    filled = [one for one in group if one.bins]
+def _dependence(filled: list[Dependence], colours: dict[str | None, str]) -> Drawing:
+    first = filled[0]
     bins = [part for one in filled for part in one.bins]
     ideals = [value for one in filled for value in one.ideal if value is not None]
     axes = _axes(
@@ -84,9 +86,10 @@ def _dependence(group: list[Dependence], colours: dict[str | None, str]) -> Draw
         HEIGHT,
     )
     shapes, legend = list(axes.shapes), []
-    for one in filled:
+    for at, one in enumerate(filled):
         look = colours.get(one.class_name, "k7" if one.class_name else "whole")
-        shapes += [*_ideal(one, look, axes), *(s for part in one.bins for s in _bin(part, look, axes))]
+        aside = (at - (len(filled) - 1) / 2) * BESIDE
+        shapes += [*_ideal(one, look, axes), *(s for part in one.bins for s in _bin(part, look, axes, aside))]
         legend.append((look, one.class_name or "all"))
     if ideals:
         legend.append(("ideal", "best possible"))
@@ -109,9 +112,9 @@ def _told(one: Dependence) -> str:
     return f"{one.class_name or 'all classes'} {said}"
 
 
-def _bin(part: Bin, look: str, axes: _Axes) -> Iterable[Shape]:
+def _bin(part: Bin, look: str, axes: _Axes, aside: float) -> Iterable[Shape]:
     left, right = axes.across(part.low), axes.across(part.high)
-    middle, height = (left + right) / 2, axes.up(part.score.value)
+    middle, height = (left + right) / 2 + aside, axes.up(part.score.value)
     yield _line(f"level {look}", left, right, height, height)
     yield _line(f"spread {look}", middle, middle, axes.up(part.score.low), axes.up(part.score.high))
     yield Shape("circle", f"point {look}", {"cx": _short(middle), "cy": _short(height), "r": 3.5})

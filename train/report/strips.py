@@ -32,8 +32,7 @@ class Strip(NamedTuple):
 
     title: str
     marks: tuple[Mark, ...]
-    left: str
-    right: str
+    end: str
     ideal: float | None = None
 
     @property
@@ -87,7 +86,7 @@ def _of_score(score: Score, baselines: tuple[Baseline, ...]) -> Strip:
         if not (one.kind == "constant" and abs(beside.value.value - score.chance) < 1e-9)
     ]
     marks.append(line.mark("model", "model", score.value))
-    return Strip(f"{WORDS.get(name, name.replace('_', ' '))} {of}".rstrip(), _in_order(marks), *_ends(line))
+    return Strip(f"{WORDS.get(name, name.replace('_', ' '))} {of}".rstrip(), _in_order(marks), _end(line))
 
 
 def _of_bound(one: Bound) -> Strip:
@@ -98,7 +97,7 @@ def _of_bound(one: Bound) -> Strip:
         line.mark("ideal", "best possible", one.ideal),
     ]
     title = f"AUC of {one.name} against {one.against}"
-    return Strip(title, _in_order(marks), *_ends(line), ideal=line.at(one.ideal.value))
+    return Strip(title, _in_order(marks), _end(line), ideal=line.at(one.ideal.value))
 
 
 def _line(name: str, score: Score, known: list[float]) -> _Line:
@@ -109,8 +108,8 @@ def _line(name: str, score: Score, known: list[float]) -> _Line:
     return _Line(min(known) - 0.04 * (best - min(known)), best, name, score.unit)
 
 
-def _ends(line: _Line) -> tuple[str, str]:
-    return "", line.text(line.best) if line.best else "exact"
+def _end(line: _Line) -> str:
+    return f", up to {line.best:g}" if line.best else ", up to no error at all"
 
 
 def _in_order(marks: list[Mark]) -> tuple[Mark, ...]:
