@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flows.server import free_port, prefect_server_command, state_folder, stop, wait_until_healthy
+from flows.server import free_port, prefect_server_command, stop, wait_until_healthy
 from flows.service import password, running
 from schemas.errors import WriteError
+from storage.state import state_folder
 
 SENDING_SECONDS = 5.0
 

@@ -1,4 +1,4 @@
-"""What starting a Prefect server takes: state folder, environment, free port, health, end. Loopback only."""
+"""What starting a Prefect server takes: environment, free port, health, end. Loopback only."""
 
 import contextlib
 import os
@@ -11,16 +11,9 @@ import urllib.request
 from pathlib import Path
 
 from schemas.errors import FlowError
+from storage.state import state_folder
 
 STARTUP_SECONDS = 90
-
-
-def state_folder() -> Path:
-    """Where lensmill keeps what is neither data nor configuration: `LENSMILL_HOME` or the XDG place."""
-    if own := os.environ.get("LENSMILL_HOME"):
-        return Path(own)
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "lensmill"
 
 
 def set_private_environment(verbose: bool = False) -> None:

@@ -17,10 +17,11 @@ from typing import Any
 
 import psutil
 
-from flows.server import free_port, prefect_server_command, state_folder, stop, wait_until_healthy
+from flows.server import free_port, prefect_server_command, stop, wait_until_healthy
 from schemas.errors import DataError, FlowError
 from schemas.frozen import Frozen
 from schemas.registry import unknown_name
+from storage.state import state_folder
 
 POOL = "lensmill"
 PORT = 4200

@@ -25,13 +25,14 @@ class ConformalTarget(Frozen):
         description="in the unit that is learned, or in predicted sigmas if the model predicts them"
     )
     in_sigmas: bool
+    samples: int = Field(description="validation samples that have the target")
 
 
 class Conformal(Frozen):
-    """Of a regressor: split-conformal intervals."""
+    """Of a regressor: split-conformal intervals (Vovk et al. 2005, Lei et al. 2018)."""
 
     kind: Literal["conformal"] = "conformal"
-    targets: tuple[ConformalTarget, ...]
+    targets: tuple[ConformalTarget, ...] = Field(description="those that enough validation samples have")
     samples: int
 
 
@@ -39,7 +40,9 @@ class Thresholds(Frozen):
     """Of an anomaly detector: scores that a share of ordinary validation samples exceeds."""
 
     kind: Literal["thresholds"] = "thresholds"
-    shares: tuple[float, ...] = Field(description="of ordinary samples above the score")
+    shares: tuple[float, ...] = Field(
+        description="of ordinary samples above the score; those that the number of samples allows"
+    )
     scores: tuple[float, ...]
     samples: int
 
@@ -54,16 +57,21 @@ class ReliabilityBin(Frozen):
     high: float
     samples: int
     confidence: float = Field(description="mean probability of the predicted class")
-    right: Interval = Field(description="share of them that are right")
+    right: Interval = Field(description="share of them that are right, with Wilson's interval")
 
 
 class Coverage(Frozen):
-    """How many true values predicted intervals hold."""
+    """How many true values predicted intervals hold, or how many ordinary scores a threshold."""
 
-    target: str
+    target: str = Field(description="name of the target; anomaly_score for thresholds")
     level: float = Field(description="the share that they should hold")
-    covered: Interval
-    width: float = Field(description="median width, in the unit that is learned")
+    covered: Interval = Field(description="the share that they do hold, with Wilson's interval")
+    before: float | None = Field(
+        default=None,
+        description="the share within as many predicted sigmas as a Gaussian needs, not calibrated",
+    )
+    width: float = Field(description="median width, in the unit that is learned; of a threshold, its score")
+    samples: int
 
 
 class Reliability(Frozen):
@@ -71,5 +79,8 @@ class Reliability(Frozen):
 
     error_before: float | None = Field(default=None, description="expected calibration error without it")
     error: Interval | None = Field(default=None, description="expected calibration error with it")
+    error_by_chance: float | None = Field(
+        default=None, description="what perfect probabilities would show in as many samples"
+    )
     bins: tuple[ReliabilityBin, ...] = ()
     coverage: tuple[Coverage, ...] = ()

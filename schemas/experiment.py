@@ -4,6 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from schemas.expectation import Expectation
 from schemas.frozen import Extended, Frozen, canonical_json, sha256_of
 from schemas.objective import Classification, CrossEntropyThenBCE, Name, Objective
 from schemas.preparation import AnyStretch, AsinhStretch, Augmentation
@@ -12,7 +13,7 @@ from schemas.preparation import AnyStretch, AsinhStretch, Augmentation
 class DataOptions(Extended):
     """Which samples of a store are used, and how their images come to the device."""
 
-    LATER: ClassVar[tuple[str, ...]] = ("mode",)
+    LATER: ClassVar[tuple[str, ...]] = ("mode", "labels")
 
     store: str | None = Field(
         default=None, description="path of the store; the command's --data goes before it"
@@ -22,6 +23,11 @@ class DataOptions(Extended):
     )
     max_per_class: int | None = Field(
         default=None, ge=1, description="at most so many training samples of each class, the first ones"
+    )
+    labels: Literal["true", "shuffled"] = Field(
+        default="true",
+        description="shuffled: samples get the labels and parameters of others, in training and wherever the"
+        " run is measured, so that an honest score is that of a guess",
     )
     mode: Literal["auto", "resident", "streamed"] = Field(
         default="auto",
@@ -114,6 +120,9 @@ class ExperimentRecipe(Frozen):
     augmentation: Augmentation = Augmentation()
     optimiser: Optimiser = Optimiser()
     training: Training
+    expectation: Expectation | None = Field(
+        default=None, description="what a training reaches on which data; `evaluate` says whether it did"
+    )
 
     @model_validator(mode="after")
     def _the_loss_changes_in_time(self) -> Self:
@@ -127,12 +136,13 @@ class ExperimentRecipe(Frozen):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what determines the outcome: not of the name, the description or the store's path.
+        """SHA-256 of what determines the outcome: not of name, description, expectation or the store's path.
 
         Nor of how images come to the device, for the batches are the same.
         """
         content = self.model_dump(
-            mode="json", exclude={"name": True, "description": True, "data": {"store", "mode"}}
+            mode="json",
+            exclude={"name": True, "description": True, "expectation": True, "data": {"store", "mode"}},
         )
         # how often a training is saved does not change it
         content["training"].pop("checkpoint_minutes", None)

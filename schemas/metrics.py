@@ -14,15 +14,28 @@ class Interval(Frozen):
     low: float
     high: float
 
+    def __float__(self) -> float:
+        return self.value
+
 
 class ClassificationMetrics(Frozen):
-    """How well classes are told apart. AUCs are areas under ROC curves, one class against the rest."""
+    """How well classes are told apart, one class against the rest.
+
+    AUCs are areas under ROC curves. Average precisions sum up precision-recall curves. Micro: every class of
+    every sample is a case of its own.
+    """
 
     kind: Literal["classification"] = "classification"
     accuracy: Interval
     auc_macro: Interval
-    auc_micro: float
-    auc: dict[str, float] = Field(description="by class")
+    auc_micro: Interval
+    auc: dict[str, Interval] = Field(description="by class")
+    precision_macro: Interval = Field(description="mean of the average precisions of all classes")
+    precision_micro: Interval = Field(description="average precision of all classes together")
+    precision: dict[str, Interval] = Field(description="average precision by class")
+    share: dict[str, float] = Field(
+        description="of the samples, by class: the average precision of knowing nothing"
+    )
     confusion: tuple[tuple[int, ...], ...] = Field(description="row: true class, column: predicted class")
     constant_accuracy: float = Field(description="always the most frequent class of the training samples")
 
@@ -33,19 +46,24 @@ class TargetMetrics(Frozen):
     target: str
     unit: str
     mae: Interval
-    rmse: float
-    r2: float
+    rmse: Interval
+    r2: Interval
+    bias: Interval = Field(description="mean of predicted minus true")
     percentage_error: float | None = Field(
         description="median of |predicted - true| / |true| of the physical value, %; None where it has none"
+    )
+    mean_percentage_error: float | None = Field(
+        default=None, description="its mean, which few samples near zero may rule"
     )
     constant_mae: Interval = Field(description="MAE of always predicting the mean of the training samples")
     mae_gain: Interval = Field(description="constant MAE minus MAE, paired")
     samples: int | None = Field(default=None, description="samples that the target applies to")
     sigma: float | None = Field(
-        default=None, description="median of the predicted standard deviations, if any are predicted"
+        default=None,
+        description="median of the predicted standard deviations, calibrated, if any are predicted",
     )
     within_sigma: float | None = Field(
-        default=None, description="share of errors below the predicted standard deviation; .683 is ideal"
+        default=None, description="share of errors below that standard deviation; .683 is ideal"
     )
 
 
@@ -56,6 +74,14 @@ class RegressionMetrics(Frozen):
     targets: tuple[TargetMetrics, ...]
 
 
+class Found(Frozen):
+    """Anomalies that are found when a share of the ordinary samples is called anomalous."""
+
+    class_name: str | None = Field(default=None, description="None: all other classes together")
+    false_positives: float = Field(description="share of the ordinary samples")
+    found: Interval = Field(description="share of the class")
+
+
 class AnomalyMetrics(Frozen):
     """How well the score tells other classes from those trained on."""
 
@@ -63,6 +89,15 @@ class AnomalyMetrics(Frozen):
     trained_on: tuple[str, ...]
     auc: dict[str, Interval] = Field(description="area under the ROC curve of each other class")
     auc_all: Interval = Field(description="of all other classes together")
+    precision: dict[str, Interval] = Field(
+        description="average precision of each other class among it and those trained on"
+    )
+    precision_all: Interval = Field(description="of all other classes together")
+    share: dict[str, float] = Field(
+        description="of each other class among it and those trained on: the precision of knowing nothing"
+    )
+    share_all: float = Field(description="of all other classes among the samples")
+    found: tuple[Found, ...] = ()
     score: dict[str, float] = Field(description="median score by class; about 1 for those trained on")
 
 

@@ -5,7 +5,14 @@ from collections.abc import Iterable, Iterator
 from pydantic import Field
 
 from schemas.frozen import Frozen
-from schemas.metrics import ClassificationMetrics, Interval, Metrics, RegressionMetrics, TargetMetrics
+from schemas.metrics import (
+    AnomalyMetrics,
+    ClassificationMetrics,
+    Interval,
+    Metrics,
+    RegressionMetrics,
+    TargetMetrics,
+)
 from schemas.report import Baseline, Report
 
 METRICS, CONSTANT, SPEED = "metrics", "constant", "speed"
@@ -15,16 +22,23 @@ WORDS = {
     "auc_macro": "AUC macro",
     "auc_micro": "AUC micro",
     "auc_all": "AUC of all others",
+    "precision": "average precision",
+    "precision_macro": "average precision macro",
+    "precision_micro": "average precision micro",
+    "precision_all": "average precision of all others",
     "mae": "MAE",
     "rmse": "RMSE",
     "r2": "R2",
     "percentage_error": "median error",
+    "mean_percentage_error": "mean error",
     "score": "median score",
     "sigma": "predicted sigma",
     "within_sigma": "within predicted sigma",
 }
 # of a target: in its own unit; everything else of it is a share, a ratio or a count
 IN_UNIT = ("mae", "rmse", "bias", "sigma", "width", "scatter")
+# What knowing nothing scores in average precision is the share of the class.
+SHARES = {"share": "precision", "share_all": "precision_all"}
 # An area under a ROC curve of something that knows nothing.
 BLIND_AUC = 0.5
 
@@ -44,7 +58,12 @@ class Number(Frozen):
     def words(self) -> str:
         """As it is called in tables, with its unit."""
         unit = "" if self.unit == "1" else f"[{self.unit}]"
-        return " ".join(filter(None, (WORDS.get(self.name, self.name.replace("_", " ")), self.of, unit)))
+        return " ".join(filter(None, (words_of(self.name), self.of, unit)))
+
+
+def words_of(name: str) -> str:
+    """What a number is called in tables."""
+    return WORDS.get(name, name.replace("_", " "))
 
 
 def numbers(report: Report) -> tuple[Number, ...]:
@@ -76,6 +95,11 @@ def _of_metrics(metrics: Metrics) -> Iterator[Number]:
             yield from _fields(one, one.target, one.unit)
     else:
         yield from _fields(metrics)
+    if isinstance(metrics, AnomalyMetrics):
+        for found in metrics.found:
+            name, of = f"found_at_{found.false_positives:.0%}_false", found.class_name or "all others"
+            yield from _rows(METRICS, name, found.found, of)
+            yield from _rows(CONSTANT, name, found.false_positives, of)
 
 
 def _fields(metrics: Metrics | TargetMetrics, of: str = "", unit: str = "1") -> Iterator[Number]:
@@ -84,6 +108,8 @@ def _fields(metrics: Metrics | TargetMetrics, of: str = "", unit: str = "1") -> 
         section, name = METRICS, field
         if field.startswith("constant_"):
             section, name = CONSTANT, field.removeprefix("constant_")
+        elif field in SHARES:
+            section, name = CONSTANT, SHARES[field]
         elif field.endswith("_gain"):
             section, name = f"gain over {CONSTANT}", field.removesuffix("_gain")
         told = value.items() if isinstance(value, dict) else [(of, value)]
@@ -131,11 +157,13 @@ def _of_reliability(report: Report) -> Iterator[Number]:
         return
     yield from _rows(section, "calibration_error_before", found.error_before)
     yield from _rows(section, "calibration_error", found.error)
+    yield from _rows(section, "calibration_error_by_chance", found.error_by_chance)
     for part in found.bins:
         yield from _rows(section, "right", part.right, f"confidence {_reach(part.low, part.high)}")
     for one in found.coverage:
         unit = _unit_of(report, one.target)
         yield from _rows(section, f"covered_at_{one.level:g}", one.covered, one.target)
+        yield from _rows(section, f"covered_at_{one.level:g}_before", one.before, one.target)
         yield from _rows(section, f"width_at_{one.level:g}", one.width, one.target, unit)
 
 
@@ -148,9 +176,10 @@ def _unit_of(report: Report, target: str) -> str:
 
 def _of_dependences(report: Report) -> Iterator[Number]:
     for one in report.dependences:
+        name, who = f"{one.score} by {one.column}", one.class_name or "all"
+        yield from _rows("dependence", f"trend of {name}", one.trend, who)
         for part in one.bins:
-            where = f"{one.class_name or 'all'} {_reach(part.low, part.high)}"
-            yield from _rows("dependence", f"{one.score} by {one.column}", part.score, where)
+            yield from _rows("dependence", name, part.score, f"{who} {_reach(part.low, part.high)}")
 
 
 def _of_confusion(report: Report) -> Iterator[Number]:

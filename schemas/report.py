@@ -28,6 +28,10 @@ class Bound(Frozen):
     against: str = Field(description="name of the class without substructure")
     ideal: Interval = Field(description="mean over samples of Phi(detectability / sqrt 2)")
     model: Interval = Field(description="area under the model's curve for these two classes")
+    holds: bool = Field(
+        default=True,
+        description="whether lenses are drawn widely enough for a score above to be a leak; not in replicas",
+    )
 
 
 class Flag(Frozen):
@@ -51,12 +55,20 @@ class Dependence(Frozen):
 
     column: str
     unit: str
-    class_name: str | None = Field(default=None, description="None: all classes together")
+    class_name: str | None = Field(
+        default=None, description="None: all classes together that have the column"
+    )
     score: str = Field(description="what is in the bins, such as accuracy or MAE of theta_E")
     better: Literal["higher", "lower"]
     bins: tuple[Bin, ...]
     ideal: tuple[float | None, ...] = Field(
         default=(), description="the bound in each bin, where there is one"
+    )
+    trend: float | None = Field(
+        default=None, description="share of the variance of ranks that the bins explain (Kruskal and Wallis)"
+    )
+    p_value: float | None = Field(
+        default=None, description="chance of such a trend without one, times the number of those looked for"
     )
 
 
@@ -91,6 +103,16 @@ class Speed(Frozen):
     device: str
 
 
+class Verdict(Frozen):
+    """Whether a run reached what its experiment expects."""
+
+    expected: str
+    met: bool
+
+    def __str__(self) -> str:
+        return f"expected {self.expected}: {'met' if self.met else 'NOT met'}"
+
+
 class Look(Frozen):
     """An evaluation on a split that was there before."""
 
@@ -100,6 +122,13 @@ class Look(Frozen):
     experiment_digest: Digest
     weights_sha256: Digest
     scores: tuple[Score, ...]
+    model: str = ""
+    store_digest: Digest | None = Field(default=None, description="of the data that were looked at")
+    split: str = ""
+    labels: tuple[int, ...] = Field(default=(), description="classes whose samples were looked at")
+    again: bool = Field(
+        default=False, description="in a report: of the weights that it is of, so that it was no other try"
+    )
 
 
 class Report(Frozen):
@@ -133,6 +162,9 @@ class Report(Frozen):
     examples: tuple[Example, ...] = ()
     confused: tuple[Confused, ...] = ()
     speeds: tuple[Speed, ...] = ()
+    verdict: Verdict | None = Field(
+        default=None, description="of the experiment's expectation; None where it has none for these samples"
+    )
     looks: tuple[Look, ...] = Field(
         default=(),
         description="earlier evaluations on these samples, of any run, oldest first",

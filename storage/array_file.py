@@ -49,8 +49,10 @@ def read_header(file: IO[bytes], size: int) -> Header:
     if any(length < 0 for length in shape):
         raise UnreadableError("it is cut off or damaged in its header")
     # checked first, since numpy makes room for whatever the header promises
-    if not dtype.hasobject and math.prod(shape) * dtype.itemsize > size - file.tell():
-        raise UnreadableError(f"it is cut off: too short for {shape} of {dtype}", "it is cut off")
+    promised = file.tell() + math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and promised > size:
+        told = f"it is cut off: too short for {shape} of {dtype}, {size:,} of {promised:,} bytes"
+        raise UnreadableError(told, "it is cut off")
     return Header(shape, dtype)
 
 

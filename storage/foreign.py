@@ -67,7 +67,7 @@ def read_fits(content: io.BytesIO) -> NDArray[Any]:
     """The first image of the file."""
     from astropy.io import fits
 
-    with _reading_fits(content.getvalue()[:SHOWN_BYTES]), fits.open(content) as units:
+    with reading_fits(content.getvalue()[:SHOWN_BYTES]), fits.open(content) as units:
         for unit in units:
             if unit.is_image and unit.data is not None:
                 return np.asarray(unit.data)
@@ -80,7 +80,7 @@ def open_cube(path: Path, stack: ExitStack) -> Any:
 
     with path.open("rb") as file:
         begins = file.read(SHOWN_BYTES)
-    with _reading_fits(begins):
+    with reading_fits(begins):
         units = stack.enter_context(fits.open(path, memmap=True))
         for unit in units:
             if unit.is_image and len(unit.shape) >= 3:
@@ -89,7 +89,7 @@ def open_cube(path: Path, stack: ExitStack) -> Any:
 
 
 @contextlib.contextmanager
-def _reading_fits(begins: bytes) -> Iterator[None]:
+def reading_fits(begins: bytes) -> Iterator[None]:
     """astropy warns of what it can read and raises anything of the rest, with advice for programs."""
     from astropy.utils.exceptions import AstropyUserWarning
 

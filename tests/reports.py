@@ -25,8 +25,12 @@ CLASSIFICATION: dict[str, Any] = {
     "kind": "classification",
     "accuracy": interval(0.914),
     "auc_macro": interval(0.9812, 0.004),
-    "auc_micro": 0.9799,
-    "auc": {"no_sub": 0.9753, "cdm": 0.971, "vortex": 0.9973},
+    "auc_micro": interval(0.9799),
+    "auc": {"no_sub": interval(0.9753), "cdm": interval(0.971), "vortex": interval(0.9973, 0.001)},
+    "precision_macro": interval(0.9655),
+    "precision_micro": interval(0.9644),
+    "precision": {"no_sub": interval(0.95), "cdm": interval(0.94), "vortex": interval(0.99)},
+    "share": {"no_sub": 0.3333, "cdm": 0.3334, "vortex": 0.3335},
     "confusion": [[362, 35, 3], [41, 355, 4], [10, 11, 379]],
     "constant_accuracy": 1 / 3,
 }
@@ -35,6 +39,14 @@ ANOMALY: dict[str, Any] = {
     "trained_on": ["no_sub"],
     "auc": {"cdm": interval(0.8123), "vortex": interval(0.9731)},
     "auc_all": interval(0.8927),
+    "precision": {"cdm": interval(0.79), "vortex": interval(0.96)},
+    "precision_all": interval(0.93),
+    "share": {"cdm": 0.5, "vortex": 0.501},
+    "share_all": 0.6667,
+    "found": [
+        {"class_name": name, "false_positives": share, "found": interval(found)}
+        for name, share, found in (("vortex", 0.01, 0.61), ("vortex", 0.05, 0.83), (None, 0.05, 0.52))
+    ],
     "score": {"no_sub": 1.02, "cdm": 1.31, "vortex": 2.9},
 }
 
@@ -44,8 +56,9 @@ def _target(name: str, unit: str, mae: float, constant: float) -> dict[str, Any]
         "target": name,
         "unit": unit,
         "mae": interval(mae, mae / 20),
-        "rmse": 1.3 * mae,
-        "r2": 0.93,
+        "rmse": interval(1.3 * mae, mae / 20),
+        "r2": interval(0.93),
+        "bias": interval(-0.1 * mae, mae / 20),
         "percentage_error": 3.21,
         "constant_mae": interval(constant, constant / 20),
         "mae_gain": interval(constant - mae, mae / 20),
@@ -172,7 +185,14 @@ def _reliability(kind: str) -> dict[str, Any]:
     if kind == "regression":
         return {
             "coverage": [
-                {"target": target, "level": level, "covered": interval(held), "width": 0.1 + level / 5}
+                {
+                    "target": target,
+                    "level": level,
+                    "covered": interval(held),
+                    "before": held - 0.1,
+                    "width": 0.1 + level / 5,
+                    "samples": 1200,
+                }
                 for target in ("theta_E", "axion_mass_ev")
                 for level, held in ((0.683, 0.67), (0.9, 0.91), (0.95, 0.953))
             ]
@@ -181,6 +201,7 @@ def _reliability(kind: str) -> dict[str, Any]:
     return {
         "error_before": 0.051,
         "error": interval(0.012, 0.004),
+        "error_by_chance": 0.009,
         "bins": [
             {"low": one, "high": one + 1 / 15, "samples": 133, "confidence": one + 0.03,
              "right": interval(one + 0.03 * math.cos(9 * one), 0.02)}
@@ -211,6 +232,6 @@ def _examples() -> list[dict[str, Any]]:
 def _looks(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"at": f"2026-11-{20 + at}T10:00:00+00:00", "run": f"runs/try_{at}", "experiment": "classify",
-         "experiment_digest": "3d" * 32, "weights_sha256": "4e" * 32, "scores": scores}
+         "experiment_digest": "3d" * 32, "weights_sha256": f"{4 + at}e" * 32, "scores": scores}
         for at in range(2)
     ]  # fmt: skip

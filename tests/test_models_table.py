@@ -38,6 +38,8 @@ def test_a_quick_run_measures_and_writes_the_page(tmp_path: Path) -> None:
     assert [(row["model"], row["side"]) for row in rows] == [
         ("lensmill_stem_vit", 64),
         ("lensmill_stem_vit", 150),
+        ("lensmill_detail_cnn", 64),
+        ("lensmill_detail_cnn", 150),
         ("resnet18", 64),
         ("resnet18", 150),
     ]

@@ -8,10 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from schemas.dataset import SPLITS
 from schemas.errors import DataError
+from schemas.experiment import ExperimentRecipe
 from schemas.registry import unknown_name
 from schemas.selection import Selection
 from storage.epochs import Batching
+from storage.importing.unlabelled import ImageStack
 from storage.reader import Store
 from storage.resident import Mode, Resident
 from storage.selection import select
@@ -57,11 +60,28 @@ def load_samples(
     most_per_class: int | None = None,
     mode: Mode = "streamed",
     device: torch.device = CPU,
+    shuffled: int | None = None,
 ) -> Samples:
-    """The samples of these classes, the first ones of each where there are more than asked for."""
-    selection = _selection(store, split, labels, most_per_class)
+    """The samples of these classes, the first ones of each where there are more than asked for.
+
+    With the seed `shuffled`, each image gets the label and the parameters of another.
+    """
+    return selected_samples(store, _selection(store, split, labels, most_per_class), mode, device, shuffled)
+
+
+def selected_samples(
+    store: Store,
+    selection: Selection,
+    mode: Mode = "streamed",
+    device: torch.device = CPU,
+    shuffled: int | None = None,
+) -> Samples:
+    """The samples that meet conditions; none is an error."""
     selected = select(store, selection)
     books = Resident(store, selected, ("label", "params", "sample_id")).arrays
+    if shuffled is not None:
+        order = np.random.default_rng(shuffled).permutation(len(books["label"]))
+        books |= {name: books[name][order] for name in ("label", "params")}
     return Samples(
         label=books["label"],
         params=books["params"],
@@ -69,6 +89,11 @@ def load_samples(
         row=selected.rows,
         images=open_images(store, selection, mode, device),
     )
+
+
+def shuffling_seed(experiment: ExperimentRecipe) -> int | None:
+    """What the labels of an experiment are shuffled by; None where they are true."""
+    return experiment.seed if experiment.data.labels == "shuffled" else None
 
 
 def _selection(store: Store, split: str, labels: tuple[int, ...], most_per_class: int | None) -> Selection:
@@ -94,7 +119,19 @@ def labels_of(store: Store, names: tuple[str, ...] | None, key: str = "data.clas
     return tuple(known[name] for name in names or known)
 
 
-def chunks(images: Pixels | Samples, size: int, device: torch.device = CPU) -> Iterator[Tensor]:
+def check_split(store: Store, split: str) -> None:
+    """Refuse a split that is empty or that no store has."""
+    if store.plan.rows_of(split):
+        return
+    known = [str(one.name) for one in store.plan.splits if one.rows]
+    advice = f"choose one of them with --split, or make a store with a {split} split"
+    error = unknown_name("split", split, known, advice if split in SPLITS else "", where=str(store.root))
+    if split in SPLITS:
+        error.found += ": the store has no sample in it"
+    raise error
+
+
+def chunks(images: Pixels | ImageStack | Samples, size: int, device: torch.device = CPU) -> Iterator[Tensor]:
     """Images in order, a batch at a time, for prediction."""
     if isinstance(images, Samples):
         in_order = Batching(batch=size, shuffle=False)

@@ -1,48 +1,54 @@
 """From a run folder and a split of a store to a report."""
 
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from schemas.errors import DataError
-from schemas.metrics import scores_of
-from schemas.registry import unknown_name
+from schemas.expectation import judge
+from schemas.metrics import Metrics, scores_of
 from schemas.report import Report
 from storage.place import Root, local
 from storage.reader import Store, open_store
-from train.data import Samples, load_samples
+from train.data import Samples, check_split, load_samples, shuffling_seed
 from train.evaluation.baselines import baselines
 from train.evaluation.bounds import bounds
-from train.evaluation.calibration import reliability
+from train.evaluation.calibration import reliability, uncalibrated
 from train.evaluation.confusions import confused
+from train.evaluation.curves import curves
 from train.evaluation.dependence import dependences
 from train.evaluation.examples import examples
 from train.evaluation.flags import flags
-from train.evaluation.looks import earlier_looks
+from train.evaluation.looks import earlier_looks, record_look
 from train.evaluation.measured import Measured
 from train.evaluation.speed import speeds
-from train.predict import check_shape, outputs
+from train.inputs import check_shape
+from train.predict import outputs
 from train.report.numbers import write_numbers
 from train.report.page import PICTURES, write_page
 from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
+from train.used_samples import find_shared, refuse_shared, shared_warnings
 
 
 def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
     """Measure a run on one split of a store; writes report.json, report.html, numbers and pictures.
 
-    They go to `RUN/reports/RECIPE-SPLIT-DIGEST`. A split that shares samples with the training is refused.
+    They go to `RUN/reports/RECIPE-SPLIT-DIGEST`; what was there and found something else is kept beside it.
+    A split that shares samples with the training is refused.
     """
     run = local(run)
     loaded, store = load_run(run), open_store(data)
-    if not store.plan.rows_of(split):
-        raise unknown_name("split", split, [one.name for one in store.plan.splits])
-    samples = load_samples(store, split, loaded.objective.labels)
-    check_shape(loaded, samples.shape[1:], f"{data}, {split}")
-    _refuse_overlap(loaded, store, samples, split)
+    check_split(store, split)
+    shuffled = shuffling_seed(loaded.record.experiment)
+    samples = load_samples(store, split, loaded.objective.labels, shuffled=shuffled)
+    check_shape(loaded.record, samples.shape[1:], f"{data}, {split}")
+    shared = find_shared(loaded, store, samples)
+    refuse_shared(shared, loaded, store, split)
     output, milliseconds = outputs(loaded, samples, f"{data}, {split}")
     measured = Measured(loaded, store, samples, output, split)
     metrics = loaded.objective.measure(store, samples, output)
@@ -66,25 +72,34 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         device=device_name(),
         parameters=record.parameters,
         versions=versions(),
-        warnings=tuple(_warnings(loaded, store, samples)),
+        warnings=(*shared_warnings(shared, split), *_warnings(loaded, store)),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         scores=scores,
         reliability=reliability(measured),
-        baselines=beside,
+        baselines=beside.found,
         bounds=best,
-        flags=flags(scores, beside, best),
+        flags=flags(measured, scores, beside, best),
         dependences=dependences(measured),
         confused=confused(measured),
         speeds=speeds(measured),
         looks=earlier_looks(measured),
     )
-    with new_folder(report_folder(run, report), replace=True) as folder:
+    expectation = record.experiment.expectation
+    if expectation is not None:
+        report = report.model_copy(update={"verdict": judge(expectation, report)})
+    target = report_folder(run, report)
+    with new_folder(target, replace=True) as folder:
         (folder / PICTURES).mkdir()
         report = report.model_copy(update={"examples": examples(measured, folder / PICTURES)})
         (folder / "report.json").write_text(report.to_json())
         pq.write_table(_table(loaded, store, samples, output), folder / "predictions.parquet")
+        points = curves(measured)
+        if points is not None:
+            pq.write_table(points, folder / "curves.parquet")
         write_numbers(report, folder / "metrics.parquet")
         write_page(folder, report, loaded, store, samples, output)
+        record_look(measured, scores)
+        _keep_other(target, report)
     return report
 
 
@@ -93,26 +108,26 @@ def report_folder(run: Path, report: Report) -> Path:
     return run / REPORTS / f"{report.store_recipe}-{report.split}-{report.store_digest[:8]}"
 
 
-def _refuse_overlap(run: Run, store: Store, samples: Samples, split: str) -> None:
-    """A sample is the same when seed and index are, whatever the store is called."""
-    if store.origin.seed != run.record.data.seed:
+def _keep_other(folder: Path, report: Report) -> None:
+    """Number an earlier report that found something else; one that found the same has nothing to add."""
+    if not folder.exists() or _metrics(folder) == report.metrics:
         return
-    seen = np.isin(samples.sample_id, run.used_samples("train"))
-    if seen.any():
-        raise DataError(
-            f"{int(seen.sum()):,} of {len(samples):,} samples of the {split} split were trained on"
-            f" (same seed {store.origin.seed} and index)",
-            expected="samples that the model has not seen",
-            where=str(store.root),
-            advice="evaluate the test split, or data of another seed",
-        )
+    taken = {path.name for path in folder.parent.iterdir()}
+    free = next(name for k in count(1) if (name := f"{folder.name}-{k}") not in taken)
+    folder.rename(folder.with_name(free))
 
 
-def _warnings(run: Run, store: Store, samples: Samples) -> list[str]:
+def _metrics(folder: Path) -> Metrics | None:
+    try:
+        return Report.model_validate_json((folder / "report.json").read_bytes()).metrics
+    except (OSError, ValidationError):
+        return None
+
+
+def _warnings(run: Run, store: Store) -> list[str]:
     found = []
-    same_seed = store.origin.seed == run.record.data.seed
-    if same_seed and np.isin(samples.sample_id, run.used_samples("val")).any():
-        found.append("these samples chose the epoch that was kept, so the score flatters the model")
+    if run.record.experiment.data.labels == "shuffled":
+        found.append("labels and parameters are shuffled, in training and here: only a guess can be right")
     here, there = store.pixel_scale_arcsec, run.record.data.pixel_scale_arcsec
     if here != there:
         told = ["of unknown size" if one is None else f"{one:g} arcsec" for one in (here, there)]
@@ -121,6 +136,9 @@ def _warnings(run: Run, store: Store, samples: Samples) -> list[str]:
     if bands != trained:
         names = [", ".join(one) or "without name" for one in (bands, trained)]
         found.append(f"bands are {names[0]} here and were {names[1]} in training")
+    lacking = uncalibrated(run.record)
+    if lacking is not None:
+        found.append(lacking)
     return found
 
 

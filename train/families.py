@@ -51,7 +51,7 @@ class Family:
 
 # CvT, CCT, DenseNet with CBAM and ResNet-110/164 are not in timm and due later
 FAMILIES = (
-    Family("lensmill", "ours", ("lensmill_stem_vit",)),
+    Family("lensmill", "ours", ("lensmill_stem_vit", "lensmill_detail_cnn")),
     Family("ViT", "M1", ("vit_tiny_patch16_224", "vit_small_patch16_224")),
     Family("DeiT", "M1", ("deit_tiny_patch16_224", "deit_small_patch16_224")),
     Family("BEiT", "M1", ("beit_base_patch16_224",)),

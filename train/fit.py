@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 
+from schemas.calibration import Calibration
 from schemas.errors import DataError, RunError
 from schemas.experiment import ExperimentRecipe
 from schemas.run import AnyFittedStretch, Head, RunIdentity, RunRecord, TrainingData
@@ -22,7 +24,7 @@ from train.autoencoding import AdversarialModule, module_of
 from train.averaging import Averaging
 from train.checkpoints import CheckpointFolder, Checkpoints
 from train.compilation import compile_network
-from train.data import Samples, chunks, load_samples
+from train.data import Samples, chunks, load_samples, shuffling_seed
 from train.feeding import training_feed, validation_feed
 from train.history import History
 from train.keeper import BestWeights
@@ -48,8 +50,9 @@ from train.stretch import LOOKED_AT, Stretch, fit_stretch
 from train.target_motion import motion_of
 from train.tracking import mlflow_logger
 from train.unfinished import CHECKPOINTS, unfinished_folder
+from train.used_samples import contents_of, roles_of
 
-# Images of the training samples that are looked at together after training.
+# Images that are looked at together after training.
 IMAGES_AT_ONCE = 256
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
@@ -78,9 +81,10 @@ def fit(
             done = _train(ready, store, folder, ranks, quiet, logger)
         keeper = done.keeper
         keeper.restore(module)
-        module.finish(chunks(train, IMAGES_AT_ONCE, next(module.network.parameters()).device))
-        ids = {"train": train.sample_id} | ({"val": val.sample_id} if val is not None else {})
-        save_samples(folder / SAMPLES, ids, store.origin.seed)
+        module.finish(chunks(train, IMAGES_AT_ONCE, _place_of(module)))
+        save_samples(
+            folder / SAMPLES, roles_of(train, val), store.origin.seed, contents_of(store, train, val)
+        )
         network = module.network
         record = RunRecord(
             experiment=experiment,
@@ -100,10 +104,28 @@ def fit(
             initial_weights=begun.model.weights,
             images_at_once=module.portions[0].most,
             compiled=done.compiled,
+            calibration=None if val is None else _calibration(module, store, val),
             mlflow_run=None if logger is None else logger.run_id,
         )
         (folder / RECORD).write_text(record.to_json())
     return record
+
+
+def _calibration(module: LensModule, store: Store, val: Samples) -> Calibration | None:
+    """What makes the outputs of the finished network honest, of the validation samples."""
+    network = module.eval().network
+    size = min(IMAGES_AT_ONCE, module.portions[1].most or IMAGES_AT_ONCE)
+    with torch.inference_mode():
+        # not as training has translated it, but as it will predict
+        output = [
+            network.forward(module.stretch(some)).float().cpu().numpy()
+            for some in chunks(val, size, _place_of(module))
+        ]
+    return module.objective.calibrate(store, val, np.concatenate(output).astype(np.float64))
+
+
+def _place_of(module: LensModule) -> torch.device:
+    return next(module.network.parameters()).device
 
 
 def take_part(
@@ -199,7 +221,15 @@ def _samples(store: Store, role: str, objective: Objective, experiment: Experime
     if not store.plan.rows_of(role):
         return None
     most = experiment.data.max_per_class if role == "train" else None
-    return load_samples(store, role, objective.trained_labels, most, experiment.data.mode, device())
+    return load_samples(
+        store,
+        role,
+        objective.trained_labels,
+        most,
+        experiment.data.mode,
+        device(),
+        shuffling_seed(experiment),
+    )
 
 
 def _train(

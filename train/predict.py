@@ -2,7 +2,11 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +17,25 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from schemas.errors import DataError, WriteError
-from storage.commit import PLAN
-from storage.importing.images import read_picture
-from storage.place import Root, local, place
-from storage.reader import open_store
-from storage.unreadable import reason
-from train.data import Samples, chunks, labels_of, load_samples
+from schemas.errors import DataError, RecipeWarning, WriteError
+from storage.importing.unlabelled import ImageStack, Inside
+from storage.place import Root, local
+from train.data import Samples, chunks
 from train.images import Pixels
+from train.inputs import MOST_LINES, Wanted, check_shape, look_at, open_input, remarks
 from train.models.autoencoders import Autoencoder
 from train.run_folder import Run, device, load_run
 
 BATCH = 256
+# broken images that a message names
+MOST_NUMBERS = 20
+# Told the number of images; gives what is told how many of them are done.
+Bar = Callable[[int], AbstractContextManager[Callable[[int], object]]]
+
+
+@contextlib.contextmanager
+def _no_bar(_: int) -> Iterator[Callable[[int], object]]:
+    yield lambda _: None
 
 
 def predict(
@@ -32,80 +43,71 @@ def predict(
     files: Sequence[str | Root] | str | Root,
     out: str | Path | None = None,
     split: str = "test",
+    *,
+    dataset: str | None = None,
+    hdu: str | None = None,
+    skip_bad: bool = False,
+    bar: Bar = _no_bar,
 ) -> pa.Table:
-    """A row per image of .npy files or stores, with what the model says; written to `out` if given.
+    """A row per image of files, folders of files or stores, with what the model says; written to `out`.
 
-    `out` ends in .parquet or .csv. Of a store, the images of one split are taken.
+    `run` may be an exported folder as well. `out` ends in .parquet or .csv. Of a store, the images of one
+    split are taken; of HDF5 and .npz files the array `dataset`, of FITS files the unit `hdu`. Images with NaN
+    are refused, or with `skip_bad` left empty. `bar` is told how many images there are, then how far it is.
     """
     loaded, out = load_run(local(run)), None if out is None else local(out)
     paths = [files] if isinstance(files, str | Root) else files
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise WriteError(f"cannot write {out}", expected="a path ending in .parquet or .csv")
-    tables = [_table(loaded, place(path), split) for path in paths]
+    wanted = Wanted(split, Inside(dataset, hdu))
+    inputs = look_at(loaded.record, paths, wanted)
+    for told in remarks(loaded.record, inputs):
+        warnings.warn(told, RecipeWarning, stacklevel=2)
+    tables, broken = [], []
+    with bar(sum(one.images for one in inputs)) as report:
+        before = 0
+        for one in inputs:
+            with ExitStack() as opened:
+                images, _ = open_input(loaded.record, one.path, wanted, opened)
+                passed = pass_through(loaded, images, partial(_report_from, report, before))
+            broken.append((str(one.path), passed.broken))
+            if skip_bad or not len(passed.broken):
+                tables.append(_table(loaded, str(one.path), passed, skip_bad))
+            before += one.images
+    if not skip_bad:
+        _refuse_all(broken)
     table = pa.concat_tables(tables)
     if out is not None:
         _write(table, out)
     return table
 
 
-def _table(run: Run, path: Root, split: str) -> pa.Table:
-    images = read_images(path, split)
-    output, _ = outputs(run, images, str(path))
-    columns = {"file": [str(path)] * len(images), "image": np.arange(len(images))}
-    return pa.table(columns | run.objective.predictions(output))
+def _report_from(report: Callable[[int], object], before: int, done: int) -> None:
+    report(before + done)
 
 
-def read_images(path: Root, split: str) -> Pixels | Samples:
-    """Images (N, channels, y, x) of a .npy file, or the samples of one split of a store, to be streamed."""
-    if (path / PLAN).is_file():
-        store = open_store(path)
-        return load_samples(store, split, labels_of(store, None))
-    if not isinstance(path, Path) or path.suffix != ".npy":
-        raise DataError(
-            f"cannot read images from {path}",
-            expected="a .npy file or a lensmill store",
-            advice="make a store of what else you have: `lensmill import SOURCE --out STORE`",
-        )
-    images = _read_npy(path)
-    if images.dtype.kind not in "fiu" or images.ndim not in (2, 3, 4) or not images.size:
-        raise DataError(
-            f"{path} holds {images.dtype} of shape {images.shape}",
-            expected="real numbers of shape (y, x), (images, y, x) or (images, channels, y, x)",
-        )
-    shape = {2: (1, 1, *images.shape), 3: (len(images), 1, *images.shape[1:]), 4: images.shape}[images.ndim]
-    # what came out of a pickle cannot be written, which torch takes amiss
-    return np.require(images.reshape(shape), np.float32, ["C", "W"])
+def _table(run: Run, path: str, passed: "Passed", skip_bad: bool) -> pa.Table:
+    """Images with NaN have a fault in place of predictions."""
+    count = len(passed.output)
+    bad = np.zeros(count, bool)
+    bad[passed.broken] = True
+    columns: dict[str, Any] = {"file": [path] * count, "image": np.arange(count)}
+    if skip_bad:
+        columns["fault"] = pa.array(np.where(bad, "NaN or infinity", ""), mask=~bad)
+    for name, values in run.objective.predictions(passed.output[~bad]).items():
+        whole = np.zeros(count, values.dtype)
+        whole[~bad] = values
+        columns[name] = pa.array(whole, mask=bad)
+    return pa.table(columns)
 
 
-def _read_npy(path: Path) -> NDArray[Any]:
-    """The array in a file; an image with its mass beside it, as DeepLense keeps them, is a stack of one."""
-    try:
-        with path.open("rb") as file:
-            found = read_picture(file, path.stat().st_size)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"cannot read {path}: {reason(error)}",
-            expected="a .npy file of plain numbers, or of an image and its mass",
-            where=str(path),
-            advice=getattr(error, "advice", "") or "fetch or make the file again",
-        ) from error
-    return found.values if found.mass is None else found.values[None]
+@dataclass(frozen=True)
+class Passed:
+    """What the network gave, which images had no finite numbers, and how long it took."""
 
-
-def check_shape(run: Run, shape: tuple[int, ...], where: str) -> None:
-    """Refuse images (channels, y, x) that the model was not made for."""
-    expected = run.record.data.image_shape
-    if shape != expected:
-        bands = ", ".join(run.record.data.bands) or "those of the training data"
-        advice = "cut or bin them to that size, or train a model on images of theirs"
-        if shape[0] != expected[0]:
-            advice = f"give (images, channels, y, x) with these channels: {bands}"
-        raise DataError(
-            f"images of {' x '.join(map(str, shape))} (channels, y, x)",
-            expected=" x ".join(map(str, expected)) + ", as in the training data",
-            where=where,
-            advice=advice,
-        )
+    output: NDArray[np.float64]
+    broken: NDArray[np.int64]
+    seconds: float
 
 
 def outputs(run: Run, images: Pixels | Samples, where: str = "") -> tuple[NDArray[np.float64], float]:
@@ -113,23 +115,37 @@ def outputs(run: Run, images: Pixels | Samples, where: str = "") -> tuple[NDArra
 
     Images that the model was not made for, and such with NaN or infinity, are refused.
     """
-    check_shape(run, images.shape[1:], where)
+    check_shape(run.record, images.shape[1:], where)
+    prepare(run, (min(len(images), BATCH), *images.shape[1:]))
+    passed = pass_through(run, images)
+    _refuse(passed.broken, where)
+    return passed.output, 1000 * passed.seconds / len(passed.output)
+
+
+def prepare(run: Run, shape: tuple[int, ...]) -> None:
+    """Bring the network to its device; the first call there prepares what later ones use."""
+    network = run.network.to(device())
+    with torch.inference_mode():
+        network(torch.zeros(shape, device=device()))
+
+
+def pass_through(
+    run: Run, images: Pixels | ImageStack | Samples, report: Callable[[int], object] = lambda _: None
+) -> Passed:
+    """What the network gives for images of its shape, a batch at a time."""
     network = run.network.to(device())
     collected: list[NDArray[np.float32]] = []
     broken: list[NDArray[np.int64]] = []
     seconds, done = 0.0, 0
     with torch.inference_mode():
         for some in chunks(images, BATCH, device()):
-            if not done:
-                # the first call prepares what later ones use
-                network(some)
             broken.append(done + _broken(some))
             started = time.perf_counter()
             collected.append(network(some).float().cpu().numpy())
             seconds += time.perf_counter() - started
             done += len(some)
-    _refuse(np.concatenate(broken), where)
-    return np.concatenate(collected).astype(np.float64), 1000 * seconds / done
+            report(done)
+    return Passed(np.concatenate(collected).astype(np.float64), np.concatenate(broken), seconds)
 
 
 def _broken(images: torch.Tensor) -> NDArray[np.int64]:
@@ -139,12 +155,39 @@ def _broken(images: torch.Tensor) -> NDArray[np.int64]:
 
 def _refuse(broken: NDArray[np.int64], where: str) -> None:
     if len(broken):
-        told = "1 image holds" if len(broken) == 1 else f"{len(broken):,} images hold"
         raise DataError(
-            f"{told} NaN or infinity (the first is image {broken[0]})",
+            _told(broken),
             where=where,
             advice="leave these images out, or put numbers where they have none",
         )
+
+
+def _refuse_all(broken: Sequence[tuple[str, NDArray[np.int64]]]) -> None:
+    """All images of all files that have no finite numbers, in one message."""
+    found = [(path, numbers) for path, numbers in broken if len(numbers)]
+    if not found:
+        return
+    lines = [f"{path}: {_told(numbers)}" for path, numbers in found[:MOST_LINES]]
+    if len(found) > MOST_LINES:
+        lines.append(f"and {len(found) - MOST_LINES:,} more files")
+    raise DataError(
+        lines[0] if len(lines) == 1 else "in several files:\n" + "\n".join(f"  - {line}" for line in lines),
+        expected="finite numbers in all pixels",
+        where=", ".join(path for path, _ in found[:3]),
+        advice="put numbers where they have none, or predict the other images: --skip-bad",
+    )
+
+
+def _told(broken: NDArray[np.int64]) -> str:
+    told = "1 image holds" if len(broken) == 1 else f"{len(broken):,} images hold"
+    more = "" if len(broken) == 1 else f"; {_numbers(broken)}"
+    return f"{told} NaN or infinity (the first is image {broken[0]}{more})"
+
+
+def _numbers(broken: NDArray[np.int64]) -> str:
+    left = len(broken) - MOST_NUMBERS
+    told = ", ".join(map(str, broken[:MOST_NUMBERS].tolist()))
+    return told + (f" and {left:,} more" if left > 0 else "")
 
 
 def reconstructions(run: Run, images: Pixels) -> tuple[Pixels, Pixels]:

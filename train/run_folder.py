@@ -34,6 +34,7 @@ from train.stretch import Stretch
 RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
 SAMPLES = "samples.parquet"
+CONTENT = "content"
 HISTORY = "history.csv"
 HISTORY_TABLE = "history.parquet"
 REPORTS = "reports"
@@ -49,9 +50,16 @@ class Run:
     network: nn.Module
 
     def used_samples(self, role: str) -> NDArray:  # type: ignore[type-arg]
-        """Indices of the samples that were used as `train` or `val`, all of the data's seed."""
+        """Indices of the samples used as `train`, `val` or `calibration`, all of the data's seed."""
         table = pq.read_table(self.root / SAMPLES, filters=[("role", "=", role)])
         return table.column("sample_id").to_numpy()
+
+    def used_contents(self, role: str) -> NDArray | None:  # type: ignore[type-arg]
+        """Fingerprints of their images; None where numbers say enough, and in runs from before."""
+        if CONTENT not in pq.read_schema(self.root / SAMPLES).names:
+            return None
+        table = pq.read_table(self.root / SAMPLES, columns=[CONTENT], filters=[("role", "=", role)])
+        return table.column(CONTENT).to_numpy()
 
 
 @contextlib.contextmanager
@@ -107,13 +115,20 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_samples(path: Path, roles: dict[str, NDArray], seed: int) -> None:  # type: ignore[type-arg]
-    """Which samples were used for what, by (seed, index)."""
-    tables = [
-        pa.table({"role": [role] * len(ids), "seed": [seed] * len(ids), "sample_id": ids})
-        for role, ids in roles.items()
-        if len(ids)
-    ]
+def save_samples(
+    path: Path,
+    roles: dict[str, NDArray],  # type: ignore[type-arg]
+    seed: int,
+    contents: dict[str, NDArray] | None = None,  # type: ignore[type-arg]
+) -> None:
+    """Which samples were used for what, by (seed, index), and by fingerprints of their images if given."""
+    tables = []
+    for role, ids in roles.items():
+        columns = {"role": [role] * len(ids), "seed": [seed] * len(ids), "sample_id": ids}
+        if contents is not None:
+            columns[CONTENT] = contents[role]
+        if len(ids):
+            tables.append(pa.table(columns))
     pq.write_table(pa.concat_tables(tables), path)
 
 
@@ -127,7 +142,7 @@ def load_run(root: str | Path) -> Run:
             f"{path} {'is not the file that run.json describes' if path.is_file() else 'is missing'}",
             advice="restore it from a copy, or train again",
         )
-    objective = objective_of(record.head)
+    objective = objective_of(record.head, record.calibration)
     channels, _, side = record.data.image_shape
     shape = Shape(channels, side, objective.outputs)
     network = objective.rebuild(record.experiment.model, shape, record.network_input)

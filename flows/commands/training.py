@@ -113,22 +113,24 @@ def evaluate_command(
 
 def _print_report(report: "Report", page: Path) -> None:
     from flows.assess import metric_rows
+    from train.evaluation.looks import told
 
     heads = {"metric": "metric", "value": "value", "interval": "95%", "baseline": "baseline"}
     rows = metric_rows(report)
     # a column that nothing is known for only takes room
     shown = [key for key in (*heads, "constant") if any(row.get(key) for row in rows)]
     title = f"{report.experiment} on {report.store_recipe}, {report.split}"
-    told = [[row.get(key, "") for key in shown] for row in rows]
-    out.print(lined_up([heads.get(key, key) for key in shown], told, title=title))
+    cells = [[row.get(key, "") for key in shown] for row in rows]
+    out.print(lined_up([heads.get(key, key) for key in shown], cells, title=title))
     for flag in report.flags:
         colour = "bold red" if flag.severity == "leak" else "yellow"
         out.print(f"[{colour}]{flag.severity}: {escape(flag.text)}[/]", highlight=False)
     for warning in report.warnings:
         out.print(f"warning: {escape(warning)}")
-    if report.looks:
-        out.print(f"look {len(report.looks) + 1} at these samples")
+    out.print(escape(told(report.looks)), soft_wrap=True, highlight=False)
     out.print(report.headline, soft_wrap=True, highlight=False, markup=False)
+    if report.verdict is not None:
+        out.print(str(report.verdict), soft_wrap=True, highlight=False)
     out.print(f"report: {page}", soft_wrap=True)
 
 
@@ -136,24 +138,49 @@ def _print_report(report: "Report", page: Path) -> None:
 def predict_command(
     run: RunPath,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", parser=place, help=".npy files or stores.")
+        list[Path],
+        typer.Argument(
+            metavar="FILES...",
+            parser=place,
+            help=".npy, .npz, FITS or HDF5 files, folders of them, or stores.",
+        ),
     ],
     table: Annotated[
         Path | None,
         typer.Option("--out", parser=local, help="Table to write, .parquet or .csv; printed when left out."),
     ] = None,
     split: Annotated[str, typer.Option(help="Which split of a store.")] = "test",
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="Array of HDF5 or .npz files.")
+    ] = None,
+    hdu: Annotated[
+        str | None, typer.Option("--hdu", metavar="HDU", help="Number or name of the unit of FITS files.")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave images with NaN empty instead of refusing all.")
+    ] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Say what a trained model sees in images.
+    """Say what a trained model sees in images. RUN is the folder of a run or of an exported model.
 
     Example: `lensmill predict runs/classify_tiny images.npy --out predictions.csv`
     """
     from flows.fitting import need_training
+    from flows.progress import progress_bar
 
     need_training()
     from train.predict import predict
 
-    predictions = predict(run, files, table, split)
+    predictions = predict(
+        run,
+        files,
+        table,
+        split,
+        dataset=dataset,
+        hdu=hdu,
+        skip_bad=skip_bad,
+        bar=lambda total: progress_bar("predicting", total, "images", quiet),
+    )
     if table is not None:
         out.print(f"wrote {table}: {predictions.num_rows:,} rows", soft_wrap=True)
         return

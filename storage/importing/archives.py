@@ -1,6 +1,7 @@
 """The arrays of a .npz or HDF5 file by their keys, not read: broken files are told in words of ours."""
 
 import errno
+import re
 import shutil
 import tempfile
 import zipfile
@@ -94,8 +95,14 @@ def hdf5_arrays(path: Path, opened: ExitStack) -> dict[str, Any]:
         file.visititems(keep)
     # so does a broken HDF5 file
     except Exception as error:
-        raise refusal(path, UnreadableError(DAMAGED), expected, "as HDF5") from error
+        raise refusal(path, UnreadableError(_length(error) or DAMAGED), expected, "as HDF5") from error
     return arrays
+
+
+def _length(error: Exception) -> str:
+    """Of a file that is cut off, the HDF5 library says how long it is and was."""
+    found = re.search(r"truncated file: eof = (\d+), .*stored_eof = (\d+)", str(error))
+    return f"it is cut off: {int(found[1]):,} of {int(found[2]):,} bytes" if found else ""
 
 
 def whole(path: Path, key: str, arrays: Mapping[str, Any]) -> NDArray[Any]:

@@ -129,8 +129,9 @@ def test_rows_of_metrics_show_the_constant_beside_them() -> None:
         "target": "theta_E",
         "unit": "arcsec",
         "mae": interval,
-        "rmse": 1.0,
-        "r2": 0.1,
+        "rmse": interval,
+        "r2": interval,
+        "bias": interval,
         "percentage_error": 3.0,
         "constant_mae": {**interval, "value": 0.7},
         "mae_gain": interval,
@@ -165,8 +166,9 @@ def test_rows_of_metrics_show_the_constant_beside_them() -> None:
 
     assert metric_rows(report) == [
         row("MAE theta_E [arcsec]", "0.5", interval="0.4 to 0.6", constant="0.7"),
-        row("RMSE theta_E [arcsec]", "1"),
-        row("R2 theta_E", "0.1"),
+        row("RMSE theta_E [arcsec]", "0.5", interval="0.4 to 0.6"),
+        row("R2 theta_E", "0.5", interval="0.4 to 0.6"),
+        row("bias theta_E [arcsec]", "0.5", interval="0.4 to 0.6"),
         row("median error theta_E [%]", "3"),
         row("time per image [ms]", "1"),
     ]

@@ -61,7 +61,11 @@ def test_digests_of_shipped_experiments_differ() -> None:
     assert len(set(digests)) == len(digests)
 
 
-@pytest.mark.parametrize("beside", ["name=other", "description=else", "data.store=elsewhere.zarr"])
+BESIDE = ["name=other", "description=else", "data.store=elsewhere.zarr"]
+BESIDE.append("expectation={data: tiny, score: auc_macro, at_least: 0.9}")
+
+
+@pytest.mark.parametrize("beside", BESIDE)
 def test_what_changes_no_weight_does_not_change_the_digest(
     read_experiment: ReadExperiment, beside: str
 ) -> None:
@@ -123,6 +127,7 @@ LATER = {
     "anomaly": "objective={kind: anomaly}",
     "method": "objective={kind: anomaly, method: adversarial}",
     "bottleneck": "objective={kind: anomaly, latent: 8}",
+    "shuffled labels": "data.labels=shuffled",
 }
 
 
@@ -150,7 +155,7 @@ def test_every_field_is_either_part_of_the_digest_or_said_not_to_be(read_experim
     for name, value in read_experiment().model_dump().items():
         parts = value if isinstance(value, dict) else {}
         fields |= {f"{name}.{part}" for part in parts if part != "kind"} or {name}
-    assert fields == (set(CHANGES) - {"objective"}) | {"name", "description", "data.store"}
+    assert fields == (set(CHANGES) - {"objective"}) | {"name", "description", "expectation", "data.store"}
 
 
 def test_spelt_out_defaults_do_not_matter(read_experiment: ReadExperiment) -> None:

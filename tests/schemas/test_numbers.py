@@ -48,7 +48,8 @@ def test_a_classification_in_rows() -> None:
     accuracy = _found(rows, "metrics", "accuracy")
     assert (accuracy.value, accuracy.low, accuracy.high, accuracy.unit) == (0.914, 0.904, 0.924, "1")
     assert _found(rows, "constant", "accuracy").value == pytest.approx(1 / 3)
-    assert _found(rows, "metrics", "auc", "vortex").low is None
+    assert _found(rows, "metrics", "auc", "vortex").low == pytest.approx(0.9963)
+    assert _found(rows, "constant", "precision", "vortex").value == 0.3335
     assert _found(rows, "constant", "auc", "vortex").value == 0.5
     assert [_found(rows, "confusion", "taken for cdm", one).value for one in CLASSES] == [35, 355, 11]
     simple = next(one for one in report.baselines if one.kind == "components")

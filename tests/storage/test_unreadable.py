@@ -145,12 +145,14 @@ def test_files_of_images_are_told_by_the_same_words(tmp_path: Path) -> None:
     (source / "a/002.npy").write_bytes(pickle.dumps(1))
     np.save(source / "a/003.npy", np.zeros((12, 12), complex))
     (source / "a/004.npy").write_bytes(WHOLE["npy"][:-1])
+    size = len(WHOLE["npy"])
     assert sorted(refused(source)[1:6]) == [
         "  - a/000.npy: it is no .npy file (it begins with 'hello')",
         "  - a/001.npy: it is empty",
         "  - a/002.npy: it is no .npy file (it is a pickle by its first bytes)",
         "  - a/003.npy: it holds complex128, not real numbers",
-        "  - a/004.npy: it is cut off: too short for (30, 12, 12) of float64",
+        "  - a/004.npy: it is cut off: too short for (30, 12, 12) of float64,"
+        f" {size - 1:,} of {size:,} bytes",
     ]
 
 

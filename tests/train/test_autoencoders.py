@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -132,7 +133,7 @@ def test_a_report_of_anomalies(measured: tuple[Path, Report], sound_store: Order
     folder = report_folder(run, report)
     assert Report.model_validate_json((folder / "report.json").read_bytes()) == report
     assert {path.name for path in (folder / "pictures").iterdir()} == {
-        "roc.png", "scores.png", "reconstructions.png", "loss.png",
+        "roc.png", "precision.png", "scores.png", "reconstructions.png", "loss.png",
     }  # fmt: skip
     table = predict(run, [sound_store.root]).to_pydict()
     score, label = np.array(table["anomaly_score"]), sound_store_labels(sound_store)
@@ -142,6 +143,9 @@ def test_a_report_of_anomalies(measured: tuple[Path, Report], sound_store: Order
         assert metrics.score[name] == pytest.approx(np.median(score[label == one]))
     assert metrics.auc_all.value == pytest.approx(auc(score, label != 0))
     assert metrics.trained_on == ("no_sub",)
+    curves = pq.read_table(folder / "curves.parquet").to_pydict()
+    assert set(curves["class"]) == {"cdm", "vortex", "all"}
+    assert set(curves["curve"]) == {"roc", "precision_recall"}
     assert f"{metrics.auc_all.value:.4f}" in report.headline
     page = (folder / "report.html").read_text()
     for words in ("AUC of vortex", "median score", f"{metrics.auc_all.value:.4f}"):

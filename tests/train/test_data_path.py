@@ -255,7 +255,9 @@ def test_nothing_asks_for_all_images_at_once(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
-    for name in ("train.fit.LOOKED_AT", "train.fit.IMAGES_AT_ONCE", "train.predict.BATCH"):
+    held = ("train.fit.LOOKED_AT", "train.fit.IMAGES_AT_ONCE", "train.predict.BATCH")
+    beside = ("train.evaluation.speed.BATCH", "train.evaluation.components.AT_ONCE")
+    for name in (*held, *beside, "train.used_samples.IMAGES_AT_ONCE"):
         monkeypatch.setattr(name, 4)
     watched = _Watched(monkeypatch)
     objective = {"kind": "anomaly", "trained_on": ["no_sub"]} if kind == "anomaly" else {"kind": kind}

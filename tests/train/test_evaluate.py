@@ -50,6 +50,11 @@ def reports(
 
 
 KINDS = ["classification", "regression"]
+FEW = "it takes 50 validation samples, and there are 6"
+UNCALIBRATED = {
+    "classification": f"probabilities are as the network gives them, not calibrated: {FEW}",
+    "regression": f"predictions have no intervals: {FEW}",
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -57,15 +62,16 @@ def test_a_report_is_written_as_returned(reports: dict[str, tuple[Report, Path]]
     report, folder = reports[kind]
     assert Report.model_validate_json((folder / "report.json").read_bytes()) == report
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    curves = {"curves.parquet"} if kind == "classification" else set()
     pictures = {
-        "classification": {"roc", "confusion", "loss"},
+        "classification": {"roc", "precision", "confusion", "loss"},
         "regression": {"theta_e", "source_r_sersic", "loss"},
     }
-    assert files == {"report.json", "report.html", "predictions.parquet", "metrics.parquet"} | {
-        f"pictures/{name}.png" for name in pictures[kind]
-    }
+    known = {"report.json", "report.html", "predictions.parquet", "metrics.parquet"}
+    assert files == known | curves | {f"pictures/{name}.png" for name in pictures[kind]}
     assert folder.parent.name == "reports"
-    assert (report.samples, report.split, report.same_recipe, report.warnings) == (12, "test", True, ())
+    assert (report.samples, report.split, report.same_recipe) == (12, "test", True)
+    assert report.warnings == (UNCALIBRATED[kind],)
     assert report.ms_per_image > 0
 
 
@@ -86,10 +92,10 @@ def test_classification_metrics_are_those_of_the_predictions(
     true, predicted = np.array(table["true"]), np.array(table["predicted"])
     assert metrics.accuracy.value == pytest.approx((true == predicted).mean())
     areas = {name: auc(np.array(table[f"probability_{name}"]), true == name) for name in names}
-    assert metrics.auc == pytest.approx(areas)
+    assert {name: area.value for name, area in metrics.auc.items()} == pytest.approx(areas)
     assert metrics.auc_macro.value == pytest.approx(np.mean(list(areas.values())))
     every = np.array([table[column] for column in probabilities])
-    assert metrics.auc_micro == pytest.approx(
+    assert metrics.auc_micro.value == pytest.approx(
         auc(every.ravel(), np.array([true == n for n in names]).ravel())
     )
     for row, one in enumerate(names):
@@ -120,7 +126,7 @@ def test_regression_metrics_are_those_of_the_predictions(
         if column == "source_R_sersic":
             true, predicted = np.log10(true), np.log10(predicted)
         assert measured.mae.value == pytest.approx(np.abs(true - predicted).mean())
-        assert measured.rmse == pytest.approx(np.sqrt(((true - predicted) ** 2).mean()))
+        assert measured.rmse.value == pytest.approx(np.sqrt(((true - predicted) ** 2).mean()))
         assert f"{measured.mae.value:.4g}" in report.headline
 
 
@@ -136,7 +142,7 @@ def test_the_page_stands_alone(reports: dict[str, tuple[Report, Path]], kind: st
     assert sorted(base64.b64decode(data, validate=True) for _, data in images) == written
     assert all(picture.startswith(b"\x89PNG\r\n\x1a\n") for picture in written)
     text = re.sub(r"base64,[^\"]+", "", page)
-    assert text.count("src=") == len(images) == 3
+    assert text.count("src=") == len(images) == {"classification": 4, "regression": 3}[kind]
     # our own script, which the page's policy names by its hash
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     assert script == Path(page_module.__file__).with_name("page.js").read_text()
@@ -215,7 +221,8 @@ def test_another_seed_is_no_overlap(run: Path, another_store: Callable[..., Path
     other = another_store("seed=77")
     for split, samples in (("train", 42), ("test", 12)):
         report = evaluate(run, other, split)
-        assert (report.samples, report.same_recipe, report.warnings) == (samples, False, ())
+        assert (report.samples, report.same_recipe) == (samples, False)
+        assert report.warnings == (UNCALIBRATED["classification"],)
     assert len(list((run / "reports").iterdir())) == 2
     page = (report_folder(run, report) / "report.html").read_text()
     assert "another recipe" in page
@@ -224,7 +231,8 @@ def test_another_seed_is_no_overlap(run: Path, another_store: Callable[..., Path
 def test_another_pixel_scale_is_warned_of(run: Path, another_store: Callable[..., Path]) -> None:
     other = another_store("seed=78", "instrument={kind: preset, name: hst_wfc3_f160w, num_pix: 16}")
     report = evaluate(run, other)
-    (warning,) = report.warnings
+    warning, uncalibrated = report.warnings
+    assert uncalibrated == UNCALIBRATED["classification"]
     assert re.search(r"pixels are 0\.\d+ arcsec here and were 0\.101 arcsec in training", warning)
     assert warning in _words((report_folder(run, report) / "report.html").read_text())
 

@@ -152,7 +152,7 @@ def test_a_record_says_what_was_trained_on_what(
 def _used(run: Path, role: str) -> list[int]:
     table = pq.read_table(run / "samples.parquet")
     assert table.column_names == ["role", "seed", "sample_id"]
-    assert set(table["role"].to_pylist()) <= {"train", "val"}
+    assert set(table["role"].to_pylist()) <= {"train", "val", "calibration"}
     return [row["sample_id"] for row in table.to_pylist() if row["role"] == role]
 
 
@@ -181,7 +181,7 @@ def test_the_samples_are_written_down(
     train = np.sort(np.concatenate([ids[label == one][:most] for one in labels]))
     assert _used(tmp_path / "run", "train") == train.tolist()
     val = sound.read("val", "sample_id")[np.isin(sound.read("val", "label"), labels)]
-    assert _used(tmp_path / "run", "val") == val.tolist()
+    assert _used(tmp_path / "run", "val") == _used(tmp_path / "run", "calibration") == val.tolist()
     assert (record.data.train_samples, record.data.val_samples) == (len(train), len(val))
     assert set(pq.read_table(tmp_path / "run/samples.parquet")["seed"].to_pylist()) == {1001}
     assert not set(train) & set(sound.read("test", "sample_id"))

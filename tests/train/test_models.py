@@ -5,6 +5,7 @@ import torch
 
 from schemas.errors import DataError, UnknownNameError
 from train.models import MODELS, build, models
+from train.models.detail_cnn import BLUR, DetailCNN
 from train.models.registry import Shape
 from train.models.stem_vit import MOST_TOKENS_A_SIDE
 
@@ -107,3 +108,17 @@ def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("socket.socket.connect", refuse)
     build("test_resnet", Shape(1, 32, 3))
+
+
+def test_details_are_what_a_blur_takes_away() -> None:
+    network = DetailCNN(Shape(2, 24, 3))
+    flat, spot = torch.full((1, 2, 24, 24), 5.0), torch.zeros(1, 2, 24, 24)
+    spot[0, 1, 12, 12] = 1.0
+    # up to the edge nothing stands out of what is the same everywhere
+    assert torch.allclose(network._blurred(flat), flat, atol=1e-5)
+    blurred = network._blurred(spot)
+    assert blurred[0, 0].abs().max() == 0, "each channel is blurred alone"
+    assert blurred[0, 1].sum() == pytest.approx(1, abs=1e-5)
+    assert blurred[0, 1, 12, 12] == pytest.approx(1 / (2 * torch.pi * BLUR**2), rel=0.01)
+    # the blur is no weight that could be learned or that a file would hold
+    assert "kernel" not in network.state_dict()

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from schemas.errors import DataError, RecipeError, UnknownNameError
 from schemas.experiment import ExperimentRecipe, Objective
+from schemas.metrics import Interval
 from schemas.objective import Target
 from schemas.run import ClassifierHead, RegressorHead
 from storage.reader import Store, open_store
 from train.data import Samples, load_samples
 from train.fit import fit
 from train.objectives import OBJECTIVES, fit_head, objective_of
-from train.objectives.regression import physical, transformed
+from train.objectives.target_errors import physical, transformed
 from train.predict import outputs
 from train.run_folder import load_run
 
@@ -89,8 +90,9 @@ def test_a_perfect_classifier_scores_one(experiment: MakeExperiment, sound: Stor
     samples = load_samples(sound, "test", objective.labels)
     metrics = objective.measure(sound, samples, _one_hot(objective, samples))
     assert (metrics.accuracy.value, metrics.accuracy.low, metrics.accuracy.high) == (1, 1, 1)
-    assert metrics.auc_macro.value == metrics.auc_micro == 1
-    assert metrics.auc == {"no_sub": 1, "cdm": 1, "vortex": 1}
+    one = Interval(value=1, low=1, high=1)
+    assert metrics.auc_macro == metrics.auc_micro == metrics.precision_macro == metrics.precision_micro == one
+    assert metrics.auc == metrics.precision == {"no_sub": one, "cdm": one, "vortex": one}
     assert metrics.confusion == ((4, 0, 0), (0, 4, 0), (0, 0, 4))
     assert metrics.constant_accuracy == pytest.approx(1 / 3)
 
@@ -102,8 +104,11 @@ def test_a_constant_classifier_scores_what_the_constant_does(
     samples = load_samples(sound, "test", objective.labels)
     metrics = objective.measure(sound, samples, np.tile([0.0, 5.0, 1.0], (len(samples), 1)))
     assert metrics.accuracy.value == metrics.constant_accuracy == pytest.approx(1 / 3)
-    assert metrics.auc == {"no_sub": 0.5, "cdm": 0.5, "vortex": 0.5}
+    half = Interval(value=0.5, low=0.5, high=0.5)
+    assert metrics.auc == {"no_sub": half, "cdm": half, "vortex": half}
     assert metrics.auc_macro.value == 0.5
+    for name, share in metrics.share.items():
+        assert metrics.precision[name].value == pytest.approx(share) == pytest.approx(1 / 3)
     # rows are true classes, columns predicted ones
     assert metrics.confusion == ((0, 4, 0), (0, 4, 0), (0, 4, 0))
 
@@ -199,14 +204,14 @@ def test_perfect_and_constant_regressors(experiment: MakeExperiment, sound: Stor
     perfect = objective.encode(sound, samples).numpy().astype(np.float64)
     for one in objective.measure(sound, samples, perfect).targets:
         assert one.mae.value == pytest.approx(0, abs=1e-6)
-        assert one.rmse == pytest.approx(0, abs=1e-6)
-        assert one.r2 == pytest.approx(1, abs=1e-6)
+        assert one.rmse.value == pytest.approx(0, abs=1e-6)
+        assert one.r2.value == pytest.approx(1, abs=1e-6)
         assert one.percentage_error == pytest.approx(0, abs=1e-4)
         assert one.mae_gain.low > 0
     for one in objective.measure(sound, samples, np.zeros_like(perfect)).targets:
         assert one.mae == one.constant_mae
         assert (one.mae_gain.value, one.mae_gain.low, one.mae_gain.high) == (0, 0, 0)
-        assert one.r2 <= 0
+        assert one.r2.value <= 0
 
 
 def test_numbers_of_a_regressor_are_those_of_their_definitions(
@@ -228,9 +233,12 @@ def test_numbers_of_a_regressor_are_those_of_their_definitions(
         if fitted.target.transform == "log10":
             guess, true = np.log10(guess), np.log10(true)
         assert one.mae.value == pytest.approx(np.abs(guess - true).mean())
-        assert one.rmse == pytest.approx(math.sqrt(((guess - true) ** 2).mean()))
-        assert one.r2 == pytest.approx(1 - ((guess - true) ** 2).sum() / ((true - true.mean()) ** 2).sum())
+        assert one.rmse.value == pytest.approx(math.sqrt(((guess - true) ** 2).mean()))
+        assert one.r2.value == pytest.approx(
+            1 - ((guess - true) ** 2).sum() / ((true - true.mean()) ** 2).sum()
+        )
         assert one.percentage_error == pytest.approx(percentage)
+        assert one.bias.value == pytest.approx((guess - true).mean())
         assert one.constant_mae.value == pytest.approx(np.abs(true - fitted.mean).mean())
         assert one.mae_gain.value == pytest.approx(one.constant_mae.value - one.mae.value)
         assert one.mae.low < one.mae.value < one.mae.high

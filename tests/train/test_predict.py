@@ -198,9 +198,9 @@ def test_files_that_numpy_reads_in_its_own_way(classifier: Path, tmp_path: Path,
         predict(classifier, [tmp_path / "bad.npy"])
 
 
-@pytest.mark.parametrize("name", ["images.fits", "images", "none.zarr", "images.npy.gz"])
+@pytest.mark.parametrize("name", ["images.png", "images", "none.zarr", "images.npy.gz"])
 def test_other_files_are_refused(classifier: Path, tmp_path: Path, name: str) -> None:
-    (tmp_path / "images.fits").write_bytes(b"SIMPLE  =")
+    (tmp_path / "images.png").write_bytes(b"\x89PNG")
     with pytest.raises(DataError, match=r"a \.npy file or a lensmill store"):
         predict(classifier, [tmp_path / name])
 

@@ -134,8 +134,11 @@ def test_a_narrow_screen_has_nothing_beside_it(visit: Callable[..., Any], scheme
 def test_paper_shows_what_is_folded_away(visit: Callable[..., Any]) -> None:
     page = visit()
     assert not page.locator("#looks table").is_visible()
-    seen = "addEventListener('beforeprint', () => { window.opened = [...document.querySelectorAll('details')].every(one => one.open); })"
-    page.evaluate(seen)
+    page.evaluate(
+        """() => addEventListener("beforeprint", () => {
+            window.opened = [...document.querySelectorAll("details")].every((one) => one.open);
+        })"""
+    )
     assert len(page.pdf(format="A4")) > 20_000
     assert page.evaluate("window.opened")
     assert not page.locator("#looks table").is_visible()

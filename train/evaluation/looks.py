@@ -1,9 +1,112 @@
-"""Which evaluations the same samples have seen before: there are no silent second tries."""
+"""Which evaluations the same samples have seen before: there are no silent second tries.
 
+Each look at a split is a line in `RUN/looks.jsonl`, which goes where the run goes, and in a ledger of this
+machine, which knows the other runs. Lines are added and never changed.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from schemas.errors import WriteError
+from schemas.metrics import Score
 from schemas.report import Look
+from storage.journal import append_line, read_lines
+from storage.state import state_folder
 from train.evaluation.measured import Measured
 
+LOG = logging.getLogger(__name__)
+LOOKS = "looks.jsonl"
+LEDGERS = "looks"
 
-def earlier_looks(measured: Measured) -> tuple[Look, ...]:  # noqa: ARG001
+
+def earlier_looks(measured: Measured) -> tuple[Look, ...]:
     """Evaluations on these samples that were there before, of any run, oldest first."""
-    return ()
+    digest, weights = measured.store.stored.digest, measured.run.record.weights_sha256
+    known = {*_read(measured.run.root / LOOKS), *_read(_ledger(measured))}
+    here = [look for look in known if (look.store_digest, look.split) == (digest, measured.split)]
+    return tuple(
+        look.model_copy(update={"again": look.weights_sha256 == weights})
+        for look in sorted(here, key=lambda look: look.at)
+    )
+
+
+def record_look(measured: Measured, scores: tuple[Score, ...]) -> None:
+    """Write down that these samples were looked at. Without the ledger of the machine a warning must do."""
+    record = measured.run.record
+    look = Look(
+        # finer than a report's own time, so that two looks of one second are two
+        at=datetime.now(UTC).isoformat(timespec="microseconds"),
+        run=str(measured.run.root.resolve()),
+        experiment=record.experiment.name,
+        experiment_digest=record.experiment_digest,
+        weights_sha256=record.weights_sha256,
+        scores=scores,
+        model=record.experiment.model.name,
+        store_digest=measured.store.stored.digest,
+        split=measured.split,
+        labels=measured.run.objective.labels,
+    )
+    line = look.model_dump_json(exclude={"again"})
+    append_line(measured.run.root / LOOKS, line)
+    try:
+        append_line(_ledger(measured), line)
+    except WriteError as error:
+        LOG.warning("other runs will not know of this look at the %s split: %s", measured.split, error.found)
+
+
+def told(looks: Sequence[Look]) -> str:
+    """What earlier looks mean for a score, in a sentence or two."""
+    again = sum(look.again for look in looks)
+    others = [look for look in looks if not look.again]
+    said = []
+    if again:
+        times = "once" if again == 1 else f"{again} times"
+        said.append(f"This model was measured on these samples {times} before, which is no other try.")
+    if others:
+        count = len({look.weights_sha256 for look in others})
+        models = "1 other model was" if count == 1 else f"{count} other models were"
+        said.append(
+            f"Look {count + 1} at these samples: {models} measured on them before{_best(others)}."
+            " Who chooses a model by these scores needs other samples to say how good it is."
+        )
+    return " ".join(said) or "First look at these samples, as far as this run and this machine know."
+
+
+def _best(looks: Sequence[Look]) -> str:
+    """The best by what most of them were measured by; other goals and classes cannot be compared."""
+    goals: dict[tuple[str, tuple[int, ...]], list[tuple[Score, Look]]] = {}
+    for look in looks:
+        for score in look.scores[:1]:
+            goals.setdefault((score.name, look.labels), []).append((score, look))
+    if not goals:
+        return ""
+    goal = max(goals.values(), key=len)
+    sign = 1 if goal[0][0].better == "higher" else -1
+    score, look = max(goal, key=lambda one: sign * one[0].value.value)
+    unit = "" if score.unit == "1" else f" {score.unit}"
+    return f", the best with {score.name} {score.value.value:.4g}{unit} ({Path(look.run).name})"
+
+
+def _ledger(measured: Measured) -> Path:
+    return state_folder() / LEDGERS / f"{measured.store.stored.digest}-{measured.split}.jsonl"
+
+
+def _read(path: Path) -> list[Look]:
+    """All looks of a file; lines that are none were torn by a kill, or are of a later version."""
+    try:
+        lines = read_lines(path)
+    except OSError as error:
+        LOG.warning("earlier looks are unknown: cannot read %s: %s", path, error.strerror or error)
+        return []
+    return [look for line in lines if (look := _parsed(line)) is not None]
+
+
+def _parsed(line: str) -> Look | None:
+    try:
+        return Look.model_validate_json(line)
+    except ValidationError:
+        return None

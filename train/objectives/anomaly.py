@@ -1,14 +1,17 @@
 """What is out of the ordinary: images that an autoencoder of ordinary ones cannot reproduce."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from schemas.calibration import Calibration, Thresholds
 from schemas.errors import DataError
 from schemas.experiment import ExperimentRecipe, ModelOptions
 from schemas.imported import ImportedData
-from schemas.metrics import AnomalyMetrics, Interval
+from schemas.metrics import AnomalyMetrics, Found, Interval
 from schemas.objective import Anomaly, Variational
 from schemas.run import AnomalyHead, NetworkInput
 from storage.reader import Store
@@ -16,19 +19,23 @@ from train.data import Samples, labels_of
 from train.models.assembly import Assembled
 from train.models.autoencoders import DIVERGENCE, SCORE, SQUARED, build_autoencoder
 from train.models.registry import Shape
+from train.objectives.calibration import fit_thresholds
 from train.objectives.classification import check_names
 from train.objectives.registry import OBJECTIVES, Predictions
-from train.scores import auc, bootstrap
+from train.scores import Ranking, intervals
 
 Array = NDArray[np.float64]
+# Shares of ordinary samples that are called anomalous, at which it is told how many anomalies are found.
+FALSE_POSITIVES = (0.01, 0.05)
 
 
 @OBJECTIVES.register("anomaly")
 class AnomalyObjective:
     """Trained on some classes; a score for every image: its residual in units of ordinary ones."""
 
-    def __init__(self, head: AnomalyHead) -> None:
+    def __init__(self, head: AnomalyHead, calibration: Calibration | None = None) -> None:
         self.head = head
+        self.thresholds = calibration if isinstance(calibration, Thresholds) else None
 
     @classmethod
     def fit(cls, experiment: ExperimentRecipe, store: Store) -> AnomalyHead:
@@ -103,7 +110,13 @@ class AnomalyObjective:
         columns: Predictions = {"anomaly_score": output[:, SCORE], "squared_residual": output[:, SQUARED]}
         if isinstance(self.head.method, Variational):
             columns["divergence"] = output[:, DIVERGENCE]
+        if self.thresholds is not None:
+            for share, threshold in zip(self.thresholds.shares, self.thresholds.scores, strict=True):
+                columns[f"above_{round(100 * (1 - share))}"] = output[:, SCORE] > threshold
         return columns
+
+    def calibrate(self, store: Store, samples: Samples, output: Array) -> Thresholds | None:
+        return fit_thresholds(output[np.isin(samples.label, self.head.trained_on), SCORE])
 
     def truth(self, store: Store, samples: Samples) -> Predictions:
         names = {one.label: one.name for one in self.head.classes}
@@ -126,11 +139,23 @@ class AnomalyObjective:
         found = {}
         for one in others:
             rows = ordinary | (label == one.label)
-            found[one.name] = _area(score[rows], label[rows] == one.label)
+            found[one.name] = _told_apart(score[rows], label[rows], ordinary[rows])
+        every = _told_apart(score, label, ordinary)
+        count = int(ordinary.sum())
+        shares = {one.name: int((label == one.label).sum()) for one in others}
         return AnomalyMetrics(
             trained_on=self.trained_names,
-            auc=found,
-            auc_all=_area(score, ~ordinary),
+            auc={name: one["auc"] for name, one in found.items()},
+            auc_all=every["auc"],
+            precision={name: one["precision"] for name, one in found.items()},
+            precision_all=every["precision"],
+            share={name: number / (count + number) for name, number in shares.items()},
+            share_all=1 - count / len(label),
+            found=tuple(
+                Found(class_name=name, false_positives=part, found=one[_at(part)])
+                for name, one in [*found.items(), (None, every)]
+                for part in FALSE_POSITIVES
+            ),
             score={one.name: float(np.median(score[label == one.label])) for one in self.head.classes},
         )
 
@@ -143,8 +168,20 @@ class AnomalyObjective:
         )
 
 
-def _area(score: Array, positive: NDArray[np.bool_]) -> Interval:
-    return bootstrap(lambda rows: auc(score[rows], positive[rows]), len(score))
+def _at(false_positives: float) -> str:
+    return f"found at {false_positives:g}"
+
+
+def _told_apart(score: Array, label: NDArray[np.int32], ordinary: NDArray[np.bool_]) -> dict[str, Interval]:
+    """How well scores tell other samples from ordinary ones."""
+    ranking = Ranking(score, ~ordinary)
+
+    def statistics(weights: Array) -> Mapping[str, Array]:
+        drawn = ranking.drawn(weights)
+        found = {_at(part): drawn.found(part) for part in FALSE_POSITIVES}
+        return {"auc": drawn.area, "precision": drawn.precision} | found
+
+    return intervals(statistics, label)
 
 
 def _smooth(store: Store, labels: tuple[int, ...]) -> tuple[int, ...]:

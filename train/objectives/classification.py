@@ -1,5 +1,7 @@
 """Which class an image belongs to: cross entropy over the chosen classes, or one class against the rest."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -7,6 +9,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 from torch.nn import functional
 
+from schemas.calibration import Calibration, Temperature
 from schemas.errors import DataError
 from schemas.experiment import ExperimentRecipe, ModelOptions
 from schemas.imported import ImportedData
@@ -19,16 +22,20 @@ from storage.reader import Store
 from train.data import Samples, labels_of
 from train.models.assembly import Assembled, assemble, rebuild
 from train.models.registry import Shape
+from train.objectives.calibration import fit_temperature
 from train.objectives.registry import OBJECTIVES, Predictions
-from train.scores import auc, bootstrap
+from train.scores import Ranking, Statistics, intervals, mean_of
+
+Array = NDArray[np.float64]
 
 
 @OBJECTIVES.register("classification")
 class ClassificationObjective:
     """Two classes or more, one output each."""
 
-    def __init__(self, head: ClassifierHead) -> None:
+    def __init__(self, head: ClassifierHead, calibration: Calibration | None = None) -> None:
         self.head = head
+        self.temperature = calibration.temperature if isinstance(calibration, Temperature) else 1.0
         self.weights = None if head.weights is None else torch.tensor(head.weights)
 
     @classmethod
@@ -99,17 +106,20 @@ class ClassificationObjective:
     def training_loss(self, output: Tensor, target: Tensor, epoch: int) -> Tensor:
         return self.loss(output, target, epoch)
 
-    def predictions(self, output: NDArray[np.float64]) -> Predictions:
-        probability = softmax(output, axis=1)
+    def probabilities(self, output: Array) -> Array:
+        """Of each class for each sample, calibrated."""
+        return np.asarray(softmax(output / self.temperature, axis=1))
+
+    def predictions(self, output: Array) -> Predictions:
+        probability = self.probabilities(output)
         columns: Predictions = {f"probability_{name}": probability[:, k] for k, name in enumerate(self.names)}
         return columns | {"predicted": np.array(self.names)[probability.argmax(axis=1)]}
 
     def truth(self, store: Store, samples: Samples) -> Predictions:
         return {"true": np.array(self.names)[self.positions(samples.label)]}
 
-    def measure(self, store: Store, samples: Samples, output: NDArray[np.float64]) -> ClassificationMetrics:
-        probability = softmax(output, axis=1)
-        true = self.positions(samples.label)
+    def measure(self, store: Store, samples: Samples, output: Array) -> ClassificationMetrics:
+        probability, true = self.probabilities(output), self.positions(samples.label)
         check_names(self.head.classes, store)
         absent = [name for k, name in enumerate(self.names) if not (true == k).any()]
         if absent:
@@ -118,23 +128,24 @@ class ClassificationObjective:
                 expected="samples of every class that the model tells apart",
                 where=str(store.root),
             )
-        right = probability.argmax(axis=1) == true
-        one_hot = np.arange(self.outputs)[None, :] == true[:, None]
-
-        def macro(rows: NDArray[np.int64]) -> float:
-            each = [auc(probability[rows, k], one_hot[rows, k]) for k in range(self.outputs)]
-            return float(np.mean(each))
-
+        found = intervals(_statistics(self.names, probability, true), true)
         confusion = np.zeros((self.outputs, self.outputs), dtype=np.int64)
         np.add.at(confusion, (true, probability.argmax(axis=1)), 1)
         return ClassificationMetrics(
-            accuracy=bootstrap(lambda rows: float(right[rows].mean()), len(true)),
-            auc_macro=bootstrap(macro, len(true)),
-            auc_micro=auc(probability.ravel(), one_hot.ravel()),
-            auc={name: auc(probability[:, k], one_hot[:, k]) for k, name in enumerate(self.names)},
+            accuracy=found["accuracy"],
+            auc_macro=found["auc macro"],
+            auc_micro=found["auc micro"],
+            auc={name: found[f"auc of {name}"] for name in self.names},
+            precision_macro=found["precision macro"],
+            precision_micro=found["precision micro"],
+            precision={name: found[f"precision of {name}"] for name in self.names},
+            share={name: float((true == k).mean()) for k, name in enumerate(self.names)},
             confusion=tuple(tuple(int(count) for count in row) for row in confusion),
             constant_accuracy=float((true == self.head.most_frequent).mean()),
         )
+
+    def calibrate(self, store: Store, samples: Samples, output: Array) -> Temperature | None:
+        return fit_temperature(output, self.positions(samples.label))
 
     def headline(self, metrics: ClassificationMetrics) -> str:
         area, right = metrics.auc_macro, metrics.accuracy
@@ -142,6 +153,29 @@ class ClassificationObjective:
             f"macro AUC {area.value:.4f} [{area.low:.4f}, {area.high:.4f}],"
             f" accuracy {right.value:.3f} (constant {metrics.constant_accuracy:.3f})"
         )
+
+
+def _statistics(names: list[str], probability: Array, true: NDArray[np.int64]) -> Statistics:
+    """Accuracy, and the areas under both curves by class, of all cases, and their mean over classes."""
+    positive = np.arange(len(names))[None, :] == true[:, None]
+    right = (probability.argmax(axis=1) == true).astype(np.float64)
+    each = [Ranking(probability[:, k], positive[:, k]) for k in range(len(names))]
+    samples = np.repeat(np.arange(len(true)), len(names))
+    together = Ranking(probability.ravel(), positive.ravel(), samples)
+
+    def statistics(weights: Array) -> Mapping[str, Array]:
+        found = {"accuracy": mean_of(weights, right)}
+        drawn = [one.drawn(weights) for one in each]
+        for what, values in (
+            ("auc", [one.area for one in drawn]),
+            ("precision", [one.precision for one in drawn]),
+        ):
+            found |= {f"{what} of {name}": value for name, value in zip(names, values, strict=True)}
+            found[f"{what} macro"] = np.mean(values, axis=0)
+        cases = together.drawn(weights)
+        return found | {"auc micro": cases.area, "precision micro": cases.precision}
+
+    return statistics
 
 
 def _more_classes(store: Store) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from schemas.calibration import Calibration
 from schemas.experiment import ExperimentRecipe, ModelOptions
 from schemas.metrics import Metrics
 from schemas.registry import Registry
@@ -19,7 +20,7 @@ Predictions = dict[str, NDArray[Any]]
 
 
 class Objective(Protocol):
-    """A goal with everything fitted: it can be rebuilt from its head alone."""
+    """A goal with everything fitted: it can be rebuilt from its head and its calibration, if it has one."""
 
     head: Any
 
@@ -28,7 +29,7 @@ class Objective(Protocol):
         """What the outputs are to mean, checked against the store and fitted on its training split."""
         ...
 
-    def __init__(self, head: Any) -> None: ...
+    def __init__(self, head: Any, calibration: Calibration | None = None) -> None: ...
 
     @property
     def outputs(self) -> int:
@@ -74,7 +75,7 @@ class Objective(Protocol):
         ...
 
     def predictions(self, output: NDArray[np.float64]) -> Predictions:
-        """Outputs in physical terms, as columns of a table."""
+        """Outputs in physical terms and calibrated, as columns of a table."""
         ...
 
     def truth(self, store: Store, samples: Samples) -> Predictions:
@@ -83,6 +84,10 @@ class Objective(Protocol):
 
     def measure(self, store: Store, samples: Samples, output: NDArray[np.float64]) -> Metrics:
         """How well the outputs meet the truth."""
+        ...
+
+    def calibrate(self, store: Store, samples: Samples, output: NDArray[np.float64]) -> Calibration | None:
+        """What makes the outputs honest, fitted on samples that training has not seen; None of too few."""
         ...
 
     def headline(self, metrics: Any) -> str:
@@ -98,6 +103,6 @@ def fit_head(experiment: ExperimentRecipe, store: Store) -> Head:
     return OBJECTIVES[experiment.objective.kind].fit(experiment, store)
 
 
-def objective_of(head: Head) -> Objective:
+def objective_of(head: Head, calibration: Calibration | None = None) -> Objective:
     """The objective behind a head."""
-    return OBJECTIVES[head.kind](head)
+    return OBJECTIVES[head.kind](head, calibration)

@@ -7,10 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from schemas.calibration import Calibration, Conformal
 from schemas.columns import ColumnSpec
 from schemas.errors import DataError, UnknownNameError
 from schemas.experiment import ExperimentRecipe, ModelOptions
-from schemas.metrics import RegressionMetrics, TargetMetrics
+from schemas.metrics import RegressionMetrics
 from schemas.objective import GaussianLikelihood, Regression, Target
 from schemas.registry import unknown_name
 from schemas.run import FittedTarget, NetworkInput, RegressorHead
@@ -18,9 +19,10 @@ from storage.reader import Store
 from train.data import Samples, labels_of
 from train.models.assembly import Assembled, assemble, rebuild
 from train.models.registry import Shape
+from train.objectives.calibration import ONE_SIGMA, SHOWN, fit_conformal, width_at
 from train.objectives.likelihood import ErrorOf, error_of, training_error_of, variance_of
 from train.objectives.registry import OBJECTIVES, Predictions
-from train.scores import bootstrap
+from train.objectives.target_errors import difference, goes_round, measure_target, physical, transformed
 from train.target_motion import check_targets, period_of
 
 Array = NDArray[np.float64]
@@ -30,8 +32,10 @@ Array = NDArray[np.float64]
 class RegressionObjective:
     """One output per target, standardised inside and physical outside; a second one for its variance."""
 
-    def __init__(self, head: RegressorHead) -> None:
+    def __init__(self, head: RegressorHead, calibration: Calibration | None = None) -> None:
         self.head = head
+        found = calibration.targets if isinstance(calibration, Conformal) else ()
+        self.conformal = {one.target: one for one in found}
 
     @classmethod
     def fit(cls, experiment: ExperimentRecipe, store: Store) -> RegressorHead:
@@ -128,13 +132,31 @@ class RegressionObjective:
         spreads = np.array([one.spread for one in self.head.targets])
         return output[:, : len(means)] * spreads + means
 
-    def sigma(self, output: Array) -> Array | None:
-        """Standard deviations of the learned quantities, if they are predicted."""
+    def raw_sigma(self, output: Array) -> Array | None:
+        """Standard deviations of the learned quantities as the network gives them, if it does."""
         if not self.probabilistic:
             return None
         _, log_variance = variance_of(torch.from_numpy(output))
         spreads = np.array([one.spread for one in self.head.targets])
         return np.asarray(np.exp(0.5 * log_variance.numpy()) * spreads)
+
+    def sigma(self, output: Array) -> Array | None:
+        """The same, calibrated: 68.3% of the errors are within them."""
+        raw = self.raw_sigma(output)
+        if raw is None:
+            return None
+        fitted = [self.conformal.get(one.target.name) for one in self.head.targets]
+        return raw * np.array([1.0 if one is None else width_at(one, ONE_SIGMA) for one in fitted])
+
+    def half_widths(self, output: Array, level: float) -> Array:
+        """Of the intervals that are to hold the true values, as learned; NaN for what is not calibrated."""
+        found, raw = np.full((len(output), len(self.head.targets)), np.nan), self.raw_sigma(output)
+        for k, one in enumerate(self.head.targets):
+            fitted = self.conformal.get(one.target.name)
+            if fitted is not None:
+                scale = raw[:, k] if fitted.in_sigmas and raw is not None else 1.0
+                found[:, k] = scale * width_at(fitted, level)
+        return found
 
     def predictions(self, output: Array) -> Predictions:
         learned, sigma = self._unstandardised(output), self.sigma(output)
@@ -144,6 +166,10 @@ class RegressionObjective:
         }
         if sigma is not None:
             columns |= {f"sigma_{one.target.column}": sigma[:, k] for k, one in enumerate(self.head.targets)}
+        half = self.half_widths(output, SHOWN)
+        for k, one in enumerate(self.head.targets):
+            if one.target.name in self.conformal:
+                columns |= _ends(one, learned[:, k], half[:, k])
         return columns
 
     def truth(self, store: Store, samples: Samples) -> Predictions:
@@ -164,30 +190,49 @@ class RegressionObjective:
                     f"no sample of the split has the target {one.target.column}", where=str(store.root)
                 )
             own = None if sigma is None else sigma[rows, k]
-            found.append(_measured(one, true[rows, k], predicted[rows, k], own))
+            found.append(measure_target(one, true[rows, k], predicted[rows, k], own))
         return RegressionMetrics(targets=tuple(found))
+
+    def errors(self, store: Store, samples: Samples, output: Array) -> Array:
+        """Predicted minus true as learned: (samples, targets), NaN where a sample has no such target."""
+        true, predicted = self._learned(store, samples), self._unstandardised(output)
+        return np.stack(
+            [difference(one, predicted[:, k], true[:, k]) for k, one in enumerate(self.head.targets)], 1
+        )
+
+    def calibrate(self, store: Store, samples: Samples, output: Array) -> Conformal | None:
+        targets = self.head.targets
+        return fit_conformal(
+            [one.target.name for one in targets],
+            self.errors(store, samples, output),
+            self.raw_sigma(output),
+            [one.period if goes_round(one) else None for one in targets],
+        )
 
     def headline(self, metrics: RegressionMetrics) -> str:
         return "; ".join(
             f"{one.target} MAE {one.mae.value:.4g} [{one.mae.low:.4g}, {one.mae.high:.4g}] {one.unit}"
-            f" (constant {one.constant_mae.value:.4g}), R2 {one.r2:.3f}"
+            f" (constant {one.constant_mae.value:.4g}), R2 {one.r2.value:.3f}"
             for one in metrics.targets
         )
-
-
-def transformed(target: Target, value: Array) -> Array:
-    """A physical value as it is learned."""
-    return np.log10(value) if target.transform == "log10" else value
-
-
-def physical(target: Target, learned: Array) -> Array:
-    """A learned value in its physical unit."""
-    return np.asarray(10.0**learned) if target.transform == "log10" else learned
 
 
 def _reduced(one: FittedTarget, value: Array) -> Array:
     """A direction within one period: an image cannot tell the others from it."""
     return value if one.period is None else np.mod(value, one.period)
+
+
+def _ends(one: FittedTarget, learned: Array, half: Array) -> Predictions:
+    """Where the interval of each prediction ends, in physical terms.
+
+    That of a direction may go over the end of a period: `low` is above `high` then.
+    """
+    low, high = (physical(one.target, learned + step) for step in (-half, half))
+    if one.period is not None:
+        everything = high - low >= one.period
+        low = np.where(everything, 0.0, _reduced(one, low))
+        high = np.where(everything, one.period, _reduced(one, high))
+    return {f"low_{one.target.column}": low, f"high_{one.target.column}": high}
 
 
 def _check_known(targets: Sequence[Target], store: Store) -> None:
@@ -263,35 +308,3 @@ def _fitted(target: Target, unit: str, value: Array, period: float | None) -> Fi
         )
     unit = "dex" if target.transform == "log10" else unit
     return FittedTarget(target=target, unit=unit, mean=mean, spread=spread, period=period)
-
-
-def _difference(one: FittedTarget, value: Array, true: Array) -> Array:
-    """How far apart two values are; directions along the shorter way round."""
-    if one.period is None or one.target.transform == "log10":
-        return value - true
-    return np.mod(value - true + one.period / 2, one.period) - one.period / 2
-
-
-def _measured(one: FittedTarget, true: Array, predicted: Array, sigma: Array | None) -> TargetMetrics:
-    off = _difference(one, predicted, true)
-    error, constant = np.abs(off), np.abs(_difference(one, np.full_like(true, one.mean), true))
-    physical_true = physical(one.target, true)
-    relative = np.abs(physical(one.target, true + off) - physical_true) / np.maximum(
-        np.abs(physical_true), 1e-300
-    )
-    usable = np.isfinite(relative) & (physical_true != 0)
-    squared = float(np.mean(off**2))
-    variance = float(true.var())
-    return TargetMetrics(
-        target=one.target.name,
-        unit=one.unit,
-        mae=bootstrap(lambda rows: float(error[rows].mean()), len(true)),
-        rmse=squared**0.5,
-        r2=1 - squared / variance if variance else 0.0,
-        percentage_error=100 * float(np.median(relative[usable])) if usable.any() else None,
-        constant_mae=bootstrap(lambda rows: float(constant[rows].mean()), len(true)),
-        mae_gain=bootstrap(lambda rows: float((constant - error)[rows].mean()), len(true)),
-        samples=len(true),
-        sigma=None if sigma is None else float(np.median(sigma)),
-        within_sigma=None if sigma is None else float((error < sigma).mean()),
-    )

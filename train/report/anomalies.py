@@ -5,9 +5,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from schemas.metrics import AnomalyMetrics
+from train.evaluation.curves import cases_of_anomalies
 from train.objectives.anomaly import AnomalyObjective
-from train.report.figures import COLOURS, Array, Pictures, new_figure
-from train.scores import roc
+from train.report.figures import COLOURS, Array, Pictures, draw_precision, draw_roc, new_figure
 
 Images = NDArray[np.float32]
 BINS = 60
@@ -28,34 +28,15 @@ def examples(objective: AnomalyObjective, label: NDArray[np.int32]) -> list[tupl
 def draw_anomalies(
     objective: AnomalyObjective, metrics: AnomalyMetrics, label: NDArray[np.int32], score: Array
 ) -> Pictures:
-    """ROC curves of the other classes, and how the scores of each are spread."""
+    """ROC and precision-recall curves of the other classes, and how the scores of each are spread."""
+    cases = cases_of_anomalies(objective, label, score)
+    areas, precisions = {"all": metrics.auc_all}, {"all": metrics.precision_all}
+    shares = metrics.share | {"all": metrics.share_all}
     return {
-        "ROC": _roc_curves(objective, metrics, label, score),
+        "ROC": draw_roc(cases, metrics.auc | areas, f"ROC against {' and '.join(metrics.trained_on)}"),
+        "Precision": draw_precision(cases, metrics.precision | precisions, shares),
         "Scores": _spread(objective, label, score),
     }
-
-
-def _roc_curves(
-    objective: AnomalyObjective, metrics: AnomalyMetrics, label: NDArray[np.int32], score: Array
-) -> Figure:
-    figure, axis = new_figure()
-    ordinary = np.isin(label, objective.trained_labels)
-    for k, one in enumerate(objective.head.classes):
-        if one.name in metrics.auc:
-            rows = ordinary | (label == one.label)
-            text = f"{one.name} (AUC {metrics.auc[one.name].value:.3f})"
-            axis.plot(
-                *roc(score[rows], label[rows] == one.label), color=COLOURS[k % len(COLOURS)], label=text
-            )
-    axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="chance")
-    axis.set(
-        xlabel="ordinary images that are called anomalous",
-        ylabel="anomalous images that are found",
-        title=f"ROC against {' and '.join(metrics.trained_on)}",
-    )
-    axis.set_aspect("equal")
-    axis.legend(frameon=False, loc="lower right", fontsize=8)
-    return figure
 
 
 def _spread(objective: AnomalyObjective, label: NDArray[np.int32], score: Array) -> Figure:

@@ -8,12 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from scipy.special import softmax
 
-from schemas.metrics import ClassificationMetrics, RegressionMetrics
+from schemas.calibration import Coverage, Reliability
+from schemas.metrics import ClassificationMetrics, Interval, RegressionMetrics
+from train.evaluation.curves import Cases, cases_of_classes, thinned
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
-from train.scores import roc
+from train.scores import precision_recall, roc
 
 Array = NDArray[np.float64]
 # colour-blind safe (Okabe and Ito)
@@ -53,28 +54,100 @@ def draw_classification(
     label: NDArray[np.int32],
     output: Array,
 ) -> Pictures:
-    """ROC curves and the confusion matrix."""
-    probability, true = softmax(output, axis=1), objective.positions(label)
+    """ROC and precision-recall curves and the confusion matrix."""
+    cases = cases_of_classes(objective, label, output)
+    areas, precisions = {"micro": metrics.auc_micro}, {"micro": metrics.precision_micro}
     return {
-        "ROC": _roc_curves(objective.names, metrics, probability, true),
+        "ROC": draw_roc(cases, metrics.auc | areas, "ROC, one class against the rest"),
+        "Precision": draw_precision(cases, metrics.precision | precisions, metrics.share),
         "Confusion": _confusion(objective.names, np.array(metrics.confusion)),
     }
 
 
-def _roc_curves(
-    names: list[str], metrics: ClassificationMetrics, probability: Array, true: NDArray[Any]
-) -> Figure:
+def draw_roc(cases: tuple[Cases, ...], areas: dict[str, Interval], title: str) -> Figure:
+    """A curve for each class, and a thin one for all of them together."""
     figure, axis = new_figure()
-    for k, name in enumerate(names):
-        colour = COLOURS[k % len(COLOURS)]
-        axis.plot(
-            *roc(probability[:, k], true == k), color=colour, label=f"{name} (AUC {metrics.auc[name]:.3f})"
-        )
+    for k, one in enumerate(cases):
+        x, y = roc(one.score, one.positive)
+        kept = thinned(x, y)
+        axis.plot(x[kept], y[kept], label=f"{one.name}: {_said(areas[one.name])}", **_line(k, len(cases)))
     axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="chance")
+    axis.set(xlabel="false positive rate", ylabel="true positive rate", title=title)
+    axis.set_aspect("equal")
+    axis.legend(frameon=False, loc="lower right", fontsize=8, title="area [95%]", title_fontsize=8)
+    return figure
+
+
+def draw_precision(
+    cases: tuple[Cases, ...], precisions: dict[str, Interval], shares: dict[str, float]
+) -> Figure:
+    """Precision against recall; what knowing nothing gives is the share of each class."""
+    figure, axis = new_figure()
+    for k, one in enumerate(cases):
+        x, y = precision_recall(one.score, one.positive)
+        kept, line = thinned(x, y), _line(k, len(cases))
+        axis.plot(x[kept], y[kept], label=f"{one.name}: {_said(precisions[one.name])}", **line)
+        if one.name in shares:
+            axis.axhline(shares[one.name], color=line["color"], linestyle=":", linewidth=1)
     axis.set(
-        xlabel="false positive rate", ylabel="true positive rate", title="ROC, one class against the rest"
+        xlabel="recall", ylabel="precision", title="Precision and recall", xlim=(0, 1.02), ylim=(0, 1.02)
     )
     axis.set_aspect("equal")
+    legend = {"title": "average precision [95%]", "title_fontsize": 8}
+    axis.legend(frameon=False, loc="lower left", fontsize=8, **legend)
+    return figure
+
+
+def _line(k: int, count: int) -> dict[str, Any]:
+    """How the k-th curve is drawn; the last one is that of all together."""
+    if k == count - 1:
+        return {"color": "0.35", "linewidth": 1, "linestyle": "--"}
+    return {"color": COLOURS[k % len(COLOURS)]}
+
+
+def _said(one: Interval) -> str:
+    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
+
+
+def draw_reliability(found: Reliability) -> Pictures:
+    """Shares that are right against confidences, or shares that intervals hold against what they should."""
+    if found.bins:
+        return {"Reliability": _confidences(found)}
+    return {"Coverage": _coverages(found.coverage)} if found.coverage else {}
+
+
+def _confidences(found: Reliability) -> Figure:
+    figure, axis = new_figure()
+    x = np.array([one.confidence for one in found.bins])
+    y = np.array([one.right.value for one in found.bins])
+    ends = np.array([[one.right.low, one.right.high] for one in found.bins]).T
+    # single precision may put an end beside its value
+    axis.errorbar(x, y, np.abs(ends - y), fmt="o", markersize=4, color=COLOURS[0], label="samples in bins")
+    lowest = min(float(ends.min()), float(x.min()))
+    axis.plot([lowest, 1], [lowest, 1], color="0.6", linestyle=":", label="honest")
+    axis.set(xlabel="probability of the predicted class", ylabel="share that is right")
+    if found.error is not None and found.error_before is not None:
+        axis.set_title(f"Calibration error {found.error.value:.3f}, before {found.error_before:.3f}")
+    axis.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def _coverages(coverage: tuple[Coverage, ...]) -> Figure:
+    figure, axis = new_figure()
+    for k, target in enumerate(dict.fromkeys(one.target for one in coverage)):
+        own = [one for one in coverage if one.target == target]
+        # side by side, as they stand at the same levels
+        x = np.array([one.level for one in own]) + 0.006 * k
+        y = np.array([one.covered.value for one in own])
+        ends = np.array([[one.covered.low, one.covered.high] for one in own]).T
+        line = {"color": COLOURS[k % len(COLOURS)], "markersize": 5}
+        axis.errorbar(x, y, np.abs(ends - y), fmt="o", label=target, **line)
+        before = [one.before for one in own]
+        if None not in before:
+            axis.plot(x, before, "x", label=f"{target}, not calibrated", **line)
+    lowest = min(one.level for one in coverage) - 0.05
+    axis.plot([lowest, 1], [lowest, 1], color="0.6", linestyle=":", label="honest")
+    axis.set(xlabel="share that they should hold", ylabel="share that they hold", title="Coverage")
     axis.legend(frameon=False, loc="lower right", fontsize=8)
     return figure
 
@@ -116,7 +189,9 @@ def draw_regression(
         if fitted.target.transform == "log10":
             axis.set(xscale="log", yscale="log")
         axis.set(
-            xlabel=f"true {column}", ylabel=f"predicted {column}", title=f"{column} (R2 {measured.r2:.3f})"
+            xlabel=f"true {column}",
+            ylabel=f"predicted {column}",
+            title=f"{column} (R2 {measured.r2.value:.3f})",
         )
         axis.legend(frameon=False)
         pictures[column] = figure

@@ -15,18 +15,21 @@ from schemas.report import Report
 from storage.page.rendering import read_part, source_hash
 from storage.reader import Store
 from train.data import Samples
+from train.evaluation.looks import told
 from train.objectives.anomaly import AnomalyObjective
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
 from train.predict import reconstructions
 from train.report import provenance, section_figures, tables
 from train.report.anomalies import draw_anomalies, draw_reconstructions, examples
-from train.report.figures import draw_classification, draw_history, draw_regression
+from train.report.figures import draw_classification, draw_history, draw_regression, draw_reliability
 from train.report.pictures import ExamplePicture, Picture, load_examples, save_figures
 from train.report.strips import strips
 from train.run_folder import HISTORY, Run
 
 PICTURES = "pictures"
+# pictures of how far what a model says of its certainty can be believed
+SURE = ("Reliability", "Coverage")
 TEMPLATES = Environment(
     loader=PackageLoader("train", "report"),
     autoescape=select_autoescape(default=True, default_for_string=True),
@@ -71,15 +74,18 @@ def render(content: PageContent) -> str:
     script = read_part("train.report", "page.js")
     # the look of the data-set page, and what a report has beside it
     style = read_part("storage.page", "page.css") + read_part("train.report", "page.css")
-    drawn = {picture.title for picture in content.pictures}
     report = content.report
+    sure = tuple(one for one in content.pictures if one.title in SURE)
     return TEMPLATES.get_template("page.html.j2").render(
         content=content,
         report=report,
         strips=strips(report),
         tables=tables,
         dependences=section_figures.draw_dependences(report),
-        reliability=[one for one in section_figures.draw_reliability(report) if one.title not in drawn],
+        pictures=[one for one in content.pictures if one not in sure],
+        sure_pictures=sure,
+        look=len({one.weights_sha256 for one in report.looks if not one.again}) + 1,
+        told_looks=told(report.looks),
         script=Markup(script),  # noqa: S704  # our own files
         style=Markup(style),  # noqa: S704
         script_hash=source_hash(script),
@@ -103,4 +109,6 @@ def _figures(
         score = objective.predictions(output)["anomaly_score"]
         pictures = draw_anomalies(objective, metrics, samples.label, score)
         pictures["Reconstructions"] = draw_reconstructions(shown, stretched, returned)
+    if report.reliability is not None:
+        pictures |= draw_reliability(report.reliability)
     return pictures | {"Loss": draw_history(run.root / HISTORY)}

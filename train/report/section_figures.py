@@ -11,12 +11,14 @@ from storage.page.numbers import shown_unit, spell
 from storage.page.plots import decades, round_numbers
 
 WIDTH, HEIGHT = 320, 200
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 36
-SQUARE = 264
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 24
+FLOOR = HEIGHT - BOTTOM
 # Beyond this ratio of its ends an axis is logarithmic.
 WIDE = 30.0
 # between the points of two classes that have the same bins
 BESIDE = 5.0
+# A trend that comes about so often without one is none.
+CHANCE = 0.05
 # classes have one of so many colours
 COLOURS = 8
 Place = Callable[[float], float]
@@ -82,8 +84,6 @@ def _dependence(filled: list[Dependence], colours: dict[str | None, str]) -> Dra
     axes = _axes(
         [part.low for part in bins] + [part.high for part in bins],
         [value for part in bins for value in (part.score.low, part.score.high)] + ideals,
-        WIDTH,
-        HEIGHT,
     )
     shapes, legend = list(axes.shapes), []
     for at, one in enumerate(filled):
@@ -99,8 +99,14 @@ def _dependence(filled: list[Dependence], colours: dict[str | None, str]) -> Dra
         alt=f"{first.score} by {first.column}: {'; '.join(_told(one) for one in filled)}",
         shapes=tuple(shapes),
         legend=tuple(legend) if len(legend) > 1 or first.class_name else (),
-        note=f"{first.score}; {'higher' if first.better == 'higher' else 'lower'} is better",
+        note=_note(filled),
     )
+
+
+def _note(filled: list[Dependence]) -> str:
+    chances = [one.p_value for one in filled]
+    told = all(chance is not None and chance > CHANCE for chance in chances)
+    return f"{filled[0].score}; {filled[0].better} is better" + ("; no trend beyond chance" if told else "")
 
 
 def _told(one: Dependence) -> str:
@@ -127,89 +133,20 @@ def _ideal(one: Dependence, look: str, axes: _Axes) -> Iterable[Shape]:
             yield _line(f"best {look}", axes.across(part.low), axes.across(part.high), height, height)
 
 
-def draw_reliability(report: Report) -> tuple[Drawing, ...]:
-    """Said against true: of a classifier's confidence, and of the intervals of a regressor."""
-    found = report.reliability
-    if found is None:
-        return ()
-    drawings = []
-    if found.bins:
-        points = [(one.confidence, one.right.value, one.right.low, one.right.high) for one in found.bins]
-        drawings.append(_diagonal("Reliability", "confidence", "share that is right", {"": points}))
-    targets = list(dict.fromkeys(one.target for one in found.coverage))
-    if targets:
-        held = {
-            name: [
-                (one.level, one.covered.value, one.covered.low, one.covered.high)
-                for one in found.coverage
-                if one.target == name
-            ]
-            for name in targets
-        }
-        drawings.append(
-            _diagonal("Coverage", "share that intervals should hold", "share that they hold", held)
-        )
-    return tuple(drawings)
-
-
-Points = list[tuple[float, float, float, float]]
-
-
-def _diagonal(title: str, across: str, up: str, curves: dict[str, Points]) -> Drawing:
-    """Points that lie on the diagonal where what is said holds."""
-    known = [value for points in curves.values() for point in points for value in point]
-    axes = _axes(known, known, SQUARE, SQUARE, across, up)
-    low, high = min(known), max(known)
-    ends = [axes.across(low), axes.across(high), axes.up(low), axes.up(high)]
-    shapes = [*axes.shapes, _line("diagonal", *ends)]
-    legend = []
-    for at, (name, points) in enumerate(curves.items()):
-        look = f"k{at % COLOURS}"
-        path = "L".join(f"{axes.across(x):.1f} {axes.up(y):.1f}" for x, y, _, _ in points)
-        shapes.append(Shape("path", f"curve {look}", {"d": f"M{path}"}))
-        for x, y, least, most in points:
-            shapes.append(
-                _line(f"spread {look}", axes.across(x), axes.across(x), axes.up(least), axes.up(most))
-            )
-            shapes.append(
-                Shape(
-                    "circle",
-                    f"point {look}",
-                    {"cx": _short(axes.across(x)), "cy": _short(axes.up(y)), "r": 3.5},
-                )
-            )
-        legend.append((look, name))
-    told = "; ".join(
-        f"{name} ".lstrip() + ", ".join(f"{y:.2f} at {x:.2f}" for x, y, _, _ in points)
-        for name, points in curves.items()
-    )
-    alt = f"{up} against {across}, on the diagonal if it holds: {told}"
-    return Drawing(
-        title, "", alt, tuple(shapes), tuple(legend) if len(legend) > 1 else (), "", SQUARE, SQUARE
-    )
-
-
 # -- axes
 
 
-def _axes(
-    xs: list[float], ys: list[float], width: float, height: float, across: str = "", up: str = ""
-) -> _Axes:
+def _axes(xs: list[float], ys: list[float]) -> _Axes:
     """Both axes with round numbers; logarithmic across where values span much."""
-    x, x_ticks = _scale(xs, LEFT, width - RIGHT, logarithmic=min(xs) > 0 and max(xs) > WIDE * min(xs))
-    y, y_ticks = _scale(_padded(ys), height - BOTTOM, TOP)
-    floor = height - BOTTOM
-    shapes = [_line("axis", LEFT, width - RIGHT, floor, floor)]
+    x, x_ticks = _scale(xs, LEFT, WIDTH - RIGHT, logarithmic=min(xs) > 0 and max(xs) > WIDE * min(xs))
+    y, y_ticks = _scale(_padded(ys), FLOOR, TOP)
+    shapes = [_line("axis", LEFT, WIDTH - RIGHT, FLOOR, FLOOR)]
     for value in y_ticks:
-        shapes.append(_line("top", LEFT, width - RIGHT, y(value), y(value)))
+        shapes.append(_line("top", LEFT, WIDTH - RIGHT, y(value), y(value)))
         shapes.append(_text(LEFT - 5, y(value) + 4, spell(value), "end"))
     for value in _apart(x_ticks):
-        shapes.append(_line("axis", x(value), x(value), floor, floor + 4))
-        shapes.append(_text(x(value), floor + 15, spell(value), _anchor(x(value), width)))
-    if across:
-        shapes.append(_text((LEFT + width - RIGHT) / 2, height - 4, across, "middle"))
-    if up:
-        shapes.append(_turned(11, (TOP + floor) / 2, up))
+        shapes.append(_line("axis", x(value), x(value), FLOOR, FLOOR + 4))
+        shapes.append(_text(x(value), FLOOR + 15, spell(value), _anchor(x(value))))
     return _Axes(x, y, tuple(shapes))
 
 
@@ -241,8 +178,8 @@ def _apart(ticks: list[float]) -> list[float]:
     return ticks[::2] if len(ticks) > 5 else ticks
 
 
-def _anchor(x: float, width: float) -> str:
-    return "end" if x > width - RIGHT - 12 else "middle"
+def _anchor(x: float) -> str:
+    return "end" if x > WIDTH - RIGHT - 12 else "middle"
 
 
 def _line(look: str, x1: float, x2: float, y1: float, y2: float) -> Shape:
@@ -251,11 +188,6 @@ def _line(look: str, x1: float, x2: float, y1: float, y2: float) -> Shape:
 
 def _text(x: float, y: float, text: str, anchor: str) -> Shape:
     return Shape("text", "", {"x": _short(x), "y": _short(y), "text-anchor": anchor}, text)
-
-
-def _turned(x: float, y: float, text: str) -> Shape:
-    places: dict[str, float | str] = {"x": _short(x), "y": _short(y), "text-anchor": "middle"}
-    return Shape("text", "", places | {"transform": f"rotate(-90 {_short(x)} {_short(y)})"}, text)
 
 
 def _short(value: float) -> float:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from schemas.metrics import Interval, Score
-from schemas.numbers import BLIND_AUC, WORDS
+from schemas.numbers import BLIND_AUC, words_of
 from schemas.report import Baseline, Bound, Report
 from storage.page.numbers import shown_unit
 from train.report.tables import said
@@ -33,7 +33,8 @@ class Strip(NamedTuple):
     title: str
     marks: tuple[Mark, ...]
     end: str
-    ideal: float | None = None
+    # from where on nothing can be better; None where nothing holds so strictly
+    beyond: float | None = None
 
     @property
     def alt(self) -> str:
@@ -86,7 +87,7 @@ def _of_score(score: Score, baselines: tuple[Baseline, ...]) -> Strip:
         if not (one.kind == "constant" and abs(beside.value.value - score.chance) < 1e-9)
     ]
     marks.append(line.mark("model", "model", score.value))
-    return Strip(f"{WORDS.get(name, name.replace('_', ' '))} {of}".rstrip(), _in_order(marks), _end(line))
+    return Strip(f"{words_of(name)} {of}".rstrip(), _in_order(marks), _end(line))
 
 
 def _of_bound(one: Bound) -> Strip:
@@ -97,7 +98,7 @@ def _of_bound(one: Bound) -> Strip:
         line.mark("ideal", "best possible", one.ideal),
     ]
     title = f"AUC of {one.name} against {one.against}"
-    return Strip(title, _in_order(marks), _end(line), ideal=line.at(one.ideal.value))
+    return Strip(title, _in_order(marks), _end(line), line.at(one.ideal.value) if one.holds else None)
 
 
 def _line(name: str, score: Score, known: list[float]) -> _Line:

@@ -1,16 +1,18 @@
 """The tables of a report: what is in each cell, and by what a column is sorted."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from schemas.metrics import ClassificationMetrics, Interval
-from schemas.numbers import CONSTANT, METRICS, WORDS, Number, numbers
+from schemas.numbers import CONSTANT, METRICS, Number, numbers, words_of
 from schemas.report import Report
 from storage.page.numbers import shown_unit, spell
 
 # Shares that are read as percent, and areas that differ in the fourth place.
-PERCENT = ("accuracy", "within", "covered", "right")
-FOUR_PLACES = ("auc", "ap", "average")
+PERCENT = ("accuracy", "within", "covered", "right", "found")
+FOUR_PLACES = ("auc", "precision")
+
+# what says how many there were, and not how good they are
+COUNTS = ("samples",)
 
 
 class Cell(NamedTuple):
@@ -55,11 +57,11 @@ def words(text: str) -> Cell:
 
 def tables(report: Report) -> tuple[Table, ...]:
     """What was measured: of all together, then by class or target."""
-    rows = numbers(report)
+    rows = [one for one in numbers(report) if one.name not in COUNTS]
     return tuple(one for one in (_overall(rows), _apart(report, rows)) if one.rows)
 
 
-def _overall(rows: tuple[Number, ...]) -> Table:
+def _overall(rows: list[Number]) -> Table:
     constant = {(one.name, one.of): one for one in rows if one.section == CONSTANT}
     found = [one for one in rows if one.section == METRICS and not one.of]
     return Table(
@@ -69,7 +71,7 @@ def _overall(rows: tuple[Number, ...]) -> Table:
     )
 
 
-def _apart(report: Report, rows: tuple[Number, ...]) -> Table:
+def _apart(report: Report, rows: list[Number]) -> Table:
     """A row for each class or target, a column for each metric, its constant's beside it."""
     shown = [one for one in rows if one.section in (METRICS, CONSTANT) and one.of]
     order = list(dict.fromkeys(one.name for one in shown))
@@ -97,7 +99,7 @@ def _named(known: dict[tuple[str, str, str], Number], of: str) -> Cell:
 
 def _heading(report: Report, section: str, name: str) -> str:
     metrics = report.metrics
-    text = WORDS.get(name, name.replace("_", " "))
+    text = words_of(name)
     if section == CONSTANT:
         return f"{text} of a constant"
     if name == "auc":
@@ -162,12 +164,13 @@ def coverage_table(report: Report) -> Table:
     coverage = report.reliability.coverage if report.reliability is not None else ()
     return Table(
         "",
-        ("target", "should hold", "holds", "median width"),
+        ("target", "should hold", "holds", "not calibrated", "median width"),
         tuple(
             (
                 words(one.target),
                 Cell(f"{one.level:.1%}", key=one.level),
                 _cell("covered", one.covered),
+                Cell("") if one.before is None else Cell(said("covered", one.before), key=one.before),
                 Cell(spell(one.width, 4), key=one.width),
             )
             for one in coverage
@@ -223,9 +226,4 @@ def _cell(name: str, value: Interval, unit: str = "1") -> Cell:
 
 def _score_words(name: str) -> str:
     metric, _, of = name.partition(".")
-    return f"{WORDS.get(metric, metric.replace('_', ' '))} {of}".rstrip()
-
-
-def filled(found: Iterable[Table]) -> tuple[Table, ...]:
-    """Those that have a row."""
-    return tuple(one for one in found if one.rows)
+    return f"{words_of(metric)} {of}".rstrip()

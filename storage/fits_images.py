@@ -1,0 +1,116 @@
+"""The images of a FITS file: which of its units they are in, and how large their pixels are."""
+
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import DataError
+from storage.foreign import reading_fits
+from storage.unreadable import SHOWN_BYTES, UnreadableError
+
+ARCSEC_PER_DEGREE = 3600.0
+# what some pipelines write beside a WCS, or instead of one; arcsec
+SCALE_KEYWORDS = ("PIXSCALE", "PIXELSCL", "PIXSCAL1", "D001SCAL")
+
+
+@dataclass(frozen=True)
+class FitsImage:
+    """One unit with an image, to be read in parts while its file is open."""
+
+    section: Any
+    shape: tuple[int, ...]
+    pixel_scale_arcsec: float | None
+    beside: tuple[str, ...]
+
+
+def open_fits_image(path: Path, opened: ExitStack, hdu: str | None = None) -> FitsImage:
+    """The image in a unit, named or numbered; left out, the one called SCI or else the first with an image.
+
+    `beside` names the other units that have images.
+    """
+    from astropy.io import fits
+
+    with path.open("rb") as file:
+        begins = file.read(SHOWN_BYTES)
+    with reading_fits(begins):
+        units = opened.enter_context(fits.open(path, memmap=True))
+        with_image = [at for at, unit in enumerate(units) if unit.is_image and len(unit.shape) >= 2]
+        packed = begins.startswith(b"\x1f\x8b")
+    at = _chosen(path, units, with_image, hdu)
+    unit = units[at]
+    if not packed:
+        _check_length(unit, path.stat().st_size)
+    beside = tuple(_told(units, other) for other in with_image if other != at)
+    return FitsImage(unit.section, tuple(unit.shape), _pixel_scale(unit.header), beside)
+
+
+def _chosen(path: Path, units: Any, with_image: Sequence[int], hdu: str | None) -> int:
+    if hdu is None:
+        if not with_image:
+            raise UnreadableError("it has no image")
+        science = [at for at in with_image if units[at].name == "SCI"]
+        return (science or list(with_image))[0]
+    found = [at for at in with_image if hdu == str(at) or hdu.upper() == units[at].name]
+    if not found:
+        names = ", ".join(_told(units, at) for at in with_image) or "no image"
+        raise DataError(
+            f"{path} has no image in HDU {hdu}",
+            expected=f"number or name of one of its images: {names}",
+            where=str(path),
+            advice="correct --hdu, or leave it out",
+        )
+    return found[0]
+
+
+def _told(units: Any, at: int) -> str:
+    name = units[at].name
+    return f"{at} ({name})" if name else str(at)
+
+
+def _check_length(unit: Any, size: int) -> None:
+    """astropy reads what is left of a file that is cut short, and fails in the middle of it."""
+    info = unit.fileinfo()
+    promised = info["datLoc"] + info["datSpan"]
+    if promised > size:
+        raise UnreadableError(f"it is cut off: {size:,} of {promised:,} bytes", "it is cut off")
+
+
+def _pixel_scale(header: Any) -> float | None:
+    """The side of a pixel, arcsec: by a WCS on the sky, else by CD or CDELT, else by a keyword."""
+    scale = _scale_of_wcs(header) or _scale_of_steps(header)
+    if scale is not None:
+        return scale
+    for name in SCALE_KEYWORDS:
+        if isinstance(header.get(name), int | float) and header[name] > 0:
+            return float(header[name])
+    return None
+
+
+def _scale_of_wcs(header: Any) -> float | None:
+    from astropy.wcs import WCS
+    from astropy.wcs.utils import proj_plane_pixel_area
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            sky = WCS(header).celestial
+            found = float(proj_plane_pixel_area(sky)) ** 0.5 if sky.naxis == 2 else 0.0
+        # broken headers make it raise anything; a prediction does not need them
+        except Exception:
+            return None
+    return found * ARCSEC_PER_DEGREE if found > 0 else None
+
+
+def _scale_of_steps(header: Any) -> float | None:
+    """Steps along the axes without a word on what the axes are; in degrees unless they say otherwise."""
+    unit = str(header.get("CUNIT1", "deg")).strip().lower()
+    factor = {"deg": ARCSEC_PER_DEGREE, "degree": ARCSEC_PER_DEGREE, "arcsec": 1.0}.get(unit)
+    step = header.get("CD1_1") or header.get("CDELT1")
+    if factor is None or not isinstance(step, int | float) or abs(step) == 1:
+        return None
+    other = header.get("CD2_1", 0.0)
+    size = float((step**2 + (other**2 if isinstance(other, int | float) else 0.0)) ** 0.5)
+    return size * factor
