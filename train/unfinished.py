@@ -12,8 +12,8 @@ from schemas.errors import LensmillError, RunError, WriteError
 from schemas.run import RunIdentity
 from storage.durable import write_whole
 from train.run_folder import check_free, sweep
+from train.under_way import IDENTITY, LOCK, unfinished_of
 
-IDENTITY, LOCK = "identity.json", "lock"
 CHECKPOINTS = "checkpoints"
 
 
@@ -26,7 +26,7 @@ def unfinished_folder(target: Path, identity: RunIdentity) -> Iterator[Path]:
     """
     check_free(target)
     sweep(target)
-    folder = target.with_name(f".{target.name}.partial")
+    folder = unfinished_of(target)
     try:
         with _owned(folder):
             check_free(target)
