@@ -29,6 +29,7 @@ from train.evaluation.measured import Measured
 from train.evaluation.speed import speeds
 from train.inputs import check_shape
 from train.predict import outputs
+from train.report.numbers import write_numbers
 from train.report.page import PICTURES, write_page
 from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
 from train.used_samples import find_shared, refuse_shared, shared_warnings
@@ -38,7 +39,7 @@ FEWEST_OF_CLASS = 3
 
 
 def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
-    """Measure a run on one split of a store; writes report.json, report.html, predictions and pictures.
+    """Measure a run on one split of a store; writes report.json, report.html, numbers and pictures.
 
     They go to `RUN/reports/RECIPE-SPLIT-DIGEST`; what was there and found something else is kept beside it.
     A split that shares samples with the training is refused.
@@ -102,6 +103,7 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         points = curves(measured)
         if points is not None:
             pq.write_table(points, folder / "curves.parquet")
+        write_numbers(report, folder / "metrics.parquet")
         write_page(folder, report, loaded, store, samples, output)
         record_look(measured, scores)
         _keep_other(target, report)

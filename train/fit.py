@@ -107,6 +107,7 @@ def fit(
             images_at_once=module.portions[0].most,
             compiled=done.compiled,
             calibration=None if val is None else _calibration(module, store, val),
+            mlflow_run=None if logger is None else logger.run_id,
         )
         (folder / RECORD).write_text(record.to_json())
     return record
