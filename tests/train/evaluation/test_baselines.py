@@ -130,6 +130,15 @@ def test_fitted_once_and_on_the_samples_of_the_run(
     assert (measured.run.root / FOLDER / FILE).is_file()
 
 
+def test_the_file_format_changes_nothing(measure: Callable[[str], Measured], backend_store: Order) -> None:
+    measured = measure("classification")
+    first = baselines(measured, _scores(measured))
+    shutil.rmtree(measured.run.root / FOLDER)
+    store = open_store(backend_store.root)
+    samples = load_samples(store, "test", measured.run.objective.labels)
+    assert baselines(replace(measured, store=store, samples=samples), _scores(measured)) == first
+
+
 def test_labels_that_the_training_shuffled_are_shuffled_alike(measure: Callable[[str], Measured]) -> None:
     measured = measure("classification")
     record = measured.run.record
