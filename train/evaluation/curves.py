@@ -16,14 +16,13 @@ from train.scores import precision_recall, roc
 Array = NDArray[np.float64]
 # Points of a curve: on a page one is less than a pixel from the next.
 POINTS = 500
-# What all classes together are called in the table.
-MICRO, ALL = "micro", "all"
 
 
 class Cases(NamedTuple):
-    """Scores of cases, and which of them are what is looked for."""
+    """Scores of cases, and which of them are of the class that is looked for; no class: all together."""
 
-    name: str
+    name: str | None
+    place: int | None
     score: Array
     positive: NDArray[np.bool_]
 
@@ -34,8 +33,8 @@ def cases_of_classes(
     """Each class against the rest, and every class of every sample as a case of its own."""
     probability = objective.probabilities(output)
     positive = np.arange(objective.outputs)[None, :] == objective.positions(label)[:, None]
-    each = [Cases(name, probability[:, k], positive[:, k]) for k, name in enumerate(objective.names)]
-    return (*each, Cases(MICRO, probability.ravel(), positive.ravel()))
+    each = [Cases(name, k, probability[:, k], positive[:, k]) for k, name in enumerate(objective.names)]
+    return (*each, Cases(None, None, probability.ravel(), positive.ravel()))
 
 
 def cases_of_anomalies(
@@ -44,15 +43,18 @@ def cases_of_anomalies(
     """Each other class against those that were trained on, and all others together."""
     ordinary = np.isin(label, objective.trained_labels)
     found = []
-    for one in objective.head.classes:
+    for k, one in enumerate(objective.head.classes):
         if one.label not in objective.trained_labels:
             rows = ordinary | (label == one.label)
-            found.append(Cases(one.name, score[rows], label[rows] == one.label))
-    return (*found, Cases(ALL, score, ~ordinary))
+            found.append(Cases(one.name, k, score[rows], label[rows] == one.label))
+    return (*found, Cases(None, None, score, ~ordinary))
 
 
 def curves(measured: Measured) -> pa.Table | None:
-    """A row for each point: curve, class, x, y and the score that the point is at; None for numbers."""
+    """A row for each point: curve, class (null: all together), x, y and the score that it is at.
+
+    None of numbers that are predicted.
+    """
     objective, label, output = measured.run.objective, measured.samples.label, measured.output
     if isinstance(objective, ClassificationObjective):
         cases = cases_of_classes(objective, label, output)
@@ -72,11 +74,18 @@ def _tables(cases: tuple[Cases, ...]) -> Iterator[pa.Table]:
         yield _table("precision_recall", one.name, *precision_recall(one.score, one.positive), at)
 
 
-def _table(curve: str, name: str, x: Array, y: Array, score: Array) -> pa.Table:
+def _table(curve: str, name: str | None, x: Array, y: Array, score: Array) -> pa.Table:
     kept = thinned(x, y)
     count = len(kept)
-    columns = {"curve": [curve] * count, "class": [name] * count, "x": x[kept], "y": y[kept]}
-    return pa.table(columns | {"score": pa.array(score[kept], from_pandas=True)})
+    return pa.table(
+        {
+            "curve": [curve] * count,
+            "class": pa.array([name] * count, pa.string()),
+            "x": x[kept],
+            "y": y[kept],
+            "score": pa.array(score[kept], from_pandas=True),
+        }
+    )
 
 
 def thinned(x: Array, y: Array, most: int = POINTS) -> NDArray[np.int64]:

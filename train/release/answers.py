@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from schemas.calibration import Temperature
+from schemas.calibration import Conformal, Temperature
 from schemas.objective import GaussianLikelihood
 from schemas.run import AnomalyHead, ClassifierHead, RegressorHead, RunRecord
+from train.objectives.calibration import ONE_SIGMA, width_at
 from train.objectives.likelihood import variance_of
 
 
@@ -38,12 +39,14 @@ class Physical(nn.Module):
 
     mean: Tensor
     spread: Tensor
+    widened: Tensor
 
-    def __init__(self, head: RegressorHead) -> None:
+    def __init__(self, head: RegressorHead, widened: list[float]) -> None:
         super().__init__()
         self.head = head
         self.register_buffer("mean", torch.tensor([one.mean for one in head.targets]))
         self.register_buffer("spread", torch.tensor([one.spread for one in head.targets]))
+        self.register_buffer("widened", torch.tensor(widened))
 
     def forward(self, output: Tensor) -> tuple[Tensor, ...]:
         learned = output[:, : len(self.head.targets)] * self.spread + self.mean
@@ -51,7 +54,7 @@ class Physical(nn.Module):
         predicted = torch.stack(columns, dim=1)
         if not isinstance(self.head.loss, GaussianLikelihood):
             return (predicted,)
-        return predicted, torch.exp(0.5 * variance_of(output)[1]) * self.spread
+        return predicted, torch.exp(0.5 * variance_of(output)[1]) * self.spread * self.widened
 
     def _physical(self, k: int, learned: Tensor) -> Tensor:
         one = self.head.targets[k]
@@ -77,7 +80,16 @@ def meaning_of(record: RunRecord) -> tuple[nn.Module, dict[str, tuple[str, ...]]
     if isinstance(head, AnomalyHead):
         return Nothing(), {"output": ("squared_residual", "anomaly_score", "divergence")}
     names = tuple(one.target.column for one in head.targets)
+    physical = Physical(head, _widened(record, head))
     if isinstance(head.loss, GaussianLikelihood):
         both = (*names, *(f"log_variance_{name}" for name in names))
-        return Physical(head), {"output": both, "predicted": names, "sigma": names}
-    return Physical(head), {"output": names, "predicted": names}
+        return physical, {"output": both, "predicted": names, "sigma": names}
+    return physical, {"output": names, "predicted": names}
+
+
+def _widened(record: RunRecord, head: RegressorHead) -> list[float]:
+    """What makes 68.3% of the errors lie within sigma, by target; 1 for what is not calibrated."""
+    fitted = record.calibration.targets if isinstance(record.calibration, Conformal) else ()
+    known = {one.target: one for one in fitted}
+    found = [known.get(one.target.name) for one in head.targets]
+    return [1.0 if one is None else width_at(one, ONE_SIGMA) for one in found]

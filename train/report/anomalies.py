@@ -30,11 +30,12 @@ def draw_anomalies(
 ) -> Pictures:
     """ROC and precision-recall curves of the other classes, and how the scores of each are spread."""
     cases = cases_of_anomalies(objective, label, score)
-    areas, precisions = {"all": metrics.auc_all}, {"all": metrics.precision_all}
-    shares = metrics.share | {"all": metrics.share_all}
+    areas = [*metrics.auc.values(), metrics.auc_all]
+    precisions = [*metrics.precision.values(), metrics.precision_all]
+    shares = [*metrics.share.values(), metrics.share_all]
     return {
-        "ROC": draw_roc(cases, metrics.auc | areas, f"ROC against {' and '.join(metrics.trained_on)}"),
-        "Precision": draw_precision(cases, metrics.precision | precisions, shares),
+        "ROC": draw_roc(cases, areas, f"ROC against {' and '.join(metrics.trained_on)}"),
+        "Precision": draw_precision(cases, precisions, shares),
         "Scores": _spread(objective, label, score),
     }
 

@@ -1,6 +1,7 @@
 """Pictures of a report, drawn with matplotlib and kept as PNG."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,21 +57,22 @@ def draw_classification(
 ) -> Pictures:
     """ROC and precision-recall curves and the confusion matrix."""
     cases = cases_of_classes(objective, label, output)
-    areas, precisions = {"micro": metrics.auc_micro}, {"micro": metrics.precision_micro}
+    areas = [*metrics.auc.values(), metrics.auc_micro]
+    precisions = [*metrics.precision.values(), metrics.precision_micro]
     return {
-        "ROC": draw_roc(cases, metrics.auc | areas, "ROC, one class against the rest"),
-        "Precision": draw_precision(cases, metrics.precision | precisions, metrics.share),
+        "ROC": draw_roc(cases, areas, "ROC, one class against the rest"),
+        "Precision": draw_precision(cases, precisions, [*metrics.share.values()]),
         "Confusion": _confusion(objective.names, np.array(metrics.confusion)),
     }
 
 
-def draw_roc(cases: tuple[Cases, ...], areas: dict[str, Interval], title: str) -> Figure:
+def draw_roc(cases: Sequence[Cases], areas: Sequence[Interval], title: str) -> Figure:
     """A curve for each class, and a thin one for all of them together."""
     figure, axis = new_figure()
-    for k, one in enumerate(cases):
+    for one, area in zip(cases, areas, strict=True):
         x, y = roc(one.score, one.positive)
         kept = thinned(x, y)
-        axis.plot(x[kept], y[kept], label=f"{one.name}: {_said(areas[one.name])}", **_line(k, len(cases)))
+        axis.plot(x[kept], y[kept], **_line(one, area))
     axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="chance")
     axis.set(xlabel="false positive rate", ylabel="true positive rate", title=title)
     axis.set_aspect("equal")
@@ -78,17 +80,15 @@ def draw_roc(cases: tuple[Cases, ...], areas: dict[str, Interval], title: str) -
     return figure
 
 
-def draw_precision(
-    cases: tuple[Cases, ...], precisions: dict[str, Interval], shares: dict[str, float]
-) -> Figure:
+def draw_precision(cases: Sequence[Cases], precisions: Sequence[Interval], shares: Sequence[float]) -> Figure:
     """Precision against recall; what knowing nothing gives is the share of each class."""
     figure, axis = new_figure()
-    for k, one in enumerate(cases):
+    for one, precision in zip(cases, precisions, strict=True):
         x, y = precision_recall(one.score, one.positive)
-        kept, line = thinned(x, y), _line(k, len(cases))
-        axis.plot(x[kept], y[kept], label=f"{one.name}: {_said(precisions[one.name])}", **line)
-        if one.name in shares:
-            axis.axhline(shares[one.name], color=line["color"], linestyle=":", linewidth=1)
+        kept = thinned(x, y)
+        axis.plot(x[kept], y[kept], **_line(one, precision))
+    for one, share in zip(cases, shares, strict=False):
+        axis.axhline(share, color=_line(one)["color"], linestyle=":", linewidth=1)
     axis.set(
         xlabel="recall", ylabel="precision", title="Precision and recall", xlim=(0, 1.02), ylim=(0, 1.02)
     )
@@ -98,15 +98,12 @@ def draw_precision(
     return figure
 
 
-def _line(k: int, count: int) -> dict[str, Any]:
-    """How the k-th curve is drawn; the last one is that of all together."""
-    if k == count - 1:
-        return {"color": "0.35", "linewidth": 1, "linestyle": "--"}
-    return {"color": COLOURS[k % len(COLOURS)]}
-
-
-def _said(one: Interval) -> str:
-    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
+def _line(one: Cases, found: Interval | None = None) -> dict[str, Any]:
+    """How the curve of a class is drawn, and what its legend says."""
+    said = "" if found is None else f": {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    if one.place is None:
+        return {"color": "0.35", "linewidth": 1, "linestyle": "--", "label": f"all together{said}"}
+    return {"color": COLOURS[one.place % len(COLOURS)], "label": f"{one.name}{said}"}
 
 
 def draw_reliability(found: Reliability) -> Pictures:
