@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from schemas.report import Example
 
 DOTS_PER_INCH = 130
+# What is seen in pictures that came without a figure.
+SEEN = {"mean_maps": "for each class the mean image, and where the network looks on average"}
 # of a description; a reader should come to its end
 MOST_CHARACTERS = 500
 
@@ -46,6 +48,18 @@ def load_examples(examples: Iterable[Example], folder: Path) -> tuple[ExamplePic
     """The pictures of examples, which lie in the folder already; one that two share is shown once."""
     shown: set[str] = set()
     return tuple(ExamplePicture(one, tuple(_of_example(one, folder, shown))) for one in examples)
+
+
+def load_others(folder: Path, known: Iterable[str]) -> tuple[Picture, ...]:
+    """Pictures that others have put into the folder and that belong to no example."""
+    names = sorted({path.name for path in folder.glob("*.png")} - set(known))
+    return tuple(_other(folder / name) for name in names)
+
+
+def _other(path: Path) -> Picture:
+    title = path.stem.replace("_", " ").capitalize()
+    seen = SEEN.get(path.stem, "")
+    return Picture(title, f"{title}: {seen}" if seen else title, _uri(path.read_bytes()))
 
 
 def _of_example(one: Example, folder: Path, shown: set[str]) -> Iterator[Picture]:
