@@ -1,13 +1,15 @@
 """Every family of networks at 64 x 64 and 150 x 150, one channel: parameters and milliseconds per image.
 
-    python -m benchmarks.models                  # times all of them, at most eight minutes on two cores
+    python -m benchmarks.models                  # times all of them, in ten minutes
     python -m benchmarks.models --facts          # writes train/families.json instead
     python -m benchmarks.models --quick --only resnet18 --out models.json
 
     python -m benchmarks.models --table          # writes the last times into docs/models.md
 
-Times are medians per image, forward in evaluation and forward with backward in training, of batches of 32 or
-as many as fit into the time. `relative` compares forward with backward to resnet18's in the same run.
+Times are medians per image, forward in evaluation and forward with backward in training, of batches of 32
+or as many as fit into the time; each network gets its share of what is left, so that all have their turn
+even on a slow machine. `relative` compares forward with backward to resnet18's in the same run. How a
+network takes images is read from train/families.json, since finding out takes longer than a step.
 """
 
 import sys
@@ -31,9 +33,8 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from benchmarks.machine import describe
-from schemas.experiment import ModelOptions
-from train.families import FACTS, FAMILIES, SIDES, Facts, Family, found_out
-from train.models import assemble
+from train.families import FACTS, FAMILIES, SIDES, Facts, Family, facts, found_out
+from train.models import rebuild
 from train.models.registry import Shape
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,8 +44,10 @@ START, END = "<!-- models: begin -->", "<!-- models: end -->"
 REFERENCE = "resnet18"
 BATCH = 32
 ROUNDS = 3
-# for the rounds of one network at one size
-SECONDS = 0.6
+# for the rounds of one network at one size, at most and at least
+SECONDS, LEAST_SECONDS = 0.6, 0.05
+# of its share of the time at a size; the rest is for building it and for its first step
+FOR_ROUNDS = 0.5
 Row = dict[str, Any]
 Named = tuple[Family, str]
 
@@ -72,13 +75,15 @@ def _all_timed(named: list[Named], options: argparse.Namespace) -> tuple[list[Ro
     chosen = [one for one in named if fnmatch(one[1], options.only) or one[1] == REFERENCE]
     # resnet18 first, since all others are compared with it; then the first of each family
     chosen.sort(key=lambda one: (one[1] != REFERENCE, one[0].names.index(one[1])))
-    started, rows, left_out = time.monotonic(), [], []
-    for family, name in chosen:
-        if rows and time.monotonic() - started > 60 * options.minutes:
+    end, rows, left_out = time.monotonic() + 60 * options.minutes, [], []
+    for number, (family, name) in enumerate(chosen):
+        left = end - time.monotonic()
+        if rows and left < 0:
             left_out.append(name)
             continue
+        share = left / (len(chosen) - number) / len(SIDES)
         for side in SIDES:
-            row = timed(name, side, options.quick)
+            row = timed(name, side, FOR_ROUNDS * share, options.quick)
             rows.append({"family": family.name, "feature": family.feature, **row})
             print(_line(rows[-1], _reference(rows, side)), flush=True)
     return rows, left_out
@@ -103,7 +108,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--facts", action="store_true", help="write families.json, time nothing")
     parser.add_argument("--only", default="*", help="pattern of names; resnet18 is always there")
-    parser.add_argument("--minutes", type=float, default=7, help="start no other network after these")
+    parser.add_argument("--minutes", type=float, default=9.5, help="start no other network after these")
     parser.add_argument("--quick", action="store_true", help="one batch of two, for tests")
     parser.add_argument("--out", type=Path, default=RESULTS, help="JSON to write")
     parser.add_argument("--table", action="store_true", help="write the page from the JSON, time nothing")
@@ -111,15 +116,16 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def timed(name: str, side: int, quick: bool = False) -> Row:
+def timed(name: str, side: int, seconds: float = SECONDS, quick: bool = False) -> Row:
     """Parameters and milliseconds of one network at one size."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    made = assemble(ModelOptions(name=name), Shape(1, side, 3))
-    network = made.network.to(device)
+    way = facts()[name].ways[str(side)]
+    network = rebuild(name, Shape(1, side, 3), way).to(device)
     first = _seconds(_step(network, 2, side, device))
     batch, rounds = 2, 1
     if not quick:
-        affordable = int(SECONDS / ROUNDS / max(first / 2, 1e-6))
+        seconds = min(SECONDS, max(LEAST_SECONDS, seconds))
+        affordable = int(seconds / ROUNDS / max(first / 2, 1e-6))
         batch = max(2, min(BATCH, 2 ** max(1, affordable.bit_length() - 1)))
         rounds = ROUNDS
     both = median(_seconds(_step(network, batch, side, device)) for _ in range(rounds))
@@ -127,7 +133,7 @@ def timed(name: str, side: int, quick: bool = False) -> Row:
     return {
         "model": name,
         "side": side,
-        "taken": made.way.short,
+        "taken": way.short,
         "parameters": sum(one.numel() for one in network.parameters()),
         "batch": batch,
         "forward_ms": round(1000 * forward / batch, 3),
