@@ -6,9 +6,14 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from schemas.metrics import AnomalyMetrics, ClassificationMetrics, TargetMetrics
+from schemas.numbers import CONSTANT, METRICS, SPEED, numbers
 from schemas.report import Report
 from storage.place import local, place
+
+# What stands beside a score in tables.
+BASELINE = "baseline components"
+# counts that are no metric
+LEFT_OUT = ("samples",)
 
 
 @flow(name="evaluate", validate_parameters=True)
@@ -21,11 +26,7 @@ def evaluate_flow(run: str, data: str, split: str = "test") -> Report:
     about = f"{report.experiment} on {report.store_recipe}, {report.split}"
     key = artifact_key(report.experiment)
     create_table_artifact(table=metric_rows(report), key=f"metrics-{key}", description=about)
-    create_markdown_artifact(
-        markdown=f"## {about}\n\n**{report.headline}**\n\n{report.samples:,} samples, report: `{page}`\n",
-        key=f"report-{key}",
-        description=about,
-    )
+    create_markdown_artifact(markdown=report_text(report, page), key=f"report-{key}", description=about)
     return report
 
 
@@ -35,56 +36,33 @@ def artifact_key(name: str) -> str:
 
 
 def metric_rows(report: Report) -> list[dict[str, Any]]:
-    """The numbers of a report, one row each, the constant predictor's beside them where it has one."""
-    metrics = report.metrics
-    if isinstance(metrics, ClassificationMetrics):
-        rows: list[tuple[str, float | None, float | None]] = [
-            ("accuracy", metrics.accuracy.value, metrics.constant_accuracy)
-        ]
-        rows += [(f"AUC {name}", area.value, 0.5) for name, area in metrics.auc.items()]
-        rows += [("AUC macro", metrics.auc_macro.value, 0.5), ("AUC micro", metrics.auc_micro.value, 0.5)]
-        rows += [
-            (f"average precision {name}", one.value, metrics.share[name])
-            for name, one in metrics.precision.items()
-        ]
-        rows += [("average precision macro", metrics.precision_macro.value, None)]
-    elif isinstance(metrics, AnomalyMetrics):
-        rows = [(f"AUC {name}", area.value, 0.5) for name, area in metrics.auc.items()]
-        rows += [("AUC of all others", metrics.auc_all.value, 0.5)]
-        rows += [
-            (f"average precision {name}", one.value, metrics.share[name])
-            for name, one in metrics.precision.items()
-        ]
-        rows += [
-            (
-                f"found {one.class_name or 'of all others'} at {one.false_positives:.0%} false",
-                one.found.value,
-                one.false_positives,
-            )
-            for one in metrics.found
-        ]
-        rows += [(f"median score {name}", value, None) for name, value in metrics.score.items()]
-    else:
-        rows = [row for one in metrics.targets for row in _target_rows(one)]
-    rows.append(("time per image [ms]", report.ms_per_image, None))
+    """What was measured, one row each, with what the baseline and a constant get where that is known."""
+    rows = numbers(report)
+    beside = {(one.section, one.name, one.of): one.value for one in rows}
+    shown = [one for one in rows if one.section in (METRICS, SPEED) and one.name not in LEFT_OUT]
     return [
-        {"metric": name, "value": _said(value), "constant": _said(constant)} for name, value, constant in rows
+        {
+            "metric": one.words,
+            "value": _said(one.value),
+            "interval": "" if one.low is None else f"{_said(one.low)} to {_said(one.high)}",
+            "baseline": _said(beside.get((BASELINE, one.name, one.of))),
+            "constant": _said(beside.get((CONSTANT, one.name, one.of))),
+        }
+        for one in shown
     ]
 
 
-def _target_rows(one: TargetMetrics) -> list[tuple[str, float | None, float | None]]:
-    return [
-        (f"MAE {one.target} [{one.unit}]", one.mae.value, one.constant_mae.value),
-        (f"RMSE {one.target} [{one.unit}]", one.rmse.value, None),
-        (f"R2 {one.target}", one.r2.value, None),
-        (f"bias {one.target} [{one.unit}]", one.bias.value, None),
-        (f"median error {one.target} [%]", one.percentage_error, None),
-        *(
-            [(f"within predicted sigma {one.target}", one.within_sigma, None)]
-            if one.within_sigma is not None
-            else []
-        ),
-    ]
+def report_text(report: Report, page: Path) -> str:
+    """A report in Markdown: the headline, what to be careful about in bold, the page."""
+    from train.evaluation.looks import told
+
+    about = f"{report.experiment} on {report.store_recipe}, {report.split}"
+    careful = [f"**{one.severity}: {one.text}**" for one in report.flags]
+    careful += [f"**warning: {one}**" for one in report.warnings]
+    looks = [told(report.looks)] if report.looks else []
+    looks += [f"**{report.verdict}**"] if report.verdict is not None else []
+    measured = f"{report.samples:,} samples, report: [{page.name}]({page.absolute().as_uri()}), `{page}`"
+    return "\n\n".join((f"## {about}", f"**{report.headline}**", *careful, *looks, measured)) + "\n"
 
 
 def _said(value: float | None) -> str:

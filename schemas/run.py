@@ -195,3 +195,6 @@ class RunRecord(Frozen):
     calibration: Calibration | None = Field(
         default=None, description="fitted on the validation split; None without one, or in runs from before"
     )
+    mlflow_run: str | None = Field(
+        default=None, description="its id in MLflow's book, if it was logged there"
+    )

@@ -29,13 +29,17 @@ from train.evaluation.measured import Measured
 from train.evaluation.speed import speeds
 from train.inputs import check_shape
 from train.predict import outputs
+from train.report.numbers import write_numbers
 from train.report.page import PICTURES, write_page
 from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
 from train.used_samples import find_shared, refuse_shared, shared_warnings
 
+# Fewer samples of a class say nothing of it.
+FEWEST_OF_CLASS = 3
+
 
 def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
-    """Measure a run on one split of a store; writes report.json, report.html, predictions and pictures.
+    """Measure a run on one split of a store; writes report.json, report.html, numbers and pictures.
 
     They go to `RUN/reports/RECIPE-SPLIT-DIGEST`; what was there and found something else is kept beside it.
     A split that shares samples with the training is refused.
@@ -71,7 +75,11 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         device=device_name(),
         parameters=record.parameters,
         versions=versions(),
-        warnings=(*shared_warnings(shared, split), *_warnings(loaded, store)),
+        warnings=(
+            *shared_warnings(shared, split),
+            *_few_samples(loaded, samples, split),
+            *_warnings(loaded, store),
+        ),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         scores=scores,
         reliability=reliability(measured),
@@ -95,6 +103,7 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         points = curves(measured)
         if points is not None:
             pq.write_table(points, folder / "curves.parquet")
+        write_numbers(report, folder / "metrics.parquet")
         write_page(folder, report, loaded, store, samples, output)
         record_look(measured, scores)
         _keep_other(target, report)
@@ -120,6 +129,16 @@ def _metrics(folder: Path) -> Metrics | None:
         return Report.model_validate_json((folder / "report.json").read_bytes()).metrics
     except (OSError, ValidationError):
         return None
+
+
+def _few_samples(run: Run, samples: Samples, split: str) -> list[str]:
+    """Classes whose scores hang on a sample or two: resampling them shows none of that."""
+    counts = {
+        one.name: int((samples.label == one.label).sum()) for one in getattr(run.record.head, "classes", ())
+    }
+    few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEWEST_OF_CLASS]
+    told = f"the {split} split has next to no samples of {', '.join(few)}: scores and intervals mean little"
+    return [told] if few else []
 
 
 def _warnings(run: Run, store: Store) -> list[str]:

@@ -48,7 +48,7 @@ from train.run_folder import (
 )
 from train.stretch import LOOKED_AT, Stretch, fit_stretch
 from train.target_motion import motion_of
-from train.tracking import mlflow_logger
+from train.tracking import check_book, open_book
 from train.unfinished import CHECKPOINTS, unfinished_folder
 from train.used_samples import contents_of, roles_of
 
@@ -71,12 +71,14 @@ def fit(
     """
     quiet, out = quiet or not sys.stderr.isatty(), local(out)
     check_devices(experiment.training.devices)
-    logger = None if mlflow is None else mlflow_logger(mlflow, experiment, out.name)
+    if mlflow is not None:
+        check_book(mlflow)
     store = open_store(data)
     begun = _begin(experiment, store)
     with unfinished_folder(out, _identity(experiment, store, begun.model)) as folder:
         ready = _get_ready(begun, store)
         module, (train, val) = ready.module, ready.samples
+        logger = None if mlflow is None else open_book(mlflow, experiment, out.name)
         with other_processes(experiment, str(data), folder) as ranks:
             done = _train(ready, store, folder, ranks, quiet, logger)
         keeper = done.keeper
@@ -105,6 +107,7 @@ def fit(
             images_at_once=module.portions[0].most,
             compiled=done.compiled,
             calibration=None if val is None else _calibration(module, store, val),
+            mlflow_run=None if logger is None else logger.run_id,
         )
         (folder / RECORD).write_text(record.to_json())
     return record
@@ -306,6 +309,8 @@ def _without_chatter() -> Iterator[None]:
         with warnings.catch_warnings():
             # a store may have no validation split
             warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
+            # the history tells loggers, once an epoch
+            warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
             # Lightning 2.6 calls what torch 2.13 renamed
             warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
             yield

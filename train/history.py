@@ -89,7 +89,7 @@ class History(Callback):
             write_whole(self.folder / HISTORY, _as_csv(self.rows))
             write_whole(self.folder / HISTORY_TABLE, _as_parquet(self.rows))
         if trainer.logger is not None:
-            told = {key: one for key, one in self.rows[-1].items() if one is not None}
+            told = {key: one for key, one in self.rows[-1].items() if one is not None and key != "epoch"}
             trainer.logger.log_metrics(told, step=trainer.current_epoch + 1)
         self._begin_epoch()
 

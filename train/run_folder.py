@@ -30,6 +30,8 @@ from storage.place import local
 from train.models.registry import Shape
 from train.objectives import Objective, objective_of
 from train.stretch import Stretch
+from train.under_way import refuse_unfinished
+from train.weights_file import promised_bytes
 
 RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
@@ -51,6 +53,12 @@ class Run:
 
     def used_samples(self, role: str) -> NDArray:  # type: ignore[type-arg]
         """Indices of the samples used as `train`, `val` or `calibration`, all of the data's seed."""
+        if not (self.root / SAMPLES).is_file():
+            raise RunError(
+                f"{self.root} does not say which samples it was trained on",
+                expected=f"the folder of a run, with {SAMPLES}",
+                advice="evaluate the run that this model was exported from",
+            )
         table = pq.read_table(self.root / SAMPLES, filters=[("role", "=", role)])
         return table.column("sample_id").to_numpy()
 
@@ -137,11 +145,9 @@ def load_run(root: str | Path) -> Run:
     root = local(root)
     record = read_record(root)
     path = root / WEIGHTS
-    if not path.is_file() or sha256_of_file(path) != record.weights_sha256:
-        raise RunError(
-            f"{path} {'is not the file that run.json describes' if path.is_file() else 'is missing'}",
-            advice="restore it from a copy, or train again",
-        )
+    fault = _weights_fault(path, record.weights_sha256)
+    if fault:
+        raise RunError(f"{path} {fault}", advice="restore it from a copy, or train again")
     objective = objective_of(record.head, record.calibration)
     channels, _, side = record.data.image_shape
     shape = Shape(channels, side, objective.outputs)
@@ -157,10 +163,20 @@ def load_run(root: str | Path) -> Run:
     return Run(root, record, objective, nn.Sequential(Stretch(record.stretch), network).eval())
 
 
+def _weights_fault(path: Path, sha256: str) -> str:
+    if not path.is_file():
+        return "is missing"
+    size, promised = path.stat().st_size, promised_bytes(path)
+    if promised is not None and size < promised:
+        return f"is not the file that run.json describes: it is cut off, {size:,} of {promised:,} bytes"
+    return "" if sha256_of_file(path) == sha256 else "is not the file that run.json describes"
+
+
 def read_record(root: Path) -> RunRecord:
     """What a run says of itself."""
     path = root / RECORD
     if not path.is_file():
+        refuse_unfinished(root)
         raise RunError(
             f"{root} is no finished run",
             expected=f"a folder with {RECORD} and {WEIGHTS}",

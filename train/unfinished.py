@@ -3,30 +3,33 @@
 import contextlib
 import fcntl
 import shutil
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from schemas.errors import LensmillError, RunError, WriteError
+from schemas.errors import DataError, LensmillError, RunError, WriteError
 from schemas.run import RunIdentity
 from storage.durable import write_whole
 from train.run_folder import check_free, sweep
+from train.under_way import IDENTITY, LOCK, unfinished_of
 
-IDENTITY, LOCK = "identity.json", "lock"
 CHECKPOINTS = "checkpoints"
+TRACE = "error.txt"
 
 
 @contextlib.contextmanager
 def unfinished_folder(target: Path, identity: RunIdentity) -> Iterator[Path]:
     """A folder to fill that appears as `target` when the block ends well.
 
-    A killed or interrupted run leaves it with its checkpoints, as does a disk that is full; the next run of
-    the same experiment on the same data goes on in it. Any other error leaves nothing.
+    A run that is killed, interrupted or ended by an error leaves it with its checkpoints, and the next run of
+    the same experiment on the same data goes on in it. Without a checkpoint, or where the loss is no number,
+    nothing is left.
     """
     check_free(target)
     sweep(target)
-    folder = target.with_name(f".{target.name}.partial")
+    folder = unfinished_of(target)
     try:
         with _owned(folder):
             check_free(target)
@@ -59,19 +62,31 @@ def _owned(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _kept_where_it_helps(folder: Path) -> Iterator[None]:
+    """Keep what has a checkpoint, maybe hours of work; but data that do not fit will not fit again."""
     try:
         yield
     except RunError:
         raise
-    except (Exception, GeneratorExit) as error:
-        # what the same command would only meet again is not worth a folder; a full disk can be mended
-        if not (isinstance(error, OSError) and _has_checkpoints(folder)):
+    except BaseException as error:
+        if isinstance(error, DataError) or not _has_checkpoints(folder):
             shutil.rmtree(folder, ignore_errors=True)
-        raise
-    except BaseException:
-        if not _has_checkpoints(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+            raise
+        if isinstance(error, LensmillError | OSError) or not isinstance(error, Exception):
+            raise
+        raise _unforeseen(error, folder) from error
+
+
+def _unforeseen(error: Exception, folder: Path) -> RunError:
+    """A message for an error of a driver or a library; its traceback is kept for whoever can read it."""
+    trace = folder / CHECKPOINTS / TRACE
+    with contextlib.suppress(OSError):
+        trace.write_text("".join(traceback.format_exception(error)))
+    said = (str(error).splitlines() or [""])[0]
+    return RunError(
+        f"training ended with {type(error).__name__}: {said}",
+        where=f"{trace} has the traceback",
+        advice=f"run the same command to go on from the last checkpoint, or remove {folder}",
+    )
 
 
 def _has_checkpoints(folder: Path) -> bool:

@@ -1,13 +1,15 @@
 """Commands about models: train, evaluate, predict, run."""
 
+import webbrowser
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from flows.commands.app import (
+    FAILED,
     AsJson,
     Overrides,
     Quiet,
@@ -19,6 +21,9 @@ from flows.commands.app import (
 )
 from flows.commands.tables import in_blocks, lined_up
 from storage.place import local, place
+
+if TYPE_CHECKING:
+    from schemas.report import Report
 
 # Rows of predictions that are printed; all of them go to a file.
 SHOWN = 20
@@ -74,32 +79,59 @@ def evaluate_command(
     data: Data,
     split: Split = "test",
     as_json: AsJson = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if a leak is flagged.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    mlflow: Annotated[
+        Path | None,
+        typer.Option("--mlflow", metavar="FILE", parser=local, help="MLflow's SQLite file to log to."),
+    ] = None,
 ) -> None:
     """Measure a run on a split that it was not trained on; writes a report page into the run folder.
 
     Example: `lensmill evaluate runs/classify_tiny --data tiny.zarr`
     """
-    from flows.assess import metric_rows
     from flows.fitting import need_training
 
     need_training()
     from train.evaluate import evaluate, report_folder
-    from train.evaluation.looks import told
 
     report = evaluate(run, data, split)
+    page = report_folder(run, report) / "report.html"
+    if mlflow is not None:
+        from train.logbook import log_report
+
+        log_report(mlflow, run, report)
     if as_json:
         out.print_json(report.model_dump_json())
-        return
-    rows = [(row["metric"], row["value"], row["constant"]) for row in metric_rows(report)]
-    title = f"{report.experiment} on {report.store_recipe}, {split}"
-    out.print(lined_up(("metric", "value", "constant"), rows, title=title))
+    else:
+        _print_report(report, page)
+    if show:
+        webbrowser.open(page.absolute().as_uri())
+    if strict and any(one.severity == "leak" for one in report.flags):
+        raise typer.Exit(FAILED)
+
+
+def _print_report(report: "Report", page: Path) -> None:
+    from flows.assess import metric_rows
+    from train.evaluation.looks import told
+
+    heads = {"metric": "metric", "value": "value", "interval": "95%", "baseline": "baseline"}
+    rows = metric_rows(report)
+    # a column that nothing is known for only takes room
+    shown = [key for key in (*heads, "constant") if any(row.get(key) for row in rows)]
+    title = f"{report.experiment} on {report.store_recipe}, {report.split}"
+    cells = [[row.get(key, "") for key in shown] for row in rows]
+    out.print(lined_up([heads.get(key, key) for key in shown], cells, title=title))
+    for flag in report.flags:
+        colour = "bold red" if flag.severity == "leak" else "yellow"
+        out.print(f"[{colour}]{flag.severity}: {escape(flag.text)}[/]", highlight=False)
     for warning in report.warnings:
         out.print(f"warning: {escape(warning)}")
     out.print(escape(told(report.looks)), soft_wrap=True, highlight=False)
-    out.print(report.headline, soft_wrap=True, highlight=False)
+    out.print(report.headline, soft_wrap=True, highlight=False, markup=False)
     if report.verdict is not None:
         out.print(str(report.verdict), soft_wrap=True, highlight=False)
-    out.print(f"report: {report_folder(run, report) / 'report.html'}", soft_wrap=True)
+    out.print(f"report: {page}", soft_wrap=True)
 
 
 @app.command("predict")

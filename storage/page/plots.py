@@ -94,7 +94,7 @@ def _ticks(column: PageColumn) -> tuple[Tick, ...]:
         shown = list(enumerate(column.edges))[::step]
         return tuple(Tick(LEFT + (k + 0.5) * room, spell(value, 4), "middle") for k, value in shown)
     low, high = column.edges[0], column.edges[-1]
-    values = _decades(low, high) if column.scale == "log" else _round_numbers(low, high)
+    values = decades(low, high) if column.scale == "log" else round_numbers(low, high)
     # neighbours must not read the same
     digits = 3 + max(0, math.ceil(math.log10(max(map(abs, (low, high))) / (high - low))))
     return tuple(_tick(_place(column, value), spell(value, digits)) for value in values)
@@ -107,7 +107,7 @@ def _tick(x: float, text: str) -> Tick:
     return Tick(x, text, anchor)
 
 
-def _round_numbers(low: float, high: float) -> list[float]:
+def round_numbers(low: float, high: float) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten, three to five of them."""
     rough = (high - low) / MOST_TICKS
     power = 10.0 ** math.floor(math.log10(rough))
@@ -116,7 +116,7 @@ def _round_numbers(low: float, high: float) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
-def _decades(low: float, high: float) -> list[float]:
+def decades(low: float, high: float) -> list[float]:
     """Powers of ten, or steps between them where there are few."""
     reach = math.log10(high / low)
     steps = ((3, (1,)), (1.5, (1, 3)), (0.9, (1, 2, 5)), (0, (1, 2, 3, 4, 6, 8)))

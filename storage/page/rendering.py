@@ -37,14 +37,14 @@ def write_page(root: str | Root, out: str | Path | None = None) -> Path:
 
 def render(page: Page) -> str:
     """The page as HTML. Everything from the store is escaped; only our own script may run, by its hash."""
-    script, style = _own("page.js"), _own("page.css")
+    script, style = read_part("storage.page", "page.js"), read_part("storage.page", "page.css")
     return TEMPLATES.get_template("page.html.j2").render(
         page=page,
         data=_data(page),
         script=Markup(script),  # noqa: S704  # our own files
         style=Markup(style),  # noqa: S704
-        script_hash=_hash(script),
-        style_hash=_hash(style),
+        script_hash=source_hash(script),
+        style_hash=source_hash(style),
         plots=plots,
         spell=spell,
         with_unit=with_unit,
@@ -52,11 +52,13 @@ def render(page: Page) -> str:
     )
 
 
-def _own(name: str) -> str:
-    return files("storage.page").joinpath(name).read_text(encoding="utf-8")
+def read_part(package: str, name: str) -> str:
+    """A file that came with a package, to be put into a page."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def source_hash(text: str) -> str:
+    """By which a page's policy allows a script or a style of ours and no other."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 

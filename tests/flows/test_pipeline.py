@@ -159,11 +159,16 @@ def test_rows_of_metrics_show_the_constant_beside_them() -> None:
             }
         )
     )
+
+    def row(metric: str, value: str, interval: str = "", constant: str = "") -> dict[str, str]:
+        told = {"metric": metric, "value": value, "interval": interval}
+        return {**told, "baseline": "", "constant": constant}
+
     assert metric_rows(report) == [
-        {"metric": "MAE theta_E [arcsec]", "value": "0.5", "constant": "0.7"},
-        {"metric": "RMSE theta_E [arcsec]", "value": "0.5", "constant": ""},
-        {"metric": "R2 theta_E", "value": "0.5", "constant": ""},
-        {"metric": "bias theta_E [arcsec]", "value": "0.5", "constant": ""},
-        {"metric": "median error theta_E [%]", "value": "3", "constant": ""},
-        {"metric": "time per image [ms]", "value": "1", "constant": ""},
+        row("MAE theta_E [arcsec]", "0.5", interval="0.4 to 0.6", constant="0.7"),
+        row("RMSE theta_E [arcsec]", "0.5", interval="0.4 to 0.6"),
+        row("R2 theta_E", "0.5", interval="0.4 to 0.6"),
+        row("bias theta_E [arcsec]", "0.5", interval="0.4 to 0.6"),
+        row("median error theta_E [%]", "3"),
+        row("time per image [ms]", "1"),
     ]

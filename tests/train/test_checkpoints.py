@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from flows.generate import Order
-from schemas.errors import RunError
+from schemas.errors import DataError, RunError
 from schemas.experiment import ExperimentRecipe
 from train.checkpoints import CheckpointFolder, Checkpoints
 from train.fit import fit
@@ -201,6 +201,50 @@ def test_an_interruption_and_a_full_disk_keep_what_is_done(
     assert [path.name for path in tmp_path.iterdir()] == [".run.partial"]
     fit(trial, sound_store.root, tmp_path / "run", quiet=True)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def _ending_with(error: Exception, epoch: int) -> Callable[..., Any]:
+    real = LensModule.training_step
+
+    def broken(self: LensModule, batch: Any, step: int) -> Any:
+        if self.current_epoch == epoch:
+            raise error
+        return real(self, batch, step)
+
+    return broken
+
+
+def test_an_error_of_a_driver_keeps_what_is_done(
+    experiment: MakeExperiment, sound_store: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, error = experiment(), RuntimeError("CUDA error: unspecified launch failure\nand more")
+    with monkeypatch.context() as patch:
+        patch.setattr(LensModule, "training_step", _ending_with(error, 1))
+        with pytest.raises(
+            RunError, match=r"ended with RuntimeError: CUDA error: unspec[a-z ]+\n  where"
+        ) as caught:
+            fit(trial, sound_store.root, tmp_path / "run", quiet=True)
+    assert "same command" in caught.value.advice
+    assert "in broken" in Path(caught.value.where.split(" has ")[0]).read_text()
+    fit(trial, sound_store.root, tmp_path / "run", quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    fit(trial, sound_store.root, tmp_path.parent / f"{tmp_path.name}-whole", quiet=True)
+    _same_runs(tmp_path.parent / f"{tmp_path.name}-whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize(("error", "epoch"), [(RuntimeError("early"), 0), (DataError("no number"), 1)])
+def test_what_would_only_happen_again_leaves_nothing(
+    experiment: MakeExperiment,
+    sound_store: Order,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    epoch: int,
+) -> None:
+    monkeypatch.setattr(LensModule, "training_step", _ending_with(error, epoch))
+    with pytest.raises(type(error), match=str(error)):
+        fit(experiment(), sound_store.root, tmp_path / "run", quiet=True)
+    assert not list(tmp_path.iterdir())
 
 
 # -- what an unfinished run refuses

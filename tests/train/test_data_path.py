@@ -256,7 +256,8 @@ def test_nothing_asks_for_all_images_at_once(
     kind: str,
 ) -> None:
     held = ("train.fit.LOOKED_AT", "train.fit.IMAGES_AT_ONCE", "train.predict.BATCH")
-    beside = ("train.evaluation.speed.BATCH", "train.evaluation.components.AT_ONCE")
+    fitted = ("train.evaluation.components.LOOKED_AT", "train.evaluation.components.AT_ONCE")
+    beside = ("train.evaluation.speed.BATCH", *fitted)
     for name in (*held, *beside, "train.used_samples.IMAGES_AT_ONCE"):
         monkeypatch.setattr(name, 4)
     watched = _Watched(monkeypatch)

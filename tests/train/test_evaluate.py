@@ -17,9 +17,12 @@ from schemas.errors import DataError, RunError, StoreUnfinishedError, UnknownNam
 from schemas.experiment import ExperimentRecipe
 from schemas.report import Report
 from storage import commit
+from storage.page.rendering import source_hash
 from storage.reader import open_store
 from train.evaluate import evaluate, report_folder
+from train.evaluation.examples import MEAN_MAPS
 from train.fit import fit
+from train.report import page as page_module
 from train.scores import auc
 
 MakeExperiment = Callable[..., ExperimentRecipe]
@@ -55,6 +58,11 @@ UNCALIBRATED = {
 }
 
 
+def _of_samples(report: Report) -> set[str | None]:
+    """Files of the pictures that show samples."""
+    return {MEAN_MAPS} | {name for one in report.examples for name in (one.picture, one.map)}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_report_is_written_as_returned(reports: dict[str, tuple[Report, Path]], kind: str) -> None:
     report, folder = reports[kind]
@@ -65,9 +73,9 @@ def test_a_report_is_written_as_returned(reports: dict[str, tuple[Report, Path]]
         "classification": {"roc", "precision", "confusion", "loss"},
         "regression": {"theta_e", "source_r_sersic", "loss"},
     }
-    assert files == {"report.json", "report.html", "predictions.parquet"} | curves | {
-        f"pictures/{name}.png" for name in pictures[kind]
-    }
+    known = {"report.json", "report.html", "predictions.parquet", "metrics.parquet"} | curves
+    drawn = {f"pictures/{name}.png" for name in pictures[kind]}
+    assert files == known | drawn | {f"pictures/{name}" for name in _of_samples(report)}
     assert folder.parent.name == "reports"
     assert (report.samples, report.split, report.same_recipe) == (12, "test", True)
     assert report.warnings == (UNCALIBRATED[kind],)
@@ -134,14 +142,22 @@ def test_regression_metrics_are_those_of_the_predictions(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_page_stands_alone(reports: dict[str, tuple[Report, Path]], kind: str) -> None:
-    _, folder = reports[kind]
+    report, folder = reports[kind]
     page = (folder / "report.html").read_text()
     images = re.findall(r'src="(data:image/png;base64,([^"]+))"', page)
-    written = sorted(path.read_bytes() for path in (folder / "pictures").iterdir())
+    of_samples = _of_samples(report)
+    written = sorted(
+        path.read_bytes() for path in (folder / "pictures").iterdir() if path.name not in of_samples
+    )
     assert sorted(base64.b64decode(data, validate=True) for _, data in images) == written
     assert all(picture.startswith(b"\x89PNG\r\n\x1a\n") for picture in written)
     text = re.sub(r"base64,[^\"]+", "", page)
     assert text.count("src=") == len(images) == {"classification": 4, "regression": 3}[kind]
+    # our own script, which the page's policy names by its hash
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert script == Path(page_module.__file__).with_name("page.js").read_text()
+    assert f"script-src '{source_hash(script)}'" in text
+    text = text.replace(f"<script>{script}</script>", "")
     for stranger in ("http://", "https://", "<script", "<link", "@import", "url(", "javascript:", "<iframe"):
         assert stranger not in text
     assert 'name="viewport"' in text
@@ -176,7 +192,8 @@ def test_the_page_escapes_what_people_wrote(
     fit(experiment(description=evil), sound_store.root, tmp_path / "run", quiet=True)
     report = evaluate(tmp_path / "run", sound_store.root)
     page = (report_folder(tmp_path / "run", report) / "report.html").read_text()
-    assert "<script" not in page
+    assert page.count("<script") == 1
+    assert "<script>alert" not in page
     assert "<img src=x" not in page
     assert html.escape("<script>", quote=True) in page
     assert evil in html.unescape(page)

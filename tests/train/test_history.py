@@ -1,16 +1,20 @@
 """The course of a training as CSV, Parquet and, if asked for, in MLflow."""
 
+import shutil
 import sqlite3
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from lightning.pytorch.loggers import MLFlowLogger
 
 from flows.generate import Order
-from schemas.errors import FlowError
+from schemas.errors import FlowError, RunError, WriteError
 from schemas.experiment import ExperimentRecipe
 from train import tracking
 from train.fit import fit
@@ -61,17 +65,96 @@ def test_without_mlflow_it_says_what_to_install(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(find_spec("mlflow") is None, reason="the extra `mlflow` is not installed")
-@pytest.mark.filterwarnings("ignore")
-def test_mlflow_has_the_history(experiment: MakeExperiment, sound_store: Order, tmp_path: Path) -> None:
-    database = tmp_path / "book" / "mlflow.db"
-    fit(experiment(), sound_store.root, tmp_path / "run", quiet=True, mlflow=database)
-    rows = pq.read_table(tmp_path / "run/history.parquet").to_pylist()
+@pytest.fixture
+def _with_mlflow() -> Iterator[None]:
+    pytest.importorskip("mlflow")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.fixture(scope="module")
+def tracked(experiment: MakeExperiment, sound_store: Order, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run, with the book that it was written into. Not to be changed."""
+    pytest.importorskip("mlflow")
+    folder = tmp_path_factory.mktemp("tracked")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        database = folder / "book" / "mlflow.db"
+        fit(experiment(), sound_store.root, folder / "run", quiet=True, mlflow=database)
+    return folder
+
+
+def test_mlflow_has_the_history(tracked: Path) -> None:
+    database = tracked / "book" / "mlflow.db"
+    rows = pq.read_table(tracked / "run/history.parquet").to_pylist()
     with sqlite3.connect(database) as book:
         told = dict(book.execute("select step, value from metrics where key = 'val_loss'"))
         names = dict(book.execute("select key, value from params"))
+        shown = book.execute("select distinct key from metrics").fetchall()
         status = book.execute("select status from runs").fetchall()
+        kind = dict(book.execute("select key, value from experiment_tags"))
     assert told == {row["epoch"]: pytest.approx(row["val_loss"]) for row in rows}
     assert names["training/epochs"] == "2"
     assert status == [("FINISHED",)]
-    assert {path.name for path in tmp_path.iterdir()} == {"book", "run"}
+    assert {name for (name,) in shown} == set(COLUMNS) - {"epoch"}
+    assert kind["mlflow.experimentKind"] == "custom_model_development"
+    assert {path.name for path in tracked.iterdir()} == {"book", "run"}
+
+
+@pytest.mark.parametrize("fault", ["text", "cut", "folder"])
+def test_a_file_that_is_not_mlflows_is_refused_at_once(
+    experiment: MakeExperiment, sound_store: Order, tmp_path: Path, fault: str
+) -> None:
+    database = tmp_path / "mlflow.db"
+    if fault == "folder":
+        database.mkdir()
+    else:
+        with closing(sqlite3.connect(database)) as book:
+            book.executescript("create table a (b); create table c (d);")
+        database.write_bytes(b"no database" if fault == "text" else database.read_bytes()[:4096])
+    with pytest.raises(WriteError, match=r"MLflow cannot write .*mlflow\.db") as caught:
+        fit(experiment(), sound_store.root, tmp_path / "run", quiet=True, mlflow=database)
+    assert "--mlflow" in caught.value.advice
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db"}
+
+
+@pytest.mark.usefixtures("_with_mlflow")
+def test_a_book_of_another_version_is_refused(
+    tracked: Path, experiment: MakeExperiment, sound_store: Order, tmp_path: Path
+) -> None:
+    database = shutil.copy(tracked / "book" / "mlflow.db", tmp_path)
+    with closing(sqlite3.connect(database)) as book, book:
+        book.execute("update alembic_version set version_num = 'of the future'")
+    with pytest.raises(WriteError, match="MLflow cannot write"):
+        fit(experiment(), sound_store.root, tmp_path / "run", quiet=True, mlflow=Path(database))
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db"}
+
+
+@pytest.mark.usefixtures("_with_mlflow")
+def test_a_training_outlives_its_book(
+    tracked: Path,
+    experiment: MakeExperiment,
+    sound_store: Order,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("database is locked\nand more")
+
+    monkeypatch.setattr(MLFlowLogger, "log_metrics", broken)
+    database = Path(shutil.copy(tracked / "book" / "mlflow.db", tmp_path))
+    record = fit(experiment(), sound_store.root, tmp_path / "run", quiet=True, mlflow=database)
+    assert record.epochs == 2
+    assert caplog.text.count("training goes on: database is locked") == 2
+
+
+@pytest.mark.usefixtures("_with_mlflow")
+def test_what_is_refused_leaves_no_run_in_the_book(
+    experiment: MakeExperiment, sound_store: Order, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(RunError):
+        fit(experiment(), sound_store.root, tmp_path / "run", quiet=True, mlflow=tmp_path / "mlflow.db")
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}

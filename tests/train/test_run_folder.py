@@ -85,6 +85,7 @@ def test_weights_that_are_not_those_of_the_record(run: Path, fault: str) -> None
     else:
         path.write_bytes(content[: len(content) // 2] if fault == "cut" else b"")
     said = "is missing" if fault == "missing" else "is not the file that run.json describes"
+    said += r": it is cut off, [\d,]+ of [\d,]+ bytes" if fault == "cut" else ""
     with pytest.raises(RunError, match=said) as caught:
         load_run(run)
     assert str(path) in str(caught.value)

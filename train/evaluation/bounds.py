@@ -13,7 +13,7 @@ from schemas.run import AnomalyHead, ClassifierHead
 from schemas.store import ClassSpec
 from train.evaluation.measured import Measured
 from train.models.autoencoders import SCORE
-from train.scores import auc, bootstrap
+from train.scores import Ranking, intervals, mean_of
 
 Array = NDArray[np.float64]
 (DETECTABILITY,) = DetectabilityColumns.model_fields
@@ -58,10 +58,11 @@ def _bounds(
 
 
 def _mean(values: Array) -> Interval:
-    return bootstrap(lambda rows: float(values[rows].mean()), len(values))
+    alike = np.zeros(len(values), dtype=np.int64)
+    return intervals(lambda weights: {"mean": mean_of(weights, values)}, alike)["mean"]
 
 
 def _area(score: Array, own: NDArray[np.bool_], against: NDArray[np.bool_]) -> Interval:
     both = own | against
-    score, positive = score[both], own[both]
-    return bootstrap(lambda rows: auc(score[rows], positive[rows]), len(score))
+    ranking = Ranking(score[both], own[both])
+    return intervals(lambda weights: {"area": ranking.drawn(weights).area}, own[both])["area"]

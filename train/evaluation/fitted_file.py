@@ -42,6 +42,7 @@ def digest_of(run: Run) -> str:
         "head": record.head.model_dump(mode="json"),
         "stretch": record.stretch.model_dump(mode="json"),
         "seed": record.experiment.seed,
+        "labels": record.experiment.data.labels,
     }
     return sha256_of(canonical_json(depends_on))
 

@@ -23,12 +23,11 @@ def flags(
     measured: Measured, scores: tuple[Score, ...], beside: Beside, best: tuple[Bound, ...]
 ) -> tuple[Flag, ...]:
     """Leaks first: better than the best observer, or something learned from shuffled labels."""
-    found = [
-        *_above_bounds(best),
-        *_from_shuffled(measured, beside.found),
-        *_no_better(beside.found),
-        *_too_few(measured, scores),
-    ]
+    found = [*_above_bounds(best), *_from_shuffled(measured, beside.found), *_too_few(measured, scores)]
+    if measured.run.record.experiment.data.labels == "shuffled":
+        found += _off_chance(measured, scores)
+    else:
+        found += _no_better(beside.found)
     if beside.missing is not None:
         found.append(_warning(f"There is no baseline of principal components: {beside.missing}."))
     return tuple(sorted(found, key=lambda one: one.severity != "leak"))
@@ -59,6 +58,16 @@ def _from_shuffled(measured: Measured, found: tuple[Baseline, ...]) -> Iterator[
                     f" on shuffled labels, where chance is {score.chance:.4g}: the scores of this evaluation"
                     " measure something other than what the labels say."
                 )
+
+
+def _off_chance(measured: Measured, scores: tuple[Score, ...]) -> Iterator[Flag]:
+    for score in scores:
+        if off_chance(measured, score):
+            yield _leak(
+                f"With shuffled labels the model has {score.name} {_said(score.value)}{_unit(score)}, where"
+                f" chance is {score.chance:.4g}: it was measured on what it was trained on, or something"
+                " beside the images tells the labels."
+            )
 
 
 def off_chance(measured: Measured, score: Score) -> bool:

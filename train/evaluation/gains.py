@@ -1,84 +1,57 @@
 """How much better one output is than another, paired over the same samples."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from schemas.metrics import Interval
-from schemas.run import FittedTarget
 from train.evaluation.measured import Measured
 from train.models.autoencoders import SCORE
 from train.objectives.anomaly import AnomalyObjective
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
-from train.objectives.target_errors import transformed
-from train.scores import auc, bootstrap
+from train.scores import Ranking, intervals, mean_of
 
 Array = NDArray[np.float64]
-Rows = NDArray[np.int64]
-# Of rows among those that count, what grows with how good an output is.
-Goodness = Callable[[Rows], float]
+# From weights of samples, by resample, to what grows with how good an output is; and the samples' strata.
+Goodness = tuple[Callable[[Array], Array], NDArray[Any]]
 
 
 def gains(measured: Measured, other: Array) -> dict[str, Interval]:
     """By the names of scores, what the model has over the other output; positive: it is better."""
     mine, theirs = goodness(measured, measured.output), goodness(measured, other)
-    found = {}
-    for name, (good, samples) in mine.items():
-        beside = theirs[name][0]
-
-        def gained(rows: Rows, good: Goodness = good, beside: Goodness = beside) -> float:
-            return good(rows) - beside(rows)
-
-        found[name] = bootstrap(gained, samples)
-    return found
+    return {name: _gain(mine[name], theirs[name]) for name in mine}
 
 
-def goodness(measured: Measured, output: Array) -> dict[str, tuple[Goodness, int]]:
-    """By the names of scores: the score of rows, errors with a minus, and how many rows there are."""
+def _gain(mine: Goodness, theirs: Goodness) -> Interval:
+    (good, strata), (beside, _) = mine, theirs
+    return intervals(lambda weights: {"gain": good(weights) - beside(weights)}, strata)["gain"]
+
+
+def goodness(measured: Measured, output: Array) -> dict[str, Goodness]:
+    """By the names of scores: the score as the objective has it, errors with a minus."""
     objective, label = measured.run.objective, measured.samples.label
     if isinstance(objective, ClassificationObjective):
-        probability, true = softmax(output, axis=1), objective.positions(label)
-        return {"auc_macro": (_macro(probability, true), len(label))}
+        true = objective.positions(label)
+        return {"auc_macro": (_macro(objective.probabilities(output), true), true)}
     if isinstance(objective, AnomalyObjective):
         unusual = ~np.isin(label, objective.head.trained_on)
-        score = output[:, SCORE]
-        return {"auc_all": (lambda rows: auc(score[rows], unusual[rows]), len(label))}
+        ranking = Ranking(output[:, SCORE], unusual)
+        return {"auc_all": (lambda weights: ranking.drawn(weights).area, label)}
     if isinstance(objective, RegressionObjective):
-        return _errors(objective, measured, output)
+        errors = np.abs(objective.errors(measured.store, measured.samples, output))
+        names = [f"mae.{one.target.name}" for one in objective.head.targets]
+        return {name: _minus_mean(error) for name, error in zip(names, errors.T, strict=True)}
     return {}
 
 
-def _macro(probability: Array, true: Rows) -> Goodness:
-    def mean_area(rows: Rows) -> float:
-        own = true[rows]
-        return float(np.mean([auc(probability[rows, k], own == k) for k in range(probability.shape[1])]))
-
-    return mean_area
+def _macro(probability: Array, true: NDArray[np.int64]) -> Callable[[Array], Array]:
+    each = [Ranking(probability[:, k], true == k) for k in range(probability.shape[1])]
+    return lambda weights: np.mean([one.drawn(weights).area for one in each], axis=0)
 
 
-def _errors(
-    objective: RegressionObjective, measured: Measured, output: Array
-) -> dict[str, tuple[Goodness, int]]:
-    true, given = objective.truth(measured.store, measured.samples), objective.predictions(output)
-    found: dict[str, tuple[Goodness, int]] = {}
-    for one in objective.head.targets:
-        name = one.target.column
-        error = _error(one, given[f"predicted_{name}"], true[f"true_{name}"])
-        error = error[np.isfinite(error)]
-
-        def minus_mean(rows: Rows, error: Array = error) -> float:
-            return -float(error[rows].mean())
-
-        found[f"mae.{one.target.name}"] = (minus_mean, len(error))
-    return found
-
-
-def _error(one: FittedTarget, given: Array, true: Array) -> Array:
-    """In the unit that is learned; of directions, the shorter way round."""
-    off = transformed(one.target, given) - transformed(one.target, true)
-    if one.period is not None and one.target.transform == "none":
-        off = np.mod(off + one.period / 2, one.period) - one.period / 2
-    return np.abs(off)
+def _minus_mean(error: Array) -> Goodness:
+    error = error[np.isfinite(error)]
+    return lambda weights: -mean_of(weights, error), np.zeros(len(error), dtype=np.int64)

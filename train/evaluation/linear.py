@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from schemas.run import FittedTarget
 from train.objectives.likelihood import LARGEST_LOG_VARIANCE
+from train.objectives.target_errors import goes_round
 
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]
@@ -80,18 +81,14 @@ class Numbers:
         """Standardised targets, as the network gives them."""
         raw = iter((features @ fitted["weights"] + fitted["intercept"]).T)
         return np.stack(
-            [_direction(one, next(raw), next(raw)) if _turns(one) else next(raw) for one in self.targets],
+            [_direction(one, next(raw), next(raw)) if goes_round(one) else next(raw) for one in self.targets],
             axis=1,
         )
 
 
-def _turns(one: FittedTarget) -> bool:
-    return one.period is not None and one.target.transform != "log10"
-
-
 def _parts(one: FittedTarget, standardised: Array) -> list[Array]:
     """What is fitted: the number itself, or the point of a circle that its direction is."""
-    if one.period is None or not _turns(one):
+    if one.period is None or not goes_round(one):
         return [standardised]
     angle = (standardised * one.spread + one.mean) * 2 * math.pi / one.period
     return [np.cos(angle), np.sin(angle)]
@@ -104,7 +101,7 @@ def _direction(one: FittedTarget, cosine: Array, sine: Array) -> Array:
 
 
 def _off(one: FittedTarget, given: Array, true: Array) -> Array:
-    if one.period is None or not _turns(one):
+    if one.period is None or not goes_round(one):
         return given - true
     period = one.period / one.spread
     return np.mod(given - true + period / 2, period) - period / 2

@@ -5,7 +5,7 @@ import numpy as np
 from schemas.errors import DataError
 from schemas.selection import Selection
 from storage.reader import Store, open_store
-from train.data import Samples, selected_samples
+from train.data import Samples, selected_samples, shuffling_seed
 from train.evaluation.measured import Measured
 from train.run_folder import Run
 
@@ -29,10 +29,14 @@ def training_store(measured: Measured) -> Store:
 
 
 def training_samples(run: Run, store: Store) -> Samples:
-    """Those that the weights come from; of very many, some that the experiment's seed chooses."""
+    """Those that the weights come from; of very many, some that the experiment's seed chooses.
+
+    Labels that the training shuffled are shuffled here.
+    """
     used = run.used_samples("train")
     if len(used) > MOST:
         rng = np.random.default_rng(run.record.experiment.seed)
         used = np.sort(rng.choice(used, MOST, replace=False))
     split = store.plan.splits[0].name
-    return selected_samples(store, Selection(split=split, sample_ids=tuple(used.tolist())))
+    selection = Selection(split=split, sample_ids=tuple(used.tolist()))
+    return selected_samples(store, selection, shuffled=shuffling_seed(run.record.experiment))

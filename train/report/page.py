@@ -1,27 +1,35 @@
-"""One self-contained HTML page: no script, no font, no picture from elsewhere."""
+"""A report as one HTML file: no script, font or picture from elsewhere, and no way to ask for one."""
 
-import base64
-import io
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from schemas.metrics import AnomalyMetrics, ClassificationMetrics, RegressionMetrics
+from schemas.page import Fact
 from schemas.report import Report
+from storage.page.rendering import read_part, source_hash
 from storage.reader import Store
 from train.data import Samples
+from train.evaluation.looks import told
 from train.objectives.anomaly import AnomalyObjective
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
 from train.predict import reconstructions
+from train.report import provenance, section_figures, tables
 from train.report.anomalies import draw_anomalies, draw_reconstructions, examples
 from train.report.figures import draw_classification, draw_history, draw_regression, draw_reliability
+from train.report.pictures import ExamplePicture, Picture, load_examples, save_figures
+from train.report.strips import strips
 from train.run_folder import HISTORY, Run
 
 PICTURES = "pictures"
+# pictures of how far what a model says of its certainty can be believed
+SURE = ("Reliability", "Coverage")
 TEMPLATES = Environment(
     loader=PackageLoader("train", "report"),
     autoescape=select_autoescape(default=True, default_for_string=True),
@@ -31,25 +39,61 @@ TEMPLATES = Environment(
 )
 
 
+class PageContent(NamedTuple):
+    """Everything that is on the page."""
+
+    report: Report
+    pictures: tuple[Picture, ...] = ()
+    examples: tuple[ExamplePicture, ...] = ()
+    trained_on: str = ""
+    facts: tuple[Fact, ...] = ()
+    commands: tuple[Fact, ...] = ()
+    texts: tuple[Fact, ...] = ()
+
+
 def write_page(
     folder: Path, report: Report, run: Run, store: Store, samples: Samples, output: NDArray[np.float64]
 ) -> Path:
     """Draw the pictures into `folder/pictures` and write `folder/report.html`."""
-    pictures = _pictures(report, run, store, samples, output)
-    embedded = []
-    for title, figure in pictures.items():
-        png = _png(figure)
-        (folder / PICTURES / f"{title.lower()}.png").write_bytes(png)
-        embedded.append({"title": title, "data": base64.b64encode(png).decode()})
-    page = TEMPLATES.get_template("page.html.j2").render(
-        report=report, record=run.record, store=store, pictures=embedded
+    content = PageContent(
+        report,
+        save_figures(_figures(report, run, store, samples, output), folder / PICTURES),
+        load_examples(report.examples, folder / PICTURES),
+        "" if report.same_recipe else run.record.data.recipe_name,
+        provenance.facts(report, run.record, store),
+        provenance.commands(report, store),
+        provenance.texts(run.record, store),
     )
     path = folder / "report.html"
-    path.write_text(page)
+    path.write_text(render(content), encoding="utf-8")
     return path
 
 
-def _pictures(
+def render(content: PageContent) -> str:
+    """The page as HTML. What people wrote is escaped; only our own script may run, by its hash."""
+    script = read_part("train.report", "page.js")
+    # the look of the data-set page, and what a report has beside it
+    style = read_part("storage.page", "page.css") + read_part("train.report", "page.css")
+    report = content.report
+    sure = tuple(one for one in content.pictures if one.title in SURE)
+    return TEMPLATES.get_template("page.html.j2").render(
+        content=content,
+        report=report,
+        strips=strips(report),
+        tables=tables,
+        dependences=section_figures.draw_dependences(report),
+        pictures=[one for one in content.pictures if one not in sure],
+        sure_pictures=sure,
+        look=len({one.weights_sha256 for one in report.looks if not one.again}) + 1,
+        told_looks=told(report.looks),
+        script=Markup(script),  # noqa: S704  # our own files
+        style=Markup(style),  # noqa: S704
+        script_hash=source_hash(script),
+        style_hash=source_hash(style),
+    )
+
+
+def _figures(
     report: Report, run: Run, store: Store, samples: Samples, output: NDArray[np.float64]
 ) -> dict[str, Figure]:
     objective, metrics = run.objective, report.metrics
@@ -68,9 +112,3 @@ def _pictures(
     if report.reliability is not None:
         pictures |= draw_reliability(report.reliability)
     return pictures | {"Loss": draw_history(run.root / HISTORY)}
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()

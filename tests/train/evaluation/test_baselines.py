@@ -96,8 +96,8 @@ def test_what_is_compared_is_what_is_scored(measure: Callable[[str], Measured], 
     scores = {one.name: one for one in _scores(measured)}
     found = goodness(measured, measured.output)
     assert found.keys() == scores.keys()
-    for name, (good, samples) in found.items():
-        assert abs(good(np.arange(samples))) == pytest.approx(scores[name].value.value)
+    for name, (good, strata) in found.items():
+        assert np.abs(good(np.ones((1, len(strata))))) == pytest.approx([scores[name].value.value])
     none = gains(measured, measured.output)
     assert all((one.low, one.value, one.high) == (0, 0, 0) for one in none.values())
 

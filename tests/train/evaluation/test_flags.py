@@ -14,7 +14,7 @@ from train.evaluation.baselines import Beside
 from train.evaluation.flags import flags, off_chance
 
 
-def _measured(samples: int) -> Any:
+def _measured(samples: int, labels: str = "true") -> Any:
     """As much of an evaluation as flags look at: two classes of the same size."""
     classes = tuple(ClassSpec(name=name, label=label) for label, name in enumerate(("smooth", "rough")))
     head = ClassifierHead(classes=classes, most_frequent=0)
@@ -25,7 +25,9 @@ def _measured(samples: int) -> Any:
         def __len__(self) -> int:
             return samples
 
-    return SimpleNamespace(samples=Samples(), run=SimpleNamespace(record=SimpleNamespace(head=head)))
+    experiment = SimpleNamespace(data=SimpleNamespace(labels=labels))
+    run = SimpleNamespace(record=SimpleNamespace(head=head, experiment=experiment))
+    return SimpleNamespace(samples=Samples(), run=run)
 
 
 def _area(value: float, half: float) -> Score:
@@ -106,6 +108,16 @@ def test_shuffled_numbers_that_are_told_are_a_leak() -> None:
     assert off_chance(_measured(2000), error(0.4))
     assert not off_chance(_measured(2000), error(0.475))
     assert not off_chance(_measured(2000), error(0.6))
+
+
+def test_of_a_run_on_shuffled_labels_chance_is_expected() -> None:
+    nothing = Interval(value=0.01, low=-0.01, high=0.03)
+    found = tuple(one.model_copy(update={"gain": {"auc_macro": nothing}}) for one in GOOD.found)
+    shuffled = _measured(2000, "shuffled")
+    assert flags(shuffled, (_area(0.52, 0.02),), Beside(found), ()) == ()
+    (flag,) = flags(shuffled, (_area(0.58, 0.02),), Beside(found), ())
+    assert flag.severity == "leak"
+    assert "With shuffled labels the model has auc_macro 0.58" in flag.text
 
 
 @pytest.mark.parametrize("which", [0, 2])

@@ -1,0 +1,61 @@
+"""The comparison flow: runs in, their scores side by side out."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+
+from flows.assess import artifact_key
+from schemas.comparison import Comparison
+from storage.place import local, place
+
+
+@flow(name="compare", validate_parameters=True)
+def compare_flow(
+    runs: list[str],
+    data: str | None = None,
+    split: str = "test",
+    against: str | None = None,
+    out: str | None = None,
+) -> Comparison:
+    """Set runs side by side and show the differences in Prefect's page."""
+    from train.comparison import compare
+    from train.report.comparison import write_comparison
+
+    found = compare(
+        [local(run) for run in runs],
+        None if data is None else place(data),
+        split,
+        None if against is None else local(against),
+    )
+    if out is not None:
+        write_comparison(found, local(out))
+    create_table_artifact(
+        table=comparison_rows(found),
+        key=f"comparison-{artifact_key(found.store_recipe)}",
+        description=f"{len(runs)} runs on {found.store_recipe}, {found.split}, {found.samples:,} samples",
+    )
+    return found
+
+
+def comparison_rows(found: Comparison) -> list[dict[str, Any]]:
+    """A row for each run and score."""
+    apart = {(one.score, one.name): one for one in found.differences}
+    rows = []
+    for run in found.contenders:
+        for score in run.scores:
+            one = apart.get((score.name, run.name))
+            value = score.value
+            rows.append(
+                {
+                    "run": run.name,
+                    "score": score.name,
+                    "value": f"{value.value:.4g}",
+                    "95%": f"{value.low:.4g} to {value.high:.4g}",
+                    "difference": f"{one.difference.value:+.3g}" if one else "",
+                    "against": one.against if one else "",
+                    "p": f"{one.p_corrected:.2g}" if one else "",
+                    "verdict": one.verdict if one else "",
+                }
+            )
+    return rows

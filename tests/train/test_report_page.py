@@ -1,0 +1,181 @@
+"""The page of a report: sections that have something to say, marks where they belong, words for pictures."""
+
+import html
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from schemas.page import Fact
+from schemas.report import Report
+from tests.reports import DOUBT, KINDS, LEAK, full_report, interval, plain_report
+from train.report.figures import new_figure
+from train.report.page import PageContent, render
+from train.report.pictures import describe, load_examples
+from train.report.section_figures import draw_dependences
+from train.report.strips import strips
+from train.report.tables import tables
+
+SECTIONS = ("beside", "where", "sure", "speed", "looks", "flags")
+
+
+def _words(page: str) -> str:
+    page = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sections_without_content_are_left_out(kind: str) -> None:
+    page = render(PageContent(plain_report(kind)))
+    assert [name for name in (*SECTIONS, "provenance", "pictures") if f'id="{name}"' in page] == []
+    assert 'id="numbers"' in page
+    links = set(re.findall(r'href="#(\w+)"', page))
+    assert links == {"score", "numbers"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sections_with_content_are_there(kind: str) -> None:
+    report = full_report(kind)
+    page = render(PageContent(report, facts=(Fact(name="versions", text="python 3"),)))
+    assert [name for name in SECTIONS if f'id="{name}"' not in page] == []
+    assert 'id="provenance"' in page
+    words = _words(page)
+    for told in (LEAK, DOUBT, "look 3 at these samples", "1 red flag", "2 warnings", "NVIDIA H200"):
+        assert told in words
+    assert "nan" not in words.lower().split()
+    # every link leads somewhere
+    assert all(f'id="{name}"' in page for name in re.findall(r'href="#(\w+)"', page))
+    # leaks come first, in red
+    assert page.index("verdict damaged") < page.index("verdict outdated")
+    labels = re.findall(r'role="img" aria-label="([^"]*)"', page)
+    assert len(labels) >= 4
+    assert all(len(one) > 20 for one in labels)
+
+
+def test_a_page_stands_in_no_need_of_styles_in_its_lines() -> None:
+    page = render(PageContent(full_report("classification")))
+    # the policy would not let them through
+    assert "style=" not in page
+    assert not re.search(r"\son\w+=", re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL))
+
+
+# -- the score on a line
+
+
+def test_further_right_is_better() -> None:
+    for kind in KINDS:
+        for strip in strips(full_report(kind)):
+            at = {mark.kind: mark.at for mark in strip.marks}
+            assert at["chance"] < at["model"]
+            assert [mark.at for mark in strip.marks] == sorted(mark.at for mark in strip.marks)
+            assert all(0 <= mark.low <= mark.at <= mark.high <= 100 for mark in strip.marks)
+    first = strips(full_report("regression"))[0]
+    at = {mark.kind: mark.at for mark in first.marks}
+    assert at["chance"] < at["components"] < at["model"]
+    assert first.title == "MAE theta_E"
+
+
+def test_the_best_possible_stands_beside_the_model() -> None:
+    bounds = [{"name": "vortex", "against": "no_sub", "ideal": interval(0.8), "model": interval(0.9)}]
+    (strip,) = strips(plain_report("classification", bounds=bounds))
+    at = {mark.kind: mark.at for mark in strip.marks}
+    assert at["ideal"] == strip.beyond < at["model"]
+    assert "best possible 0.8000" in strip.alt
+    # in a replica a network may know the lens
+    (strip,) = strips(plain_report("classification", bounds=[{**bounds[0], "holds": False}]))
+    assert strip.beyond is None
+
+
+# -- tables
+
+
+def test_targets_have_a_row_each_and_metrics_a_column() -> None:
+    overall, apart = tables(full_report("classification"))
+    assert [row[0].text for row in overall.rows] == [
+        "accuracy", "AUC macro", "AUC micro", "average precision macro", "average precision micro",
+    ]  # fmt: skip
+    assert [cell.text for cell in overall.rows[0]] == ["accuracy", "91.4%", "33.3%"]
+    assert overall.rows[0][1].small == "90.4% to 92.4%"
+    assert [row[0].text for row in apart.rows] == ["no_sub", "cdm", "vortex"]
+    (apart,) = tables(full_report("regression"))
+    assert [(row[0].text, row[0].small) for row in apart.rows] == [
+        ("theta_E", "arcsec"),
+        ("axion_mass_ev", "dex"),
+    ]
+    row = dict(zip(apart.heads, apart.rows[0], strict=True))
+    assert (row["MAE"].text, row["MAE of a constant"].text, row["median error, %"].key) == (
+        "0.0312",
+        "0.143",
+        3.21,
+    )
+
+
+# -- drawings
+
+
+def _edges(report: Report) -> None:
+    for one in draw_dependences(report):
+        for shape in one.shapes:
+            for name, value in shape.places.items():
+                if name in ("x", "x1", "x2", "cx"):
+                    assert -1 <= float(value) <= one.width + 1
+                if name in ("y", "y1", "y2", "cy"):
+                    assert -1 <= float(value) <= one.height + 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_drawings_stay_inside(kind: str) -> None:
+    report = full_report(kind)
+    assert draw_dependences(report)
+    _edges(report)
+
+
+def test_columns_of_one_value_and_of_many_decades_can_be_drawn() -> None:
+    plain = {"column": "count", "unit": "1", "class_name": "cdm", "score": "accuracy", "better": "higher"}
+    one_value = [{"low": 3.0, "high": 3.0, "samples": 9, "score": interval(1.0, 0.0)}]
+    decades = [
+        {"low": 10.0**k, "high": 10.0 ** (k + 1), "samples": 9, "score": interval(0.1 * k, 0.0)}
+        for k in range(9)
+    ]
+    found = [
+        {**plain, "bins": one_value},
+        {**plain, "column": "m", "bins": decades},
+        {**plain, "column": "x", "bins": []},
+    ]
+    report = plain_report("classification", dependences=found)
+    one, other = draw_dependences(report)
+    _edges(report)
+    assert (one.title, other.title) == ("count", "m")
+    # even steps on the axis
+    places = [float(shape.places["cx"]) for shape in other.shapes if shape.tag == "circle"]
+    steps = [right - left for left, right in pairwise(places)]
+    assert max(steps) - min(steps) < 0.5
+
+
+def test_classes_have_the_colours_of_their_order() -> None:
+    detectability = draw_dependences(full_report("classification"))[0]
+    assert detectability.legend == (("k1", "cdm"), ("k2", "vortex"), ("ideal", "best possible"))
+    assert "cdm 0.55 at 0.3 to 0.646 and 0.96" in detectability.alt
+
+
+# -- pictures
+
+
+def test_a_figure_is_described_by_its_own_words() -> None:
+    figure, axis = new_figure()
+    axis.plot([0, 1], [0, 1], label="cdm (AUC 0.9)")
+    axis.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+    axis.text(0.5, 0.5, "12\n60%")
+    axis.legend()
+    assert describe(figure) == "ROC: true positive rate against false positive rate; cdm (AUC 0.9); 12 60%"
+
+
+def test_pictures_of_examples_are_shown_once(tmp_path: Path) -> None:
+    report = full_report("classification")
+    shared = [one.model_copy(update={"picture": "all.png", "map": None}) for one in report.examples[:3]]
+    Image.new("L", (4, 4)).save(tmp_path / "all.png")
+    found = load_examples(shared, tmp_path)
+    assert [len(one.pictures) for one in found] == [1, 0, 0]
+    assert found[0].pictures[0].alt == "Image: sample 7, true no_sub, told vortex .97"
