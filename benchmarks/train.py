@@ -1,13 +1,16 @@
 """Does training wait for its data? Steps per second with real data, beside the same steps with one batch.
 
-    python -m benchmarks.train --out benchmarks/results/train.json
+    python -m benchmarks.train --out benchmarks/results/train.json --docs docs/training.md
     python -m benchmarks.train --quick
 
-A step is stretch, network, loss, gradients and AdamW on the device at hand. `one batch` repeats a batch that
-is on the device already; the others take epochs of Model II at 64 x 64 as training does. Every round begins
-an epoch, all contestants take turns in it, and a ratio is that of the medians; `waits` is the part of the
-time in which a step waited for its batch. The tiny network is hardly more than a stretch: it shows where data
-become the limit. The data are in the page cache.
+A step is stretch, network, loss, gradients and AdamW on the device at hand. A pair is a short turn with an
+epoch of Model II at 64 x 64, as training takes it, and one with a batch that is on the device already;
+which of them is first changes from pair to pair, and all sources of data take turns. What else the machine
+does hits both of a pair, so a ratio is that of a pair; shown is the median with the 95% interval that the
+order of the pairs gives. The CPU time of the whole process says the same whoever else was running: what a
+reading thread takes counts in full there, though a spare core would hide it. An epoch's first batch comes
+before the clock starts and has a column of its own. The tiny network is hardly more than a stretch: it
+shows where data become the limit. The data are in the page cache.
 """
 
 import sys
@@ -18,17 +21,18 @@ if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import itertools
+import contextlib
 import json
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from scipy.stats import binom
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -44,10 +48,14 @@ from train.models.registry import Shape
 from train.run_folder import device, device_name
 from train.stretch import LOOKED_AT, Stretch, fit_stretch
 
-LEAST_ROUNDS = 5
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "training.md"
+START, END = "<!-- data path: begin -->", "<!-- data path: end -->"
+# fewer have no interval
+LEAST_PAIRS = 6
+LEAST_STEPS = 3
 AIM = 0.95
 CLASSES = 3
-ONE_BATCH = "one batch"
+TINY = "tiny"
 # how images are held, and in which profile of the store
 SOURCES = (
     ("resident", "resident", "float32"),
@@ -57,27 +65,63 @@ SOURCES = (
 )
 
 
+class Turn(NamedTuple):
+    """What a step took in one turn, in seconds; of the process, `cpu` is that of all its threads."""
+
+    seconds: float
+    cpu: float
+    waited: float
+    # the first batch of the epoch
+    began: float
+
+
 @dataclass
-class Contestant:
-    """A source of batches with the seconds that its steps took and waited, round by round."""
+class Source:
+    """A source of batches with its turns, and those with one batch that they are compared with."""
 
     name: str
-    epoch: Callable[[int], Iterator[LensBatch]]
-    seconds: list[float] = field(default_factory=list)
-    waited: list[float] = field(default_factory=list)
+    feed: Feed
+    real: list[Turn] = field(default_factory=list)
+    fixed: list[Turn] = field(default_factory=list)
 
-    def measure(self, step: Callable[[LensBatch], object], number: int, steps: int) -> None:
-        """One round: the first steps of an epoch."""
-        waited, began = 0.0, time.perf_counter()
-        batches = self.epoch(number)
-        for _ in range(steps):
-            asked = time.perf_counter()
-            batch = next(batches)
-            waited += time.perf_counter() - asked
-            step(batch)
-        _wait_for_device()
-        self.seconds.append((time.perf_counter() - began) / steps)
-        self.waited.append(waited / steps)
+    def compare(self, step: "Trainee", batch: LensBatch, number: int, steps: int) -> None:
+        """One pair."""
+        turns = [
+            (self.real, lambda: _epoch(self.feed, number)),
+            (self.fixed, lambda: _repeated(batch)),
+        ]
+        for kept, begun in turns if number % 2 else reversed(turns):
+            # a thread that reads ahead ends with its turn
+            with contextlib.closing(begun()) as batches:
+                kept.append(taken(step, batches, steps))
+
+
+def taken(step: "Trainee", batches: Iterator[LensBatch], steps: int) -> Turn:
+    """One turn; its first step is not counted."""
+    asked = time.perf_counter()
+    first = next(batches)
+    began = time.perf_counter() - asked
+    step(first)
+    _wait_for_device()
+    waited, started, cpu = 0.0, time.perf_counter(), time.process_time()
+    for _ in range(steps):
+        asked = time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - asked
+        step(batch)
+    _wait_for_device()
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    return Turn(seconds / steps, cpu / steps, waited / steps, began)
+
+
+def _epoch(feed: Feed, number: int) -> Generator[LensBatch, None, None]:
+    feed.begin(number)
+    yield from feed
+
+
+def _repeated(batch: LensBatch) -> Generator[LensBatch, None, None]:
+    while True:
+        yield batch
 
 
 class Trainee:
@@ -97,14 +141,17 @@ class Trainee:
 
 
 def networks(side: int) -> dict[str, nn.Module]:
-    """Our own transformer, and as little of a network as learns at all."""
-    transformer = assemble(ModelOptions(), Shape(1, side, CLASSES)).network
+    """Our own transformer, a quick one of timm's, and as little of a network as learns at all."""
+    named = {
+        name: assemble(ModelOptions(name=name), Shape(1, side, CLASSES)).network
+        for name in ("lensmill_stem_vit", "mobilenetv3_small_100")
+    }
     pooled = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear((side // 8) ** 2, CLASSES))
-    return {"lensmill_stem_vit": transformer, "tiny": pooled}
+    return {**named, TINY: pooled}
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All contestants in turn, for each network."""
+    """All sources in turn, for each network."""
     before = os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="lensmill-train-", dir=options.folder) as name:
         stores = {one: store_of(Path(name), options.images, one) for one in ("float32", "quantised")}
@@ -119,7 +166,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "machine": describe(None) | {"load_before": before, "load_after": os.getloadavg()},
         "device": device_name(),
         "threads": torch.get_num_threads(),
-        "settings": {"images": options.images, "batch": options.batch, "rounds": options.rounds},
+        "settings": {"images": options.images, "batch": options.batch, "pairs": options.pairs},
         "networks": found,
     }
 
@@ -130,51 +177,48 @@ def _feed(store: Store, mode: Any, size: int) -> Feed:
     return Feed(samples, torch.from_numpy(samples.label).long(), size, seed=1, device=device())
 
 
-def _epochs(feed: Feed, number: int) -> Iterator[LensBatch]:
-    for epoch in itertools.count(number):
-        feed.begin(epoch)
-        yield from feed
-
-
-def _contestants(feeds: dict[str, Feed]) -> list[Contestant]:
-    batch = next(iter(feeds["resident"]))
-    real = [
-        Contestant(label, lambda number, feed=feed: _epochs(feed, number))  # type: ignore[misc]
-        for label, feed in feeds.items()
-    ]
-    return [Contestant(ONE_BATCH, lambda _: itertools.repeat(batch)), *real]
-
-
 def _compete(step: Trainee, feeds: dict[str, Feed], options: argparse.Namespace) -> dict[str, Any]:
-    everyone = _contestants(feeds)
-    steps = options.steps or _steps_in(options.seconds, step, everyone[0])
-    for number in range(options.rounds):
-        for one in everyone if number % 2 == 0 else reversed(everyone):
-            one.measure(step, number, steps)
-        print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
-    fixed = statistics.median(everyone[0].seconds)
+    sources = [Source(label, feed) for label, feed in feeds.items()]
+    batch = next(iter(feeds["resident"]))
+    steps = options.steps or _steps_in(options.seconds, step, batch)
+    # no longer than the shortest epoch
+    steps = min(steps, *(len(feed) - 1 for feed in feeds.values()))
+    for number in range(options.pairs):
+        for one in sources if number % 2 else reversed(sources):
+            one.compare(step, batch, number, steps)
+        print(f"pair {number + 1} of {options.pairs}", file=sys.stderr, flush=True)
+    return {"steps_per_turn": steps, "sources": {one.name: _numbers(one) for one in sources}}
+
+
+def _steps_in(seconds: float, step: Trainee, batch: LensBatch) -> int:
+    trial = [taken(step, _repeated(batch), LEAST_STEPS) for _ in range(2)]
+    return max(LEAST_STEPS, round(seconds / trial[-1].seconds))
+
+
+def _numbers(one: Source) -> dict[str, Any]:
+    pairs = list(zip(one.fixed, one.real, strict=True))
+    wall = [fixed.seconds / real.seconds for fixed, real in pairs]
+    cpu = [fixed.cpu / real.cpu for fixed, real in pairs]
     return {
-        "steps_per_round": steps,
-        "contestants": {one.name: _numbers(one, fixed) for one in everyone},
+        "steps_per_s": 1 / statistics.median(turn.seconds for turn in one.real),
+        "of_one_batch": statistics.median(wall),
+        "interval": interval(wall),
+        "cpu_of_one_batch": statistics.median(cpu),
+        "cpu_interval": interval(cpu),
+        "waits": statistics.median(turn.waited / turn.seconds for turn in one.real),
+        "first_batch_ms": round(1e3 * statistics.median(turn.began for turn in one.real), 3),
+        "turns_ms": {"one batch": _turns_ms(one.fixed), "data": _turns_ms(one.real)},
     }
 
 
-def _steps_in(seconds: float, step: Trainee, one: Contestant) -> int:
-    trial = Contestant("trial", one.epoch)
-    for _ in range(2):
-        trial.measure(step, 0, 3)
-    return max(5, round(seconds / trial.seconds[-1]))
+def _turns_ms(turns: list[Turn]) -> list[dict[str, float]]:
+    return [{name: round(1e3 * value, 3) for name, value in one._asdict().items()} for one in turns]
 
 
-def _numbers(one: Contestant, fixed: float) -> dict[str, Any]:
-    middle = statistics.median(one.seconds)
-    return {
-        "steps_per_s": 1 / middle,
-        "of_one_batch": fixed / middle,
-        "waits": statistics.median(one.waited) / middle,
-        "each_ms": [round(1e3 * value, 3) for value in one.seconds],
-        "waited_ms": [round(1e3 * value, 3) for value in one.waited],
-    }
+def interval(values: list[float]) -> tuple[float, float]:
+    """The 95% interval of a median from the order of the values alone; of a few, the least and the most."""
+    ordered, outside = sorted(values), max(1, int(binom.ppf(0.025, len(values), 0.5)))
+    return ordered[outside - 1], ordered[-outside]
 
 
 def _wait_for_device() -> None:
@@ -183,21 +227,51 @@ def _wait_for_device() -> None:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """A table of all networks and contestants."""
+    """A table of all networks and sources."""
     settings, machine = results["settings"], results["machine"]
     lines = [
-        f"{results['device']}, {machine['processor']}, commit {machine['commit']}: {settings['images']:,}"
-        f" images of 64 x 64, batches of {settings['batch']}, medians of {settings['rounds']} rounds; load"
+        f"{results['device']}, {machine['processor']}, threads of torch: {results['threads']}; commit"
+        f" {machine['commit']}. {settings['images']:,} images of 64 x 64, batches of {settings['batch']},"
+        f" medians of {settings['pairs']} pairs with their 95% intervals; load"
         f" {machine['load_before'][0]:.1f} before and {machine['load_after'][0]:.1f} after.",
         "",
-        "| network | data | steps per second | of one batch | waits |",
-        "|---|---|---|---|---|",
+        "| network | data | steps per second | of one batch | in CPU time | waits | first batch [ms] |",
+        "|---|---|---|---|---|---|---|",
     ]
     for network, found in results["networks"].items():
-        for name, one in found["contestants"].items():
-            numbers = f"{one['steps_per_s']:.4g} | {one['of_one_batch']:.3f} | {one['waits']:.1%}"
-            lines.append(f"| {network} | {name} | {numbers} |")
+        lines += [_cells(network, name, one) for name, one in found["sources"].items()]
     return "\n".join(lines)
+
+
+def _cells(network: str, name: str, one: dict[str, Any]) -> str:
+    wall, cpu = (
+        f"{one[what]:.3f} ({low:.3f} to {high:.3f})"
+        for what, (low, high) in (
+            ("of_one_batch", one["interval"]),
+            ("cpu_of_one_batch", one["cpu_interval"]),
+        )
+    )
+    steps, first = f"{one['steps_per_s']:.4g}", f"{one['first_batch_ms']:.1f}"
+    return f"| {network} | {name} | {steps} | {wall} | {cpu} | {one['waits']:.1%} | {first} |"
+
+
+def write_into(page: Path, results: dict[str, Any]) -> None:
+    """Put the table between the markers of a page."""
+    text = page.read_text()
+    if START not in text or END not in text:
+        raise SystemExit(f"{page} must have the lines {START} and {END}")
+    before, after = text.split(START)[0], text.split(END)[1]
+    page.write_text(f"{before}{START}\n\n{markdown(results)}\n\n{END}{after}")
+
+
+def too_slow(results: dict[str, Any]) -> list[str]:
+    """Networks of use that wait for their data, with the source."""
+    return [
+        f"{network} with {name} data ({one['of_one_batch']:.3f})"
+        for network, found in results["networks"].items()
+        for name, one in found["sources"].items()
+        if network != TINY and one["of_one_batch"] < AIM
+    ]
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -210,19 +284,20 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--images", type=int, default=3 << 13, help="24,576 by default: 0.4 GB as float32")
     add("--batch", type=int, default=64, help="samples per step; 64 by default")
-    add("--rounds", type=int, default=9, help=f"at least {LEAST_ROUNDS}; 9 by default")
-    add("--seconds", type=float, default=2.0, help="about so long is a turn; 2 by default")
+    add("--pairs", type=int, default=21, help=f"at least {LEAST_PAIRS}; 21 by default")
+    add("--seconds", type=float, default=0.7, help="about so long is a turn; 0.7 by default")
     add("--threads", type=int, help="of torch, for the network; all cores by default")
     add("--folder", type=Path, help="where the stores are written; by default the system's temporary folder")
-    add("--quick", action="store_true", help="one round of few steps: a smoke test, no result")
+    add("--quick", action="store_true", help="one pair of few steps: a smoke test, no result")
     add("--from", dest="results", type=Path, metavar="JSON", help="measure nothing, show these results")
     add("--out", type=Path, metavar="JSON", help="write the results there")
+    add("--docs", type=Path, nargs="?", const=PAGE, metavar="PAGE", help="write the table into this page")
     options = parser.parse_args(arguments)
     options.steps = 2 if options.quick else None
     if options.quick:
-        options.rounds, options.images = 1, min(options.images, 3 << 8)
-    elif options.rounds < LEAST_ROUNDS:
-        parser.error(f"{options.rounds} rounds are no median; give at least {LEAST_ROUNDS}, or --quick")
+        options.pairs, options.images = 1, min(options.images, 3 << 8)
+    elif options.pairs < LEAST_PAIRS:
+        parser.error(f"{options.pairs} pairs have no interval; give at least {LEAST_PAIRS}, or --quick")
     return options
 
 
@@ -233,11 +308,11 @@ def main(arguments: list[str] | None = None) -> None:
         torch.set_num_threads(options.threads)
     results = json.loads(options.results.read_text()) if options.results else measure(options)
     if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n")
+        options.out.write_text(json.dumps(results, indent=1) + "\n")
+    if options.docs:
+        write_into(options.docs, results)
     print(markdown(results))
-    found = results["networks"]["lensmill_stem_vit"]["contestants"]
-    slow = [name for name, one in found.items() if one["of_one_batch"] < AIM]
-    if slow and not options.quick:
+    if (slow := too_slow(results)) and not options.quick:
         raise SystemExit(f"below {AIM:.0%} of the steps with one batch: {', '.join(slow)}")
 
 

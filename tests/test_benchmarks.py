@@ -117,13 +117,39 @@ def test_the_benchmark_of_the_data_path_runs(tmp_path: Path, capsys: pytest.Capt
     what = ["--quick", "--images", "96", "--batch", "8", "--folder", str(tmp_path / "stores")]
     train_benchmark.main([*what, "--out", str(out)])
     found = json.loads(out.read_text())["networks"]
-    assert set(found) == {"lensmill_stem_vit", "tiny"}
-    names = {train_benchmark.ONE_BATCH, *(name for name, _, _ in train_benchmark.SOURCES)}
+    assert set(found) == {"lensmill_stem_vit", "mobilenetv3_small_100", "tiny"}
     for one in found.values():
-        assert set(one["contestants"]) == names
-        assert one["contestants"][train_benchmark.ONE_BATCH]["of_one_batch"] == 1
-        assert all(numbers["steps_per_s"] > 0 for numbers in one["contestants"].values())
+        assert set(one["sources"]) == {name for name, _, _ in train_benchmark.SOURCES}
+        for numbers in one["sources"].values():
+            low, high = numbers["interval"]
+            assert 0 < low <= numbers["of_one_batch"] <= high
+            assert numbers["steps_per_s"] > 0
+            assert [len(turns) for turns in numbers["turns_ms"].values()] == [1, 1]
     assert "| tiny | streamed, codes |" in capsys.readouterr().out
     assert list((tmp_path / "stores").iterdir()) == []
     with pytest.raises(SystemExit):
-        train_benchmark.parse(["--rounds", "2"])
+        train_benchmark.parse(["--pairs", "2"])
+    page = tmp_path / "page.md"
+    page.write_text(f"a\n{train_benchmark.START}\nold\n{train_benchmark.END}\nb\n")
+    shown = ["--from", str(out), "--quick", "--docs", str(page)]
+    train_benchmark.main(shown)
+    assert "old" not in page.read_text()
+    assert page.read_text().count("| tiny |") == len(train_benchmark.SOURCES)
+    page.write_text("nothing here")
+    with pytest.raises(SystemExit, match="must have the lines"):
+        train_benchmark.main(shown)
+
+
+def test_a_network_that_waits_for_its_data_is_named() -> None:
+    def sources(ratio: float) -> dict[str, object]:
+        return {"sources": {"streamed": {"of_one_batch": ratio}, "resident": {"of_one_batch": 0.99}}}
+
+    found = {"networks": {"slow": sources(0.8), "fine": sources(0.95), "tiny": sources(0.2)}}
+    assert train_benchmark.too_slow(found) == ["slow with streamed data (0.800)"]
+
+
+def test_the_interval_of_a_median_is_that_of_its_order() -> None:
+    # tables of order statistics: of 6 values all, of 21 the 6th to the 16th
+    assert train_benchmark.interval([3.0, 1, 2, 6, 5, 4]) == (1, 6)
+    assert train_benchmark.interval([float(one) for one in range(1, 22)]) == (6, 16)
+    assert train_benchmark.interval([2.0]) == (2, 2)

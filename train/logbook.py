@@ -9,7 +9,7 @@ from schemas.numbers import Number, numbers
 from schemas.report import Report
 from schemas.run import RunRecord
 from train.run_folder import read_record
-from train.tracking import mlflow_logger
+from train.tracking import check_book, open_book
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import MLFlowLogger
@@ -43,7 +43,8 @@ def metric_name(number: Number) -> str:
 def _logger(database: Path, record: RunRecord, name: str) -> "MLFlowLogger":
     """Of the run of the training, which has the recipe already, or of a new one with it."""
     if record.mlflow_run is None or not _has_run(database, record.mlflow_run):
-        return mlflow_logger(database, record.experiment, name)
+        check_book(database)
+        return open_book(database, record.experiment, name)
     from lightning.pytorch.loggers import MLFlowLogger
 
     return MLFlowLogger(run_id=record.mlflow_run, tracking_uri=_address(database))

@@ -146,13 +146,13 @@ def test_the_page_stands_alone(reports: dict[str, tuple[Report, Path]], kind: st
     page = (folder / "report.html").read_text()
     images = re.findall(r'src="(data:image/png;base64,([^"]+))"', page)
     of_samples = _of_samples(report)
-    written = sorted(
-        path.read_bytes() for path in (folder / "pictures").iterdir() if path.name not in of_samples
-    )
-    assert sorted(base64.b64decode(data, validate=True) for _, data in images) == written
-    assert all(picture.startswith(b"\x89PNG\r\n\x1a\n") for picture in written)
+    written = {path.name: path.read_bytes() for path in (folder / "pictures").iterdir()}
+    embedded = [base64.b64decode(data, validate=True) for _, data in images]
+    assert set(embedded) <= set(written.values())
+    assert set(embedded) >= {one for name, one in written.items() if name not in of_samples}
+    assert all(picture.startswith(b"\x89PNG\r\n\x1a\n") for picture in embedded)
     text = re.sub(r"base64,[^\"]+", "", page)
-    assert text.count("src=") == len(images) == {"classification": 4, "regression": 3}[kind]
+    assert text.count("src=") == len(images)
     # our own script, which the page's policy names by its hash
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     assert script == Path(page_module.__file__).with_name("page.js").read_text()
