@@ -110,7 +110,9 @@ def other_processes(experiment: ExperimentRecipe, data: str, folder: Path) -> It
             raise RuntimeError("a process ended before it was ready")
         yield Ranks(0, world, port)
         for one in others:
-            one.wait(SECONDS_TO_END)
+            # the work is done: one that lingers on a busy machine is ended below, and is no failure
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                one.wait(SECONDS_TO_END)
     except LensmillError:
         raise
     except Exception as error:

@@ -15,7 +15,8 @@ from scipy.special import softmax
 from schemas.calibration import Conformal, ConformalTarget, Temperature, Thresholds
 from schemas.experiment import ExperimentRecipe
 from schemas.run import RunRecord
-from storage.reader import Store
+from storage.reader import Store, open_store
+from train.data import load_samples
 from train.evaluate import evaluate, report_folder
 from train.evaluation.calibration import reliability, uncalibrated
 from train.evaluation.measured import Measured
@@ -31,7 +32,7 @@ from train.objectives.calibration import (
     fit_thresholds,
     quantile_of,
 )
-from train.predict import predict
+from train.predict import outputs, predict
 from train.run_folder import Run, load_run
 
 Array = NDArray[np.float64]
@@ -284,6 +285,21 @@ def test_the_same_training_has_the_same_calibration(
     assert again.calibration == record.calibration
 
 
+@pytest.mark.slow
+def test_two_processes_calibrate_as_one(experiment: MakeExperiment, wide: Path, tmp_path: Path) -> None:
+    training = {"epochs": 2, "batch_size": 16, "precision": "float32", "devices": 2}
+    record = fit(experiment(training=training), wide, tmp_path / "run", quiet=True)
+    assert record.calibration is not None
+    assert record.calibration.samples == 90
+    # what is kept is fitted to the network that is kept
+    run = load_run(tmp_path / "run")
+    store = open_store(wide)
+    val = load_samples(store, "val", run.objective.labels)
+    found = run.objective.calibrate(store, val, outputs(run, val)[0])
+    assert isinstance(found, Temperature)
+    assert found.temperature == pytest.approx(getattr(record.calibration, "temperature", None), rel=1e-4)
+
+
 def test_intervals_of_the_report_are_those_of_the_predictions(run: Path, wide: Path) -> None:
     loaded = load_run(run)
     if loaded.record.head.kind != "regression":
@@ -349,8 +365,6 @@ def test_a_temperature_lowers_the_error_of_a_network_too_sure(classifier: Path, 
 
 
 def test_speeds_of_one_image_and_of_many(classifier: Path, sound: Store) -> None:
-    from train.data import load_samples
-
     loaded = load_run(classifier)
     samples = load_samples(sound, "test", loaded.objective.labels)
     one, many = speeds(Measured(loaded, sound, samples, np.zeros((len(samples), 3)), "test"))
