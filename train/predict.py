@@ -180,7 +180,7 @@ def _refuse_all(broken: Sequence[tuple[str, NDArray[np.int64]]]) -> None:
 
 def _told(broken: NDArray[np.int64]) -> str:
     told = "1 image holds" if len(broken) == 1 else f"{len(broken):,} images hold"
-    more = "" if len(broken) == 1 else f"; {_numbers(broken)}"
+    more = "" if len(broken) == 1 else f"; all: {_numbers(broken)}"
     return f"{told} NaN or infinity (the first is image {broken[0]}{more})"
 
 

@@ -199,7 +199,7 @@ def _print_predictions(rows: list[dict[str, Any]]) -> None:
 
 
 def _said(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 @app.command("run")

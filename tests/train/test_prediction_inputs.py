@@ -185,7 +185,7 @@ def test_broken_images_are_named_or_left_empty(
     paths = [tmp_path / "a.npy", tmp_path / "b.fits"]
     with pytest.raises(DataError) as caught:
         predict(classifier, paths, tmp_path / "out.csv")
-    assert "a.npy: 2 images hold NaN or infinity (the first is image 2; 2, 7)" in str(caught.value)
+    assert "a.npy: 2 images hold NaN or infinity (the first is image 2; all: 2, 7)" in str(caught.value)
     assert "b.fits: 1 image holds NaN or infinity (the first is image 2)" in str(caught.value)
     assert "--skip-bad" in caught.value.advice
     assert not (tmp_path / "out.csv").exists()

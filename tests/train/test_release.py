@@ -148,6 +148,7 @@ def test_python_of_the_page_runs(
         exec(compile(block, str(DOCS), "exec"), {})  # noqa: S102 - our own page
 
 
+@pytest.mark.slow
 def test_lightning_and_prefect_are_not_needed() -> None:
     heavy = ("lightning", "prefect", "dask", "lenstronomy", "onnx")
     code = f"import sys, train.release; print([one for one in {heavy} if one in sys.modules])"

@@ -14,7 +14,7 @@ from storage.importing.faults import counted
 from storage.reader import Store
 from train.run_folder import REPORTS, Run
 
-NO_LICENCE = "not stated by whoever exported it; the code that made it, lensmill, is under BSD-3-Clause"
+NO_LICENCE = "Not stated by whoever exported it; the code that made it, lensmill, is under BSD-3-Clause"
 FAMILY_LIMITS = {
     "replica": "Trained on replica data, a published simulator constant for constant: a score on it says"
     " little about real lenses.",
@@ -96,7 +96,7 @@ def _limits(record: RunRecord, family: str | None, evaluation: CardEvaluation | 
     if data.pixel_scale_arcsec is None:
         yield "How large a pixel of the training images is on the sky is not known."
     else:
-        yield f"Pixels of {data.pixel_scale_arcsec:g} arcsec; on other pixels it says anything."
+        yield f"Pixels of {data.pixel_scale_arcsec:g} arcsec; its answers on others mean nothing."
     yield "Pixel values in the unit of the training data: nothing can check that."
     yield FAMILY_LIMITS[family]
     if record.experiment.data.labels == "shuffled":
@@ -170,6 +170,13 @@ def _evaluation(card: Card) -> str:
             ]
         ),
     ]
+    if card.calibration is not None:
+        what = {
+            "temperature": "Probabilities are calibrated",
+            "conformal": "Intervals of predictions are fitted",
+            "thresholds": "Thresholds of the score are fitted",
+        }[card.calibration.kind]
+        parts.append(f"{what} on {card.calibration.samples:,} validation images.")
     if found.baselines:
         rows = [
             (one.what, ", ".join(f"{score.name} {score.value.value:.4g}" for score in one.scores))
@@ -198,7 +205,7 @@ def _use(card: Card) -> str:
     checked = ", not compared with torch."
     if card.onnx.checked_images:
         checked = (
-            f". Compared with torch on {card.onnx.checked_images} of {card.onnx.checked_on}:"
-            f" {card.onnx.largest_difference:.1g} at most."
+            f". Compared with torch on {card.onnx.checked_images} images ({card.onnx.checked_on}): at most"
+            f" {card.onnx.largest_difference:.1g} of the largest value apart."
         )
     return f"{python}\n\n{command}\n\n{told}{checked}"
