@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from flows.commands import convert, data, export, imports, models, repair, service, training
+from flows.commands import compare, convert, data, export, imports, models, repair, service, training
 from flows.commands.app import FAILED, app, err
 from schemas.errors import ColumnError, DataError, LensmillError, RecipeError, RecipeWarning, UnknownNameError
 
@@ -88,7 +88,19 @@ class _CtrlC:
         sys.unraisablehook = self.hook
 
 
-__all__ = ["app", "convert", "data", "export", "imports", "main", "models", "repair", "service", "training"]
+__all__ = [
+    "app",
+    "compare",
+    "convert",
+    "data",
+    "export",
+    "imports",
+    "main",
+    "models",
+    "repair",
+    "service",
+    "training",
+]
 
 if __name__ == "__main__":
     main()

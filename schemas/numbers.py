@@ -199,7 +199,7 @@ def _counts(true: str, names: list[str], row: Iterable[int]) -> Iterator[Number]
 def _of_speed(report: Report) -> Iterator[Number]:
     yield Number(section=SPEED, name="time per image", value=report.ms_per_image, unit="ms")
     for one in report.speeds:
-        of = f"in batches of {one.batch}, {one.device}"
+        of = f"in batches of {one.batch}"
         yield Number(section=SPEED, name="time per image", of=of, value=one.ms_per_image, unit="ms")
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,22 +16,13 @@ from numpy.typing import NDArray
 from schemas.comparison import Comparison, Contender, Difference
 from schemas.errors import DataError
 from schemas.metrics import Score, scores_of
-from schemas.run import AnomalyHead, ClassifierHead, RunRecord
+from schemas.run import AnomalyHead, RegressorHead, RunRecord
 from storage.place import Root, local
 from train.contenders import Entry, gather, names_of
-from train.objectives.target_errors import transformed
-from train.paired import (
-    RESAMPLES,
-    Statistic,
-    area,
-    draw,
-    holm,
-    interval,
-    mean_of,
-    mean_where_known,
-    p_value,
-)
+from train.objectives.target_errors import difference, transformed
+from train.paired import Draws, draw, holm, interval, p_value
 from train.run_folder import versions
+from train.scores import RESAMPLES, Ranking, Statistics, mean_of
 
 SURE = 0.05
 # Fewer samples than these, and their spread is not the normal distribution that p-values are read off.
@@ -67,10 +57,12 @@ def _chosen(against: Path, roots: list[Path]) -> str:
 
 def _compared(entries: list[Entry], split: str, against: str | None) -> Comparison:
     common, tables = _aligned(entries)
-    stratum = np.asarray(tables[0]["label"], dtype=np.int32)
-    drawn = _drawn(entries, tables, stratum)
-    kinds = {score.name: score for score in _scores(entries[0], drawn[0])}
-    differences, comparisons = _differences([one.name for one in entries], drawn, kinds, against)
+    statistics = {
+        one.name: _statistics(one.record, table) for one, table in zip(entries, tables, strict=True)
+    }
+    drawn = draw(statistics, _strata(entries[0].record, tables[0]))
+    kinds = {score.name: score for score in _scores(entries[0], drawn)}
+    differences, comparisons = _differences(drawn, kinds, against)
     first = entries[0].report
     return Comparison(
         objective=entries[0].record.head.kind,
@@ -82,7 +74,7 @@ def _compared(entries: list[Entry], split: str, against: str | None) -> Comparis
         resamples=RESAMPLES,
         against=against,
         comparisons=comparisons,
-        contenders=tuple(_contender(one, found) for one, found in zip(entries, drawn, strict=True)),
+        contenders=tuple(_contender(one, drawn) for one in entries),
         differences=differences,
         warnings=tuple(_warnings(entries, len(common))),
         versions=versions(),
@@ -108,54 +100,58 @@ def _aligned(entries: list[Entry]) -> tuple[NDArray[np.int64], list[pa.Table]]:
     return common, tables
 
 
-def _drawn(
-    entries: list[Entry], tables: list[pa.Table], stratum: NDArray[np.int32]
-) -> list[dict[str, Array]]:
-    """Each score of each run on the common samples, and on each resample of them."""
-    each = [_statistics(one.record, table) for one, table in zip(entries, tables, strict=True)]
-    flat = {(k, name): one for k, found in enumerate(each) for name, one in found.items()}
-    drawn = draw(flat, stratum)
-    return [{name: drawn[k, name] for name in found} for k, found in enumerate(each)]
-
-
-def _statistics(record: RunRecord, table: pa.Table) -> dict[str, Statistic]:
-    """What `scores_of` has of a run, as statistics of the rows of its predictions."""
-    head = record.head
-    label = np.asarray(table["label"])
-    if isinstance(head, ClassifierHead):
-        each = [area(_column(table, f"probability_{one.name}"), label == one.label) for one in head.classes]
-        return {"auc_macro": mean_of(each)}
+def _statistics(record: RunRecord, table: pa.Table) -> Statistics:
+    """What `scores_of` has of a run, from weights of the rows of its predictions."""
+    head, label = record.head, np.asarray(table["label"])
+    if isinstance(head, RegressorHead):
+        errors = _errors(head, table)
+        return lambda weights: {name: _mean_of_known(weights, one) for name, one in errors.items()}
     if isinstance(head, AnomalyHead):
-        return {"auc_all": area(_column(table, "anomaly_score"), ~np.isin(label, head.trained_on))}
-    return {f"mae.{one.target.name}": mean_where_known(_error(one, table)) for one in head.targets}
+        ranking = Ranking(_column(table, "anomaly_score"), ~np.isin(label, head.trained_on))
+        return lambda weights: {"auc_all": ranking.drawn(weights).area}
+    each = [Ranking(_column(table, f"probability_{one.name}"), label == one.label) for one in head.classes]
+    return lambda weights: {"auc_macro": np.mean([one.drawn(weights).area for one in each], axis=0)}
 
 
-def _error(one: Any, table: pa.Table) -> Array:
-    """How far off each prediction is in what is learned; directions along the shorter way round."""
-    column = one.target.column
-    true, predicted = (
-        transformed(one.target, _column(table, f"{kind}_{column}")) for kind in ("true", "predicted")
-    )
-    off = predicted - true
-    if one.period is not None and one.target.transform != "log10":
-        off = np.mod(off + one.period / 2, one.period) - one.period / 2
-    return np.abs(off)
+def _errors(head: RegressorHead, table: pa.Table) -> dict[str, Array]:
+    """How far off each prediction is in what is learned; NaN where a sample has no such target."""
+    found = {}
+    for one in head.targets:
+        true, predicted = (
+            transformed(one.target, _column(table, f"{kind}_{one.target.column}"))
+            for kind in ("true", "predicted")
+        )
+        found[f"mae.{one.target.name}"] = np.abs(difference(one, predicted, true))
+    return found
+
+
+def _mean_of_known(weights: Array, value: Array) -> Array:
+    known = np.isfinite(value)
+    return mean_of(weights[:, known], value[known])
+
+
+def _strata(record: RunRecord, table: pa.Table) -> NDArray[np.int64]:
+    """What no resample may lack, as in the reports: each class, or the samples that have each target."""
+    if not isinstance(record.head, RegressorHead):
+        return np.asarray(table["label"], dtype=np.int64)
+    known = np.isfinite(np.stack(list(_errors(record.head, table).values()), axis=1))
+    _, strata = np.unique(known, axis=0, return_inverse=True)
+    return np.asarray(strata.ravel(), dtype=np.int64)
 
 
 def _column(table: pa.Table, name: str) -> Array:
     return np.asarray(table[name], dtype=np.float64)
 
 
-def _scores(entry: Entry, drawn: dict[str, Array]) -> list[Score]:
+def _scores(entry: Entry, drawn: dict[str, Draws]) -> list[Score]:
     """As the report has them, but of the common samples."""
     return [
-        score.model_copy(update={"value": interval(drawn[score.name])})
+        score.model_copy(update={"value": interval(drawn[entry.name][score.name])})
         for score in scores_of(entry.report.metrics)
-        if score.name in drawn
     ]
 
 
-def _contender(entry: Entry, drawn: dict[str, Array]) -> Contender:
+def _contender(entry: Entry, drawn: dict[str, Draws]) -> Contender:
     record = entry.record
     return Contender(
         name=entry.name,
@@ -175,45 +171,47 @@ def _contender(entry: Entry, drawn: dict[str, Array]) -> Contender:
 
 
 def _differences(
-    names: list[str], drawn: list[dict[str, Array]], kinds: dict[str, Score], against: str | None
+    drawn: dict[str, Draws], kinds: dict[str, Score], against: str | None
 ) -> tuple[tuple[Difference, ...], int]:
     """Those that are told, and how many there are to correct for.
 
     The best is known only after all pairs were looked at, so all pairs count; of a run that was named
     beforehand, only its own do.
     """
-    pairs = list(combinations(range(len(names)), 2))
+    pairs = list(combinations(drawn, 2))
     if against is not None:
-        other = names.index(against)
-        pairs = [(k, other) for k in range(len(names)) if k != other]
+        pairs = [(name, against) for name in drawn if name != against]
     found = [
-        (kind, one, other, drawn[one][kind] - drawn[other][kind]) for kind in kinds for one, other in pairs
+        (score, one, other, drawn[one][score.name] - drawn[other][score.name])
+        for score in kinds.values()
+        for one, other in pairs
     ]
-    corrected = holm([p_value(one[-1]) for one in found])
+    corrected = holm([p_value(apart) for *_, apart in found])
     told = []
-    for (kind, one, other, difference), p in zip(found, corrected, strict=True):
-        best = names.index(against) if against is not None else _best(drawn, kinds[kind])
+    for (score, one, other, apart), p in zip(found, corrected, strict=True):
+        best = against or _best(drawn, score)
         if best == one:
-            one, other, difference = other, one, -difference
+            told.append(_difference(score, other, one, -apart, p))
         if best == other:
-            told.append(_difference(kinds[kind], names[one], names[other], difference, p))
+            told.append(_difference(score, one, other, apart, p))
     return tuple(told), len(found)
 
 
-def _best(drawn: list[dict[str, Array]], score: Score) -> int:
-    values = [one[score.name][0] for one in drawn]
-    return int(np.argmax(values) if score.better == "higher" else np.argmin(values))
+def _best(drawn: dict[str, Draws], score: Score) -> str:
+    values = {name: one[score.name][0] for name, one in drawn.items()}
+    best = max if score.better == "higher" else min
+    return best(values, key=lambda name: float(values[name]))
 
 
-def _difference(score: Score, name: str, against: str, difference: Array, corrected: float) -> Difference:
-    ahead = (difference[0] > 0) == (score.better == "higher")
+def _difference(score: Score, name: str, against: str, apart: Array, corrected: float) -> Difference:
+    ahead = (apart[0] > 0) == (score.better == "higher")
     return Difference(
         score=score.name,
         unit=score.unit,
         name=name,
         against=against,
-        difference=interval(difference),
-        p=p_value(difference),
+        difference=interval(apart),
+        p=p_value(apart),
         p_corrected=corrected,
         verdict=("better" if ahead else "worse") if corrected < SURE else "not told apart",
     )

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from schemas.errors import DataError, RunError
 from schemas.report import Report
-from schemas.run import ClassifierHead, RegressorHead, RunRecord
+from schemas.run import ClassifierHead, Head, RegressorHead, RunRecord
 from storage.place import Root
 from storage.reader import open_store
 from train.evaluate import evaluate, report_folder
@@ -88,7 +88,11 @@ def _check_alike(records: list[RunRecord], names: list[str]) -> None:
 
 def _goal(record: RunRecord) -> str:
     """What a run is for, in words that are the same for runs that can be compared."""
-    head = record.head
+    shuffled = ", with shuffled labels" if record.experiment.data.labels == "shuffled" else ""
+    return f"{_goal_of(record.head)}{shuffled}"
+
+
+def _goal_of(head: Head) -> str:
     if isinstance(head, RegressorHead):
         return f"a regression of {', '.join(sorted(one.target.name for one in head.targets))}"
     classes = ", ".join(f"{one.label} {one.name}" for one in sorted(head.classes, key=lambda one: one.label))

@@ -16,8 +16,6 @@ from schemas.experiment import ExperimentRecipe
 LOG = logging.getLogger(__name__)
 # Seconds to wait for another training that writes into the same file.
 PATIENCE = 10
-# What its page is to show first: runs and their curves. Without it, MLflow 3 shows what language models need.
-KIND = {"mlflow.experimentKind": "custom_model_development"}
 CHATTER = ("mlflow", "alembic", "lightning.pytorch.loggers.mlflow")
 
 
@@ -76,8 +74,6 @@ def _begun(database: Path, experiment: ExperimentRecipe, run_name: str) -> Book:
         tags={"experiment": experiment.name, "digest": experiment.digest},
     )
     book.log_hyperparams(experiment.model_dump(mode="json", exclude={"description"}))
-    for key, value in KIND.items():
-        book.experiment.set_experiment_tag(book.experiment_id, key, value)
     return book
 
 

@@ -95,7 +95,9 @@ def _print(found: Comparison) -> None:
 
 
 RUN_HEADINGS = ("run", "model", "parameters", "ms/image", "trained on", "samples")
-SCORE_HEADINGS = ("run", "score", "95%", "difference", "95%", "p", "verdict")
+SCORE_HEADINGS = ("run", "score", "95%", "difference", "95%", "verdict", "p")
+# Below this the number says no more than that chance is out of the question.
+SMALL = 1e-4
 
 
 def _runs(found: Comparison) -> Iterator[tuple[str, ...]]:
@@ -119,9 +121,10 @@ def _scores(found: Comparison, score: Score) -> Iterator[tuple[str, ...]]:
 
 def _apart(one: Difference | None, found: Comparison) -> tuple[str, ...]:
     if one is None:
-        return ("", "", "", "compared with" if found.against else "best")
-    difference = one.difference
-    return (f"{difference.value:+.3g}", _range(difference, "+.3g"), f"{one.p_corrected:.2g}", one.verdict)
+        return ("", "", "compared with" if found.against else "best", "")
+    difference, p = one.difference, one.p_corrected
+    said = f"<{SMALL:g}" if p < SMALL else f"{p:.2g}"
+    return (f"{difference.value:+.3g}", _range(difference, "+.3g"), one.verdict, said)
 
 
 def _range(value: Interval, form: str) -> str:

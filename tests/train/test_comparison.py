@@ -107,6 +107,7 @@ def _score(found: Comparison, name: str, score: str) -> float:
     return value
 
 
+@pytest.mark.slow
 def test_directions_and_logarithms_are_compared_as_they_are_learned(
     experiment: MakeExperiment, sound_store: Order, tmp_path: Path
 ) -> None:
@@ -217,12 +218,12 @@ def test_several_stores_need_a_choice(
     runs: list[Path], sound_store: Order, another_store: Callable[..., Path]
 ) -> None:
     other = another_store("seed=77")
-    for run in runs:
+    for run in runs[:2]:
         evaluate(run, other)
     with pytest.raises(RunError, match="of 2 stores"):
-        compare(runs)
-    assert compare(runs, other).store == str(other)
-    assert compare(runs, sound_store.root).store == str(sound_store.root)
+        compare(runs[:2])
+    assert compare(runs[:2], other).store == str(other)
+    assert compare(runs[:2], sound_store.root).store == str(sound_store.root)
 
 
 def test_what_cannot_be_compared(

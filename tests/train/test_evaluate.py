@@ -20,9 +20,9 @@ from storage import commit
 from storage.page.rendering import source_hash
 from storage.reader import open_store
 from train.evaluate import evaluate, report_folder
-from train.evaluation.examples import MEAN_MAPS
 from train.fit import fit
 from train.report import page as page_module
+from train.report.insight_figures import MEAN_MAPS
 from train.scores import auc
 
 MakeExperiment = Callable[..., ExperimentRecipe]
@@ -149,6 +149,7 @@ def test_the_page_stands_alone(reports: dict[str, tuple[Report, Path]], kind: st
     written = {path.name: path.read_bytes() for path in (folder / "pictures").iterdir()}
     embedded = [base64.b64decode(data, validate=True) for _, data in images]
     assert set(embedded) <= set(written.values())
+    assert written[MEAN_MAPS] in embedded
     assert set(embedded) >= {one for name, one in written.items() if name not in of_samples}
     assert all(picture.startswith(b"\x89PNG\r\n\x1a\n") for picture in embedded)
     text = re.sub(r"base64,[^\"]+", "", page)

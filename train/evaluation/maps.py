@@ -1,12 +1,12 @@
 """What a network looks at: for each image a map that is nowhere negative and sums to one.
 
 Integrated gradients work for any network (Sundararajan, Taly and Yan 2017). Grad-CAM shows the last stage of
-convolutions (Selvaraju et al. 2017), attention weighted with its gradients the patches of transformers (after
-Chefer, Gur and Wolf 2021).
+convolutions (Selvaraju et al. 2017; cell by cell as Draelos and Carin 2020), and attention weighted with its
+gradients the patches of transformers (after Chefer, Gur and Wolf 2021).
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -52,8 +52,8 @@ def grad_cam(network: nn.Module, images: Tensor, answer: Answer) -> Maps | None:
             return None
         stage = grids[-1]
         (gradient,) = torch.autograd.grad(given, stage)
-    weight = gradient.mean(dim=(2, 3), keepdim=True)
-    return _normalised(_placed((weight * stage).sum(dim=1, keepdim=True).clamp(min=0).detach(), way))
+    # cell by cell, not by the mean gradient: where maxima are pooled, others have no part in it
+    return _normalised(_placed((gradient * stage).sum(dim=1, keepdim=True).clamp(min=0).detach(), way))
 
 
 def attention_map(network: nn.Module, images: Tensor, answer: Answer) -> Maps | None:
@@ -94,15 +94,9 @@ def borrowed(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _kept_stages(network: nn.Module) -> Iterator[list[Tensor]]:
-    """What the stages that timm lists gave, as (images, channels, y, x), first stage first."""
+    """What the stages gave, as (images, channels, y, x), first stage first."""
     kept: list[Tensor] = []
-    hooks = []
-    for one in getattr(network, "feature_info", None) or []:
-        try:
-            module = network.get_submodule(str(one["module"]))
-        except (AttributeError, KeyError, TypeError):
-            continue
-        hooks.append(module.register_forward_hook(_keeper(kept, int(one["num_chs"]))))
+    hooks = [stage.register_forward_hook(_keeper(kept, channels)) for stage, channels in _stages(network)]
     try:
         yield kept
     finally:
@@ -110,10 +104,23 @@ def _kept_stages(network: nn.Module) -> Iterator[list[Tensor]]:
             hook.remove()
 
 
-def _keeper(kept: list[Tensor], channels: int) -> Callable[..., None]:
+def _stages(network: nn.Module) -> Iterator[tuple[nn.Module, int | None]]:
+    """The stages that timm lists, with their channels; of our own convolutional networks every layer."""
+    if not hasattr(network, "feature_info"):
+        if not any(isinstance(one, nn.MultiheadAttention) for one in network.modules()):
+            yield from ((one, None) for one in network.modules() if not list(one.children()))
+        return
+    listed: Any = network.feature_info
+    for one in listed or []:
+        # some names are of modules that only a network cut into features has
+        with suppress(AttributeError, KeyError, TypeError):
+            yield network.get_submodule(str(one["module"])), int(one["num_chs"])
+
+
+def _keeper(kept: list[Tensor], channels: int | None) -> Callable[..., None]:
     def keep(_module: nn.Module, _given: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 4:
-            if output.shape[1] == channels:
+            if channels in (None, output.shape[1]):
                 kept.append(output)
             elif output.shape[3] == channels:
                 # windowed transformers have channels last

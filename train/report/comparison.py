@@ -126,7 +126,7 @@ def draw_comparison(comparison: Comparison) -> Figure:
         right.axvline(0, color="0.6", linestyle=":")
         against = next(iter(there.values())).against
         right.set(xlabel=f"difference to {against}{unit}")
-        left.invert_yaxis()
+        left.set_ylim(len(runs) - 0.5, -0.5)
         for axis in (left, right):
             axis.spines[["top", "right"]].set_visible(False)
             axis.locator_params(axis="x", nbins=5)

@@ -23,7 +23,7 @@ from train.predict import reconstructions
 from train.report import provenance, section_figures, tables
 from train.report.anomalies import draw_anomalies, draw_reconstructions, examples
 from train.report.figures import draw_classification, draw_history, draw_regression, draw_reliability
-from train.report.pictures import ExamplePicture, Picture, load_examples, save_figures
+from train.report.pictures import ExamplePicture, Picture, load_examples, load_mean_maps, save_figures
 from train.report.strips import strips
 from train.run_folder import HISTORY, Run
 
@@ -49,6 +49,7 @@ class PageContent(NamedTuple):
     facts: tuple[Fact, ...] = ()
     commands: tuple[Fact, ...] = ()
     texts: tuple[Fact, ...] = ()
+    mean_maps: Picture | None = None
 
 
 def write_page(
@@ -63,6 +64,7 @@ def write_page(
         provenance.facts(report, run.record, store),
         provenance.commands(report, store),
         provenance.texts(run.record, store),
+        load_mean_maps(folder / PICTURES),
     )
     path = folder / "report.html"
     path.write_text(render(content), encoding="utf-8")

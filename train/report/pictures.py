@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from schemas.report import Example
+from train.report.insight_figures import MEAN_MAPS
 
 DOTS_PER_INCH = 130
 # of a description; a reader should come to its end
@@ -46,6 +47,15 @@ def load_examples(examples: Iterable[Example], folder: Path) -> tuple[ExamplePic
     """The pictures of examples, which lie in the folder already; one that two share is shown once."""
     shown: set[str] = set()
     return tuple(ExamplePicture(one, tuple(_of_example(one, folder, shown))) for one in examples)
+
+
+def load_mean_maps(folder: Path) -> Picture | None:
+    """The picture of mean maps, which lies in the folder if the network could be looked into."""
+    path = folder / MEAN_MAPS
+    if not path.is_file():
+        return None
+    alt = "For each class the mean of some images, and of the maps of what the network looks at in them"
+    return Picture("mean maps", alt, _uri(path.read_bytes()))
 
 
 def _of_example(one: Example, folder: Path, shown: set[str]) -> Iterator[Picture]:

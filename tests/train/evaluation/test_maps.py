@@ -30,6 +30,7 @@ CASES = [
     ("test_vit", "attention"),
     ("test_resnet", "gradients"),
     ("test_resnet", "grad_cam"),
+    ("lensmill_detail_cnn", "grad_cam"),
 ]
 
 
