@@ -302,28 +302,6 @@ def test_an_image_file_that_does_not_fit(
     assert not (tmp_path / "table.csv").exists()
 
 
-def test_bad_images_may_be_skipped(lensmill: Lensmill, trained: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "images.npy", np.stack([np.zeros((16, 16)), np.full((16, 16), np.nan)]))
-    said = lensmill("predict", trained, tmp_path / "images.npy", "--skip-bad")
-    assert said.code == 0
-    assert "NaN or infinity" in said.out
-    assert "None" not in said.out
-
-
-def test_an_exported_model_predicts(
-    lensmill: Lensmill, trained: Path, sound_store: Order, tmp_path: Path
-) -> None:
-    out = tmp_path / "exported"
-    said = lensmill("export", trained, "--out", out, "--no-onnx", "--licence", "CC0-1.0")
-    assert said.code == 0, said
-    assert "ONNX was not asked for" in said.out
-    assert f"read {out / 'card.md'}" in said.out
-    assert "CC0-1.0" in (out / "card.md").read_text()
-    said = lensmill("predict", out, sound_store.root, "--out", tmp_path / "table.csv")
-    assert said.code == 0, said
-    assert "exists" in one_message(lensmill("export", trained, "--out", out), FAILED)
-
-
 def test_samples_of_the_training_are_refused(lensmill: Lensmill, trained: Path, sound_store: Order) -> None:
     said = lensmill("evaluate", trained, "--data", sound_store.root, "--split", "train")
     assert "42 of 42 samples of the train split were trained on" in one_message(said, BAD_INPUT)
