@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from train.evaluation.columns import class_names
 from train.evaluation.measured import Measured
@@ -59,7 +58,7 @@ def _ends(
 
 
 def _of_classes(measured: Measured, objective: ClassificationObjective) -> Iterator[Chosen]:
-    probability = softmax(measured.output, axis=1)
+    probability = objective.probabilities(measured.output)
     true, names = objective.positions(measured.samples.label), objective.names
     own = probability[np.arange(len(true)), true]
     for k, name in enumerate(names):
