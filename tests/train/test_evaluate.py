@@ -20,9 +20,9 @@ from storage import commit
 from storage.page.rendering import source_hash
 from storage.reader import open_store
 from train.evaluate import evaluate, report_folder
-from train.evaluation.examples import MEAN_MAPS
 from train.fit import fit
 from train.report import page as page_module
+from train.report.insight_figures import MEAN_MAPS
 from train.scores import auc
 
 MakeExperiment = Callable[..., ExperimentRecipe]

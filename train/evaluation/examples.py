@@ -17,11 +17,10 @@ from train.evaluation.maps import Answer, Maps, attention_map, grad_cam, gradien
 from train.evaluation.measured import Measured
 from train.models.autoencoders import Autoencoder
 from train.objectives.classification import ClassificationObjective
-from train.report.insight_figures import MeanMaps, draw_map, draw_mean_maps, draw_sample
+from train.report.insight_figures import MEAN_MAPS, MeanMaps, draw_map, draw_mean_maps, draw_sample
 from train.run_folder import device
 
 LOG = logging.getLogger(__name__)
-MEAN_MAPS = "mean_maps.png"
 # Images that go through backward passes at once.
 AT_ONCE = 8
 # Samples of mean maps, all classes together.

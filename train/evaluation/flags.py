@@ -95,14 +95,18 @@ def _deviation_by_chance(measured: Measured) -> float:
 
 
 def _no_better(found: tuple[Baseline, ...]) -> Iterator[Flag]:
-    for baseline in found:
+    """By score; of what is no better than a constant there is no more to say."""
+    told: set[str] = set()
+    for baseline in sorted(found, key=lambda one: one.kind != "constant"):
         for name, gain in baseline.gain.items():
-            if gain.low > 0:
+            if gain.low > 0 or name in told:
                 continue
+            told.add(name)
             beside = next(one for one in baseline.scores if one.name == name)
             than = "a constant" if baseline.kind == "constant" else baseline.what
+            how = "worse than" if gain.high < 0 else "not shown to be better than"
             yield _warning(
-                f"In {name} the model is not shown to be better than {than} ({_said(beside.value)}): it gains"
+                f"In {name} the model is {how} {than} ({_said(beside.value)}): it gains"
                 f" {_said(gain)}{_unit(beside)}."
             )
 

@@ -16,6 +16,8 @@ SMALLEST_SIDE = 192
 OVERLAY = np.array([213, 94, 0])
 DIMMED = 0.8
 PANELS_A_ROW = 3
+# The file of mean maps, beside those of samples.
+MEAN_MAPS = "mean_maps.png"
 
 
 def shown(image: Pixels) -> Array:

@@ -16,7 +16,7 @@ from storage.reader import open_store
 from train.data import load_samples
 from train.evaluation import baselines as module
 from train.evaluation.baselines import Beside, baselines
-from train.evaluation.fitted_file import FILE, FOLDER, load_fitted
+from train.evaluation.fitted_file import FILE, FOLDER, digest_of, load_fitted
 from train.evaluation.gains import gains, goodness
 from train.evaluation.measured import Measured
 from train.evaluation.training_samples import training_samples
@@ -128,6 +128,20 @@ def test_fitted_once_and_on_the_samples_of_the_run(
     monkeypatch.setattr(module, "training_store", None)
     assert baselines(measured, _scores(measured)) == first
     assert (measured.run.root / FOLDER / FILE).is_file()
+
+
+def test_labels_that_the_training_shuffled_are_shuffled_alike(measure: Callable[[str], Measured]) -> None:
+    measured = measure("classification")
+    record = measured.run.record
+    data = record.experiment.data.model_copy(update={"labels": "shuffled"})
+    experiment = record.experiment.model_copy(update={"data": data, "seed": 3})
+    run = replace(measured.run, record=record.model_copy(update={"experiment": experiment}))
+    found = training_samples(run, measured.store)
+    used = load_samples(measured.store, "train", run.objective.labels, shuffled=3)
+    assert (found.label == used.label).all()
+    assert (found.sample_id == used.sample_id).all()
+    assert (found.label != training_samples(measured.run, measured.store).label).any()
+    assert digest_of(run) != digest_of(measured.run)
 
 
 def test_what_belongs_to_another_run_or_is_broken_is_fitted_again(

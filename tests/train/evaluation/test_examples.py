@@ -18,7 +18,7 @@ from tests.train.evaluation.planted import CLASSES, column, measured
 from train.data import load_samples
 from train.evaluate import evaluate, report_folder
 from train.evaluation.chosen import MOST, chosen
-from train.evaluation.examples import MEAN_MAPS, examples, looked_at
+from train.evaluation.examples import examples, looked_at
 from train.evaluation.measured import Measured
 from train.models.autoencoders import build_autoencoder
 from train.models.registry import Shape
@@ -26,6 +26,7 @@ from train.objectives.anomaly import AnomalyObjective
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
 from train.predict import outputs
+from train.report.insight_figures import MEAN_MAPS
 from train.run_folder import load_run
 from train.stretch import Stretch
 
