@@ -12,8 +12,9 @@ from schemas.page import Fact
 from schemas.report import Report
 from tests.reports import DOUBT, KINDS, LEAK, full_report, interval, plain_report
 from train.report.figures import new_figure
+from train.report.insight_figures import MEAN_MAPS
 from train.report.page import PageContent, render
-from train.report.pictures import describe, load_examples, load_others
+from train.report.pictures import describe, load_examples, load_mean_maps
 from train.report.section_figures import draw_dependences
 from train.report.strips import strips
 from train.report.tables import tables
@@ -181,12 +182,11 @@ def test_pictures_of_examples_are_shown_once(tmp_path: Path) -> None:
     assert found[0].pictures[0].alt == "Image: sample 7, true no_sub, told vortex .97"
 
 
-def test_pictures_that_belong_to_no_example_are_shown(tmp_path: Path) -> None:
-    for name in ("mean_maps.png", "best.png"):
-        Image.new("L", (4, 4)).save(tmp_path / name)
-    (one,) = load_others(tmp_path, ["best.png"])
-    assert one.title == "Mean maps"
-    assert "where the network looks" in one.alt
-    page = render(PageContent(plain_report("classification"), maps=(one,)))
-    assert "What it looks at" in _words(page)
-    assert one.uri in page
+def test_mean_maps_are_shown_where_there_are_some(tmp_path: Path) -> None:
+    assert load_mean_maps(tmp_path) is None
+    Image.new("L", (4, 4)).save(tmp_path / MEAN_MAPS)
+    found = load_mean_maps(tmp_path)
+    assert found is not None
+    page = render(PageContent(plain_report("classification"), mean_maps=found))
+    assert "Where it works Looked at on average" in _words(page)
+    assert found.uri in page

@@ -23,7 +23,7 @@ from train.predict import reconstructions
 from train.report import provenance, section_figures, tables
 from train.report.anomalies import draw_anomalies, draw_reconstructions, examples
 from train.report.figures import draw_classification, draw_history, draw_regression, draw_reliability
-from train.report.pictures import ExamplePicture, Picture, load_examples, load_others, save_figures
+from train.report.pictures import ExamplePicture, Picture, load_examples, load_mean_maps, save_figures
 from train.report.strips import strips
 from train.run_folder import HISTORY, Run
 
@@ -45,28 +45,26 @@ class PageContent(NamedTuple):
     report: Report
     pictures: tuple[Picture, ...] = ()
     examples: tuple[ExamplePicture, ...] = ()
-    maps: tuple[Picture, ...] = ()
     trained_on: str = ""
     facts: tuple[Fact, ...] = ()
     commands: tuple[Fact, ...] = ()
     texts: tuple[Fact, ...] = ()
+    mean_maps: Picture | None = None
 
 
 def write_page(
     folder: Path, report: Report, run: Run, store: Store, samples: Samples, output: NDArray[np.float64]
 ) -> Path:
     """Draw the pictures into `folder/pictures` and write `folder/report.html`."""
-    shown = [name for one in report.examples for name in (one.picture, one.map) if name is not None]
-    maps = load_others(folder / PICTURES, shown)
     content = PageContent(
         report,
         save_figures(_figures(report, run, store, samples, output), folder / PICTURES),
         load_examples(report.examples, folder / PICTURES),
-        maps,
         "" if report.same_recipe else run.record.data.recipe_name,
         provenance.facts(report, run.record, store),
         provenance.commands(report, store),
         provenance.texts(run.record, store),
+        load_mean_maps(folder / PICTURES),
     )
     path = folder / "report.html"
     path.write_text(render(content), encoding="utf-8")

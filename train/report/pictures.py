@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from schemas.report import Example
+from train.report.insight_figures import MEAN_MAPS
 
 DOTS_PER_INCH = 130
-# What is seen in pictures that came without a figure.
-SEEN = {"mean_maps": "for each class the mean image, and where the network looks on average"}
 # of a description; a reader should come to its end
 MOST_CHARACTERS = 500
 
@@ -50,16 +49,13 @@ def load_examples(examples: Iterable[Example], folder: Path) -> tuple[ExamplePic
     return tuple(ExamplePicture(one, tuple(_of_example(one, folder, shown))) for one in examples)
 
 
-def load_others(folder: Path, known: Iterable[str]) -> tuple[Picture, ...]:
-    """Pictures that others have put into the folder and that belong to no example."""
-    names = sorted({path.name for path in folder.glob("*.png")} - set(known))
-    return tuple(_other(folder / name) for name in names)
-
-
-def _other(path: Path) -> Picture:
-    title = path.stem.replace("_", " ").capitalize()
-    seen = SEEN.get(path.stem, "")
-    return Picture(title, f"{title}: {seen}" if seen else title, _uri(path.read_bytes()))
+def load_mean_maps(folder: Path) -> Picture | None:
+    """The picture of mean maps, which lies in the folder if the network could be looked into."""
+    path = folder / MEAN_MAPS
+    if not path.is_file():
+        return None
+    alt = "For each class the mean of some images, and of the maps of what the network looks at in them"
+    return Picture("mean maps", alt, _uri(path.read_bytes()))
 
 
 def _of_example(one: Example, folder: Path, shown: set[str]) -> Iterator[Picture]:
