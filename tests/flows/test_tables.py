@@ -134,7 +134,7 @@ def predicted(lensmill: Lensmill, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     predict = pytest.importorskip("train.predict")
 
     def say(columns: dict[str, Any]) -> str:
-        monkeypatch.setattr(predict, "predict", lambda *_: pa.table(columns))
+        monkeypatch.setattr(predict, "predict", lambda *_, **__: pa.table(columns))
         said = lensmill("predict", "run", "images.npy")
         assert said.code == 0, said
         return str(said.out)
