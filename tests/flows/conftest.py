@@ -25,7 +25,7 @@ from schemas.store import Receipt
 from storage.layout import Span
 from storage.reader import open_store
 
-MOST_SECONDS = 120
+MOST_SECONDS = 240
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.timeout(600)  # two whole pipelines on a busy machine
 def test_one_command_does_it_all_and_resumes(
     start: Callable[..., Any], recipes: list[Path], tmp_path: Path, small_overrides: list[str]
 ) -> None:

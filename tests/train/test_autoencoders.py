@@ -132,7 +132,8 @@ def test_a_report_of_anomalies(measured: tuple[Path, Report], sound_store: Order
     assert isinstance(metrics, AnomalyMetrics)
     folder = report_folder(run, report)
     assert Report.model_validate_json((folder / "report.json").read_bytes()) == report
-    assert {path.name for path in (folder / "pictures").iterdir()} == {
+    of_samples = {name for one in report.examples for name in (one.picture, one.map)}
+    assert {path.name for path in (folder / "pictures").iterdir()} - of_samples - {"mean_maps.png"} == {
         "roc.png", "precision.png", "scores.png", "reconstructions.png", "loss.png",
     }  # fmt: skip
     table = predict(run, [sound_store.root]).to_pydict()

@@ -258,7 +258,8 @@ def test_nothing_asks_for_all_images_at_once(
     held = ("train.fit.LOOKED_AT", "train.fit.IMAGES_AT_ONCE", "train.predict.BATCH")
     fitted = ("train.evaluation.components.LOOKED_AT", "train.evaluation.components.AT_ONCE")
     beside = ("train.evaluation.speed.BATCH", *fitted)
-    for name in (*held, *beside, "train.used_samples.IMAGES_AT_ONCE"):
+    shown = ("train.evaluation.examples.AVERAGED", "train.evaluation.chosen.MOST")
+    for name in (*held, *beside, *shown, "train.used_samples.IMAGES_AT_ONCE"):
         monkeypatch.setattr(name, 4)
     watched = _Watched(monkeypatch)
     objective = {"kind": "anomaly", "trained_on": ["no_sub"]} if kind == "anomaly" else {"kind": kind}
