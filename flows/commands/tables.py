@@ -1,5 +1,6 @@
 """Tables that fit the terminal, or the 80 columns of a pipe: nothing is cut, and names stay in one piece."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -14,10 +15,13 @@ Row = Sequence[str]
 GAP, EDGES = 2, 2
 # What is not worth folding.
 SHORT = 8
+_NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:e[-+]?\d+)?|inf|nan)%?"
+# A broken number reads as another one.
+NUMERIC = re.compile(rf"{_NUMBER}(?: to {_NUMBER})?", re.IGNORECASE)
 
 
 def lined_up(headings: Row, rows: Sequence[Row], named: int = 1, title: str | None = None) -> Table:
-    """A table whose first `named` columns are names: what stands behind them folds first.
+    """A table whose first `named` columns are names: what stands behind them folds first, but no number.
 
     Cells are taken literally; rich would swallow a unit in brackets as markup.
     """
@@ -27,13 +31,50 @@ def lined_up(headings: Row, rows: Sequence[Row], named: int = 1, title: str | No
         pad_edge=False,
         padding=(0, GAP - 1, 0, 0),
     )
-    for place, width in enumerate(_widths(headings, rows)):
-        # a name that takes more than half of the width leaves too little for the rest
-        whole = width <= (out.width // 2 if place < named else SHORT)
-        table.add_column(Text(headings[place]), no_wrap=whole, overflow="fold")
+    columns = list(zip(headings, *rows, strict=True))
+    widths = _kept_widths(columns, named)
+    for heading, width in zip(headings, widths, strict=True):
+        table.add_column(Text(heading), width=width, no_wrap=False, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     return table
+
+
+def _kept_widths(columns: Sequence[Row], named: int) -> list[int | None]:
+    """What columns take that do not give way; None for those that fold to the room that is left.
+
+    Where numbers leave no room for whole names, names fold between their words; where a word is too long even
+    for that, intervals fold between their ends.
+    """
+    wide = [max(map(cell_len, column)) for column in columns]
+    # a name that takes more than half of the width leaves too little for the rest
+    kept = [
+        width <= (out.width // 2 if place < named else SHORT) or (place >= named and _numeric(column))
+        for place, (column, width) in enumerate(zip(columns, wide, strict=True))
+    ]
+    if _room(wide, kept) < 0:
+        kept[0] = False
+        if _room(wide, kept) + SHORT < _longest_word(columns[0]):
+            wide = [
+                _longest_word(column) if place >= named and _numeric(column) else width
+                for place, (column, width) in enumerate(zip(columns, wide, strict=True))
+            ]
+    return [width if whole else None for width, whole in zip(wide, kept, strict=True)]
+
+
+def _numeric(column: Row) -> bool:
+    """Whether all that stands below the heading is numbers or intervals, or nothing."""
+    return all(NUMERIC.fullmatch(cell) for cell in column[1:] if cell)
+
+
+def _longest_word(column: Row) -> int:
+    return max(cell_len(word) for cell in column for word in cell.split(" "))
+
+
+def _room(wide: Sequence[int], kept: Sequence[bool]) -> int:
+    """What is left where each column that folds takes but a little."""
+    taken = (width if whole else min(width, SHORT) for width, whole in zip(wide, kept, strict=True))
+    return out.width - EDGES - sum(taken) - GAP * (len(wide) - 1)
 
 
 def facts() -> Table:

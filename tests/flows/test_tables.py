@@ -197,6 +197,28 @@ def test_names_stay_whole_while_there_is_place(capsys: pytest.CaptureFixture[str
     assert all(max(map(len, said.splitlines())) <= 80 for said in (whole, folded))
 
 
+ENDS = ("-0.009938 to -0.001928", "-0.0122 to 0.00012")
+METRICS = ("bias vortex_half_length_arcsec [arcsec]", "average precision of all others")
+
+
+@pytest.mark.parametrize("names", [METRICS, ("bias theta_E [arcsec]", "average precision of all others")])
+def test_numbers_are_never_broken(names: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    headings = ("metric", "value", "95%", "baseline", "constant")
+    numbers = [("-0.001928", ENDS[0], "-0.002611", "0.01234"), ("1,234,567", ENDS[1], "", "-1.234e-05")]
+    rows = [(name, *row) for name, row in zip(names, numbers, strict=True)]
+    said = _told(capsys, lined_up(headings, rows))
+    whole = [part for row in numbers for cell in row for part in cell.split(" to ") if part]
+    _whole(said, [*whole, *(word for name in names for word in name.split())])
+    if names != METRICS:
+        _whole(said, list(ENDS))
+
+
+def test_numbers_come_before_whole_names(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [("time per image in batches of 256 [ms]", "8.246", "-0.001234 to -0.001111", "1.234e-05", "0.5")]
+    said = _told(capsys, lined_up(("metric", "value", "95%", "baseline", "constant"), rows))
+    _whole(said, list(rows[0][1:]))
+
+
 def test_cells_are_taken_literally(capsys: pytest.CaptureFixture[str]) -> None:
     said = _told(capsys, lined_up(("[bold]", "b"), [("[/]", "[red]x")], title="[1]"))
     assert all(text in said for text in ("[bold]", "[/]", "[red]x", "[1]"))
