@@ -15,12 +15,12 @@ from schemas.errors import DataError, RecipeError, UnknownNameError
 from schemas.experiment import ExperimentRecipe, Objective
 from schemas.metrics import Interval
 from schemas.objective import Target
-from schemas.run import ClassifierHead, RegressorHead
+from schemas.run import ClassifierHead, FittedTarget, RegressorHead
 from storage.reader import Store, open_store
 from train.data import Samples, load_samples
 from train.fit import fit
 from train.objectives import OBJECTIVES, fit_head, objective_of
-from train.objectives.target_errors import physical, transformed
+from train.objectives.target_errors import measure_target, physical, transformed
 from train.predict import outputs
 from train.run_folder import load_run
 
@@ -319,3 +319,16 @@ def test_a_derived_target_is_learned_when_asked_for(
     store = open_store(another_store("compensate_mass=true"))
     head = fit_head(experiment("regression", objective=objective), store)
     assert [one.target.column for one in head.targets] == ["theta_E_smooth"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "least", "told"), [("arcsec", 0.5, True), ("mag", 20.0, False), ("1", -0.5, False)]
+)
+def test_only_positive_values_on_a_scale_of_their_own_have_errors_in_percent(
+    unit: str, least: float, told: bool
+) -> None:
+    one = FittedTarget(target=Target(column="theta_E"), unit=unit, mean=least, spread=1.0)
+    true = least + np.linspace(0, 1, 20)
+    found = measure_target(one, true, true + 0.1, None)
+    assert (found.percentage_error is not None) == told
+    assert (found.mean_percentage_error is not None) == told

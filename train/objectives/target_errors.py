@@ -79,9 +79,12 @@ def measure_target(one: FittedTarget, true: Array, predicted: Array, sigma: Arra
 
 
 def _percentages(one: FittedTarget, true: Array, off: Array) -> Array:
-    """Errors of the physical value in percent of it, where it is not zero; a direction has no such thing."""
-    if one.period is not None:
-        return np.empty(0)
+    """Errors of the physical value in percent of it.
+
+    A direction has no such thing, nor a magnitude, whose zero is a convention, nor what may be zero or less.
+    """
     value = physical(one.target, true)
+    if one.period is not None or one.unit == "mag" or not (value > 0).all():
+        return np.empty(0)
     relative = np.abs(physical(one.target, true + off) - value) / np.maximum(np.abs(value), 1e-300)
-    return 100 * relative[np.isfinite(relative) & (value != 0)]
+    return 100 * relative[np.isfinite(relative)]
