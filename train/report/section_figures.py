@@ -15,6 +15,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 24
 FLOOR = HEIGHT - BOTTOM
 # Beyond this ratio of its ends an axis is logarithmic.
 WIDE = 30.0
+# A direction has no ratio, however near to zero its smallest value is.
+ANGLES = ("rad", "deg")
 # between the points of two classes that have the same bins
 BESIDE = 5.0
 # A trend that comes about so often without one is none.
@@ -84,6 +86,7 @@ def _dependence(filled: list[Dependence], colours: dict[str | None, str]) -> Dra
     axes = _axes(
         [part.low for part in bins] + [part.high for part in bins],
         [value for part in bins for value in (part.score.low, part.score.high)] + ideals,
+        angle=first.unit in ANGLES,
     )
     shapes, legend = list(axes.shapes), []
     for at, one in enumerate(filled):
@@ -136,9 +139,10 @@ def _ideal(one: Dependence, look: str, axes: _Axes) -> Iterable[Shape]:
 # -- axes
 
 
-def _axes(xs: list[float], ys: list[float]) -> _Axes:
-    """Both axes with round numbers; logarithmic across where values span much."""
-    x, x_ticks = _scale(xs, LEFT, WIDTH - RIGHT, logarithmic=min(xs) > 0 and max(xs) > WIDE * min(xs))
+def _axes(xs: list[float], ys: list[float], angle: bool = False) -> _Axes:
+    """Both axes with round numbers; logarithmic across where values span much and are no angle."""
+    wide = not angle and min(xs) > 0 and max(xs) > WIDE * min(xs)
+    x, x_ticks = _scale(xs, LEFT, WIDTH - RIGHT, logarithmic=wide)
     y, y_ticks = _scale(_padded(ys), FLOOR, TOP)
     shapes = [_line("axis", LEFT, WIDTH - RIGHT, FLOOR, FLOOR)]
     for value in y_ticks:
