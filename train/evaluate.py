@@ -52,11 +52,11 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
     check_shape(loaded.record, samples.shape[1:], f"{data}, {split}")
     shared = find_shared(loaded, store, samples)
     refuse_shared(shared, loaded, store, split)
-    output, milliseconds = outputs(loaded, samples, f"{data}, {split}")
+    output, _ = outputs(loaded, samples, f"{data}, {split}")
     measured = Measured(loaded, store, samples, output, split)
     metrics = loaded.objective.measure(store, samples, output)
     scores = scores_of(metrics)
-    beside, best = baselines(measured, scores), bounds(measured)
+    beside, best, timed = baselines(measured, scores), bounds(measured), speeds(measured)
     record = loaded.record
     report = Report(
         run=str(run),
@@ -71,7 +71,7 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         samples=len(samples),
         headline=loaded.objective.headline(metrics),
         metrics=metrics,
-        ms_per_image=milliseconds,
+        ms_per_image=timed[-1].ms_per_image,
         device=device_name(),
         parameters=record.parameters,
         versions=versions(),
@@ -88,7 +88,7 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         flags=flags(measured, scores, beside, best),
         dependences=dependences(measured),
         confused=confused(measured),
-        speeds=speeds(measured),
+        speeds=timed,
         looks=earlier_looks(measured),
     )
     expectation = record.experiment.expectation
