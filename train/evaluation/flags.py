@@ -17,13 +17,20 @@ ALARM = 0.001
 WIDER = float(norm.isf(ALARM / 2) / norm.isf((1 - LEVEL) / 2))
 # An interval as wide as a fifth of what knowing nothing scores, such as .1 of an area, says little.
 TELLING = 0.2
+# A best observer who is no further from chance leaves nothing to learn.
+NEAR_CHANCE = 0.02
 
 
 def flags(
     measured: Measured, scores: tuple[Score, ...], beside: Beside, best: tuple[Bound, ...]
 ) -> tuple[Flag, ...]:
     """Leaks first: better than the best observer, or something learned from shuffled labels."""
-    found = [*_above_bounds(best), *_from_shuffled(measured, beside.found), *_too_few(measured, scores)]
+    found = [
+        *_above_bounds(best),
+        *_hardly_learned(best),
+        *_from_shuffled(measured, beside.found),
+        *_too_few(measured, scores),
+    ]
     if measured.run.record.experiment.data.labels == "shuffled":
         found += _off_chance(measured, scores)
     else:
@@ -46,6 +53,17 @@ def _above_bounds(best: tuple[Bound, ...]) -> Iterator[Flag]:
         else:
             yield _warning(
                 f"{told}; in a replica, whose lens is the same in every image, that alone proves no leak."
+            )
+
+
+def _hardly_learned(best: tuple[Bound, ...]) -> Iterator[Flag]:
+    """A mean over classes hides one that is not told from the smooth one."""
+    for one in best:
+        half = (0.5 + one.ideal.value) / 2
+        if one.holds and one.ideal.low > 0.5 + NEAR_CHANCE and one.model.high < half:
+            yield _warning(
+                f"{one.name} is hardly told from {one.against}: the AUC is {_said(one.model)}, where the best"
+                f" observer could score {_said(one.ideal)}."
             )
 
 
@@ -95,11 +113,11 @@ def _deviation_by_chance(measured: Measured) -> float:
 
 
 def _no_better(found: tuple[Baseline, ...]) -> Iterator[Flag]:
-    """By score; of what is no better than a constant there is no more to say."""
+    """By score; where a constant is as good, only what is better than the model is told beside it."""
     told: set[str] = set()
     for baseline in sorted(found, key=lambda one: one.kind != "constant"):
         for name, gain in baseline.gain.items():
-            if gain.low > 0 or name in told:
+            if gain.low > 0 or (name in told and gain.high >= 0):
                 continue
             told.add(name)
             beside = next(one for one in baseline.scores if one.name == name)

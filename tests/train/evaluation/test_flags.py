@@ -153,3 +153,25 @@ def test_why_there_is_no_baseline_is_said() -> None:
 def test_leaks_come_first() -> None:
     found = flags(_measured(60), (_area(0.8, 0.08),), _with_shuffled(_area(0.9, 0.02)), ())
     assert [one.severity for one in found] == ["leak", "warning"]
+
+
+def test_a_class_that_is_hardly_learned_is_told() -> None:
+    (flag,) = flags(_measured(2000), (_area(0.8, 0.02),), GOOD, (_bound(0.99, 0.52),))
+    assert flag.severity == "warning"
+    assert "rough is hardly told from smooth: the AUC is 0.52 [0.51, 0.53]" in flag.text
+    # no better is possible, or a known lens says more than the bound
+    for bound in (_bound(0.51, 0.5), _bound(0.99, 0.52, holds=False)):
+        assert flags(_measured(2000), (_area(0.8, 0.02),), GOOD, (bound,)) == ()
+
+
+def test_worse_than_components_is_told_beside_a_constant() -> None:
+    worse, open_gain = (Interval(value=v, low=v - 0.05, high=v + 0.05) for v in (-0.15, 0.0))
+    beside = Beside(
+        (
+            _baseline("components", _area(0.65, 0.02), worse),
+            _baseline("constant", _area(0.5, 0), open_gain),
+        )
+    )
+    found = [one.text for one in flags(_measured(2000), (_area(0.5, 0.02),), beside, ())]
+    assert any("worse than components thing" in text for text in found)
+    assert any("not shown to be better than a constant" in text for text in found)
