@@ -131,11 +131,12 @@ def test_a_model_that_gains_nothing_is_warned_of(which: int) -> None:
     assert "0.01 [-0.01, 0.03]" in flag.text
 
 
-def test_of_a_model_that_is_worse_than_a_constant_nothing_more_is_said() -> None:
+def test_worse_than_a_constant_is_told_before_what_else_is_better() -> None:
     gain = {"auc_macro": Interval(value=-0.03, low=-0.05, high=-0.01)}
     found = tuple(one.model_copy(update={"gain": gain}) for one in GOOD.found)
-    (flag,) = flags(_measured(2000), (_area(0.47, 0.02),), Beside(found), ())
+    flag, *others = flags(_measured(2000), (_area(0.47, 0.02),), Beside(found), ())
     assert "the model is worse than a constant" in flag.text
+    assert all("worse than" in one.text for one in others)
 
 
 def test_too_few_samples_are_warned_of() -> None:
