@@ -14,10 +14,13 @@
     │   ├── StoreDamagedError               bytes differ from what was committed
     │   └── StoreBusyError                  another process is writing it
     ├── RunError (RuntimeError)             a run folder cannot be used as asked
+    │   ├── RunMissingError                 nothing there, or not a folder of a run
+    │   └── RunExistsError                  something is there already
     ├── DataError (ValueError)              data do not fit the experiment, the model or the run
     ├── LeakError (RuntimeError)            a data set gives its labels away by more than the substructure
     ├── ResourceError (MemoryError)         this machine has too little memory for what was asked
     ├── WriteError (OSError)                a path cannot be written, or the disk is too small
+    │   └── PlaceError                      the path was a bad choice: its name, its folder, what is there
     └── FlowError (RuntimeError)            shards or services failed
 
 Each message answers four questions: what was found, what was expected, where, and what to do.
@@ -31,10 +34,13 @@ __all__ = [
     "FlowError",
     "LeakError",
     "LensmillError",
+    "PlaceError",
     "RecipeError",
     "RecipeWarning",
     "ResourceError",
     "RunError",
+    "RunExistsError",
+    "RunMissingError",
     "StoreBusyError",
     "StoreConflictError",
     "StoreDamagedError",
@@ -117,6 +123,14 @@ class RunError(LensmillError, RuntimeError):
     """A run folder cannot be used as asked."""
 
 
+class RunMissingError(RunError):
+    """There is no run at this path."""
+
+
+class RunExistsError(RunError):
+    """Something is at the path where a run is to be."""
+
+
 class DataError(LensmillError, ValueError):
     """Data do not fit the experiment, the model or the run."""
 
@@ -131,6 +145,10 @@ class ResourceError(LensmillError, MemoryError):
 
 class WriteError(LensmillError, OSError):
     """A path cannot be written, or the disk is too small."""
+
+
+class PlaceError(WriteError):
+    """A path that nothing could be written to, seen before any work was done."""
 
 
 class FlowError(LensmillError, RuntimeError):

@@ -12,18 +12,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from schemas.errors import DataError, RecipeWarning, WriteError
+from schemas.errors import DataError, RecipeWarning
 from storage.importing.unlabelled import ImageStack, Inside
 from storage.place import Root, local
 from train.data import Samples, chunks
 from train.images import Pixels
 from train.inputs import MOST_LINES, Wanted, check_shape, look_at, open_input, remarks
 from train.models.autoencoders import Autoencoder
+from train.predictions_file import check_place, write_table
 from train.run_folder import Run, device, load_run
 
 BATCH = 256
@@ -57,8 +56,8 @@ def predict(
     """
     loaded, out = load_run(local(run)), None if out is None else local(out)
     paths = [files] if isinstance(files, str | Root) else files
-    if out is not None and out.suffix not in (".parquet", ".csv"):
-        raise WriteError(f"cannot write {out}", expected="a path ending in .parquet or .csv")
+    if out is not None:
+        check_place(out)
     wanted = Wanted(split, Inside(dataset, hdu))
     inputs = look_at(loaded.record, paths, wanted)
     for told in remarks(loaded.record, inputs):
@@ -78,7 +77,7 @@ def predict(
         _refuse_all(broken)
     table = pa.concat_tables(tables)
     if out is not None:
-        _write(table, out)
+        write_table(table, out)
     return table
 
 
@@ -207,17 +206,3 @@ def reconstructions(run: Run, images: Pixels) -> tuple[Pixels, Pixels]:
             seen = stretch(one)
             pairs.append((seen.cpu().numpy(), network.reconstruct(seen).float().cpu().numpy()))
     return np.concatenate([seen for seen, _ in pairs]), np.concatenate([back for _, back in pairs])
-
-
-def _write(table: pa.Table, out: Path) -> None:
-    whole = out.with_name(f".{out.name}.partial")
-    try:
-        if out.suffix == ".csv":
-            pa_csv.write_csv(table, whole)
-        else:
-            pq.write_table(table, whole)
-        whole.replace(out)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            whole.unlink(missing_ok=True)
-        raise WriteError(f"cannot write {out}: {error}") from error

@@ -17,6 +17,7 @@ from flows.generate import Order
 from schemas.errors import (
     DataError,
     LensmillError,
+    PlaceError,
     RunError,
     StoreUnfinishedError,
     UnknownNameError,
@@ -25,6 +26,7 @@ from schemas.errors import (
 from storage import commit
 from storage.reader import Store
 from tests.sources import save_objects, with_mass
+from train import predict as prediction
 from train.evaluate import evaluate, report_folder
 from train.predict import predict
 from train.run_folder import load_run
@@ -246,9 +248,28 @@ def test_tables_that_cannot_be_written(classifier: Path, tmp_path: Path) -> None
         with pytest.raises(WriteError, match=r"cannot write") as caught:
             predict(classifier, [good], tmp_path / name)
         assert ".parquet or .csv" in caught.value.expected
-    with pytest.raises(WriteError, match="cannot write"):
-        predict(classifier, [good], tmp_path / "none" / "out.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_network_runs(
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = _saved(tmp_path, IMAGE)
+    (tmp_path / "folder.csv").mkdir()
+    monkeypatch.setattr(prediction, "pass_through", None)
+    for place in (
+        tmp_path / "none" / "out.csv",
+        good / "out.csv",
+        tmp_path / "folder.csv",
+        Path("/proc/x.csv"),
+    ):
+        with pytest.raises(PlaceError, match=f"cannot write {place}") as caught:
+            predict(classifier, [good], place)
+        assert caught.value.expected
+        assert caught.value.advice
+        assert "Detail" not in caught.value.found
+        assert "partial" not in caught.value.found
+    assert {path.name for path in tmp_path.iterdir()} == {"images.npy", "folder.csv"}
 
 
 def test_a_run_that_is_none_and_a_store_that_is_unfinished(
