@@ -14,8 +14,6 @@
     │   ├── StoreDamagedError               bytes differ from what was committed
     │   └── StoreBusyError                  another process is writing it
     ├── RunError (RuntimeError)             a run folder cannot be used as asked
-    │   ├── RunMissingError                 nothing there, or not a folder of a run
-    │   └── RunExistsError                  something is there already
     ├── DataError (ValueError)              data do not fit the experiment, the model or the run
     ├── LeakError (RuntimeError)            a data set gives its labels away by more than the substructure
     ├── ResourceError (MemoryError)         this machine has too little memory for what was asked
@@ -39,8 +37,6 @@ __all__ = [
     "RecipeWarning",
     "ResourceError",
     "RunError",
-    "RunExistsError",
-    "RunMissingError",
     "StoreBusyError",
     "StoreConflictError",
     "StoreDamagedError",
@@ -121,14 +117,6 @@ class StoreBusyError(StoreError):
 
 class RunError(LensmillError, RuntimeError):
     """A run folder cannot be used as asked."""
-
-
-class RunMissingError(RunError):
-    """There is no run at this path."""
-
-
-class RunExistsError(RunError):
-    """Something is at the path where a run is to be."""
 
 
 class DataError(LensmillError, ValueError):
