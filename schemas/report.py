@@ -147,7 +147,9 @@ class Report(Frozen):
     samples: int
     headline: str
     metrics: Metrics
-    ms_per_image: float = Field(description="prediction time on this device in large batches, stretch included")
+    ms_per_image: float = Field(
+        description="prediction time on this device in large batches, stretch included"
+    )
     device: str
     parameters: int
     versions: dict[str, str]

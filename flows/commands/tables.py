@@ -47,9 +47,10 @@ def _kept_widths(columns: Sequence[Row], named: int) -> list[int | None]:
     for that, intervals fold between their ends.
     """
     wide = [max(map(cell_len, column)) for column in columns]
-    # a name that takes more than half of the width leaves too little for the rest
+    # a name that takes more than half of the width leaves too little for the rest, and so does a heading
+    half = out.width // 2
     kept = [
-        width <= (out.width // 2 if place < named else SHORT) or (place >= named and _numeric(column))
+        width <= (half if place < named or _numeric(column) else SHORT)
         for place, (column, width) in enumerate(zip(columns, wide, strict=True))
     ]
     if _room(wide, kept) < 0:
