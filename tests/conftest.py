@@ -311,3 +311,40 @@ def plan_of() -> Callable[[DatasetRecipe, int], StorePlan]:
         return plan_store(recipe, layout.split_rows(recipe), shard_rows, generate.provenance(recipe))
 
     return plan
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The machine's own Chromium; it has an event loop running, which tests of other modules do not bear."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not on PATH")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def visit(browser: Any, file: Path) -> Iterator[Callable[..., Any]]:
+    """Open the page `file`, by the end of which nothing was asked of the network and nothing went wrong."""
+    contexts, asked, complaints = [], [], []
+
+    def opened(fragment: str = "", **how: Any) -> Any:
+        contexts.append(browser.new_context(**how))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(file.as_uri() + (f"#{fragment}" if fragment else ""))
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not complaints
+    assert asked
+    assert all(url.split("#")[0] == file.as_uri() for url in asked if not url.startswith("data:"))

@@ -1,8 +1,7 @@
 """The data-set page in the machine's own Chromium: filters, detail, fragment, no word to the network."""
 
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,48 +12,11 @@ from flows.generate import Order
 from storage.page import describe, write_page
 from storage.reader import open_store
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("chromium is not on PATH", allow_module_level=True)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
 
 @pytest.fixture(scope="module")
 def file(sound_product_store: Order, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with products, of 60 samples: 20 of each class; 42, 6 and 12 by split."""
     return write_page(sound_product_store.root, tmp_path_factory.mktemp("page") / "page.html")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def visit(browser: Any, file: Path) -> Iterator[Callable[..., Any]]:
-    """Open the page, by the end of which nothing was asked of the network and nothing went wrong."""
-    contexts, asked, complaints = [], [], []
-
-    def opened(fragment: str = "", **how: Any) -> Any:
-        contexts.append(browser.new_context(**how))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(10_000)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(file.as_uri() + (f"#{fragment}" if fragment else ""))
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not complaints
-    assert asked
-    assert all(url.split("#")[0] == file.as_uri() for url in asked if not url.startswith("data:"))
 
 
 def _shown(page: Any) -> list[int]:

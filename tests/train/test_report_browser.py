@@ -1,7 +1,6 @@
 """The page of a report in the machine's own Chromium: tables sort, pictures open, nothing leaves the page."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,6 @@ from tests.reports import full_report
 from train.report.figures import new_figure
 from train.report.page import PageContent, render
 from train.report.pictures import load_examples, save_figures
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("chromium is not on PATH", allow_module_level=True)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.fixture(scope="module")
@@ -42,37 +35,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "report.html").write_text(render(content))
     return folder / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def visit(browser: Any, file: Path) -> Iterator[Callable[..., Any]]:
-    """Open the page, by the end of which nothing was asked of the network and nothing went wrong."""
-    contexts, asked, complaints = [], [], []
-
-    def opened(**how: Any) -> Any:
-        contexts.append(browser.new_context(**how))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(20_000)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(file.as_uri())
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not complaints
-    assert asked
-    assert all(url == file.as_uri() for url in asked if not url.startswith("data:"))
 
 
 def _first_column(table: Any) -> list[str]:
