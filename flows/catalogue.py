@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.galaxies import with_galaxies
+from schemas.cluster import AnyCluster, ClusterRecipe, ExistingScheduler
 from schemas.dataset import DatasetRecipe
 from schemas.errors import RecipeError
 from schemas.experiment import ExperimentRecipe
@@ -122,6 +123,17 @@ def _kernel(psf: KernelFilePSF, folder: Path) -> KernelPSF:
 def load_experiment(experiment: str, overrides: Sequence[str] = ()) -> ExperimentRecipe:
     """The experiment of a shipped name or a YAML file."""
     return read_recipe(_path(experiment, "experiment"), ExperimentRecipe, overrides)
+
+
+def load_cluster(file: Path | None, address: str | None) -> AnyCluster | None:
+    """The cluster that a command names, by a file or by the address of a scheduler; None for this machine."""
+    if file and address:
+        raise RecipeError(
+            "two clusters are named", expected="one of --cluster and --dask-address", advice="leave one out"
+        )
+    if address:
+        return ExistingScheduler(address=address)
+    return read_recipe(file, ClusterRecipe).cluster if file else None
 
 
 def _path(name: str, kind: str) -> Path:

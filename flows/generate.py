@@ -9,11 +9,12 @@ from pydantic import Field
 
 from flows.api import prefect_api
 from flows.catalogue import load_recipe
-from flows.clusters import Workers
+from flows.clusters import Workers, chosen
 from flows.galaxies import galaxies_of
 from flows.progress import progress_bar
 from flows.shards import Order, row_count
 from flows.workshop import make_missing as _make
+from schemas.cluster import AnyCluster
 from schemas.dataset import DatasetRecipe
 from schemas.errors import RecipeError
 from schemas.frozen import Frozen
@@ -25,7 +26,7 @@ from storage.formats import BACKENDS
 from storage.layout import Span
 from storage.place import Root, place
 from storage.reader import open_store
-from storage.threads import threaded, usable_cores
+from storage.threads import threaded
 
 
 class DatasetSummary(Frozen):
@@ -49,16 +50,19 @@ def generate(
     overrides: Sequence[str] = (),
     quiet: bool = False,
     mapped: bool | None = None,
+    cluster: AnyCluster | None = None,
 ) -> DatasetSummary:
     """Simulate a data set with a Prefect server and Dask workers of its own, and return when it is sealed.
 
     `recipe` is a shipped name or a YAML file, `overrides` are `key=value`. Bad input is refused before
     anything is started or written. `mapped` gives workers single shards instead of batches; without it, the
-    pace of the first shards decides.
+    pace of the first shards decides. `cluster` says where the workers are: on this machine when left out.
     """
     prepare(recipe, out, shard_size, overrides)
     with prefect_api():
-        return simulate_flow(str(recipe), str(out), workers, shard_size, list(overrides), quiet, mapped)
+        return simulate_flow(
+            str(recipe), str(out), workers, shard_size, list(overrides), quiet, mapped, cluster
+        )
 
 
 @flow(name="simulate", validate_parameters=True)
@@ -70,6 +74,7 @@ def simulate_flow(
     overrides: list[str] | None = None,
     quiet: bool = False,
     mapped: bool | None = None,
+    cluster: AnyCluster | None = None,
 ) -> DatasetSummary:
     """Make what is missing of a data set and seal it."""
     order = prepare(recipe, out, shard_size, overrides or [])
@@ -85,7 +90,7 @@ def simulate_flow(
             commit.unseal(order.root)
             for span in missing:
                 commit.discard(order.root, span)
-            new, seconds = _make(order, missing, workers or usable_cores(), quiet, mapped)
+            new, seconds = _make(order, missing, chosen(cluster, workers), quiet, mapped)
             receipts |= new
         if missing or not commit.is_sealed(order.root):
             commit.seal(order.root, order.recipe, order.plan, [receipts[s] for s in layout.spans(order.plan)])

@@ -11,6 +11,7 @@ from flows.catalogue import load_experiment, load_recipe
 from flows.clusters import Workers
 from flows.fitting import need_training, train_flow
 from flows.generate import DatasetSummary, prepare, simulate_flow
+from schemas.cluster import AnyCluster
 from schemas.errors import RecipeError
 from schemas.frozen import Frozen
 from schemas.report import Report
@@ -37,6 +38,7 @@ def run(
     overrides: list[str] | None = None,
     quiet: bool = False,
     audit: bool = False,
+    cluster: AnyCluster | None = None,
 ) -> PipelineSummary:
     """Simulate a data set, train each experiment on it and measure it on the test split.
 
@@ -51,7 +53,7 @@ def run(
         raise RecipeError(f"two experiments have the same name: {', '.join(names)}", advice="rename one")
     with prefect_api():
         return pipeline_flow(
-            recipe, list(experiments), str(out), workers, shard_size, overrides, quiet, audit
+            recipe, list(experiments), str(out), workers, shard_size, overrides, quiet, audit, cluster
         )
 
 
@@ -70,12 +72,13 @@ def pipeline_flow(
     overrides: list[str] | None = None,
     quiet: bool = True,
     audit: bool = False,
+    cluster: AnyCluster | None = None,
 ) -> PipelineSummary:
     """Simulate, audit if asked, train, evaluate; the parts are flows of their own."""
     from train.evaluate import report_folder
 
     store = str(data_path(local(out), recipe))
-    data = simulate_flow(recipe, store, workers, shard_size, overrides, quiet)
+    data = simulate_flow(recipe, store, workers, shard_size, overrides, quiet, cluster=cluster)
     if audit:
         audit_task(store, out=str(Path(out) / "audit"))
     reports, pages = [], []

@@ -12,6 +12,7 @@ from prefect import flow
 from flows.catalogue import load_recipe
 from flows.clusters import Workers
 from flows.generate import DatasetSummary, simulate_flow
+from schemas.cluster import AnyCluster
 from schemas.errors import StoreDamagedError
 from storage.commit import MARKER
 from storage.durable import write_whole
@@ -24,14 +25,19 @@ VERSION = re.compile(r"v([0-9]{4})\.zarr")
 
 @flow(name="regenerate", validate_parameters=True)
 def regenerate_flow(
-    recipe: str, folder: str, workers: Workers = None, overrides: list[str] | None = None
+    recipe: str,
+    folder: str,
+    workers: Workers = None,
+    overrides: list[str] | None = None,
+    cluster: AnyCluster | None = None,
 ) -> DatasetSummary:
     """Make the next version below `folder`, verify it, and let `latest` name it."""
     root = place(folder)
     number = next_version(root)
     seed = version_seed(load_recipe(recipe, overrides or []).seed, number)
     store = root / version_name(number)
-    made = simulate_flow(recipe, str(store), workers, None, [*(overrides or []), f"seed={seed}"], True)
+    changed = [*(overrides or []), f"seed={seed}"]
+    made = simulate_flow(recipe, str(store), workers, None, changed, True, cluster=cluster)
     found = verify(store)
     if not found.sound:
         raise StoreDamagedError(f"version {number} is damaged: {found.faults[0]}", where=str(store))
