@@ -68,15 +68,16 @@ def metric_rows(report: Report) -> list[dict[str, Any]]:
 
 def report_text(report: Report, page: Path) -> str:
     """A report in Markdown: the headline, what to be careful about in bold, the page."""
-    from train.evaluation.looks import told
+    from train.evaluation import bounds, looks
 
     about = f"{report.experiment} on {report.store_recipe}, {report.split}"
     careful = [f"**{one.severity}: {one.text}**" for one in report.flags]
     careful += [f"**warning: {one}**" for one in report.warnings]
-    looks = [told(report.looks)] if report.looks else []
-    looks += [f"**{report.verdict}**"] if report.verdict is not None else []
+    best = [bounds.told(one) for one in report.bounds]
+    before = [looks.told(report.looks)] if report.looks else []
+    before += [f"**{report.verdict}**"] if report.verdict is not None else []
     measured = f"{report.samples:,} samples, report: [{page.name}]({page.absolute().as_uri()}), `{page}`"
-    return "\n\n".join((f"## {about}", f"**{report.headline}**", *careful, *looks, measured)) + "\n"
+    return "\n\n".join((f"## {about}", f"**{report.headline}**", *careful, *best, *before, measured)) + "\n"
 
 
 def _said(value: float | None) -> str:
