@@ -6,6 +6,8 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.forms import MinutesForm, RunForm, SplitForm, StoreForm
+from flows.unattended import persevering, told, within
 from schemas.numbers import CONSTANT, METRICS, SPEED, numbers
 from schemas.report import Report
 from storage.place import local, place
@@ -17,11 +19,23 @@ LEFT_OUT = ("samples",)
 
 
 @flow(name="evaluate", validate_parameters=True)
-def evaluate_flow(run: str, data: str, split: str = "test") -> Report:
-    """Measure a run on a split and show the numbers in Prefect's page."""
+@told
+@persevering
+def evaluate_flow(
+    run: RunForm, data: StoreForm, split: SplitForm = "test", timeout_minutes: MinutesForm = None
+) -> Report:
+    """Measure a run on a split and show the numbers in Prefect's page.
+
+    Args:
+        run: The folder of a finished training.
+        data: The store to measure on, a folder or an `s3://` URL.
+        split: Which samples of the store; the last word is that of `test`.
+        timeout_minutes: How long it may take before it is ended as failed; no limit when left out.
+    """
     from train.evaluate import evaluate, report_folder
 
-    report = evaluate(local(run), place(data), split)
+    with within(timeout_minutes, "the evaluation"):
+        report = evaluate(local(run), place(data), split)
     page = report_folder(Path(run), report) / "report.html"
     about = f"{report.experiment} on {report.store_recipe}, {report.split}"
     key = artifact_key(report.experiment)

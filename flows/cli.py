@@ -14,15 +14,7 @@ from rich.markup import escape
 
 from flows.commands import compare, convert, data, export, imports, models, repair, service, training
 from flows.commands.app import FAILED, app, err
-from schemas.errors import (
-    ColumnError,
-    DataError,
-    LensmillError,
-    PlaceError,
-    RecipeError,
-    RecipeWarning,
-    UnknownNameError,
-)
+from schemas.errors import LensmillError, RecipeWarning
 
 BAD_INPUT, INTERRUPTED = 2, 130
 AGAIN_SECONDS = 0.1
@@ -36,8 +28,7 @@ def main() -> None:
             app()
     except LensmillError as error:
         err.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
-        bad_input = isinstance(error, RecipeError | UnknownNameError | ColumnError | DataError | PlaceError)
-        sys.exit(BAD_INPUT if bad_input else FAILED)
+        sys.exit(BAD_INPUT if error.is_bad_input else FAILED)
     except BaseException as error:
         # libraries turn Ctrl-C and Prefect's SIGTERM into errors of their own; what was asked for counts
         pressed = ctrl_c.pressed or isinstance(error, KeyboardInterrupt) or "TerminationSignal" in str(error)

@@ -18,7 +18,9 @@ from distributed.scheduler import KilledWorker
 from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import Field
 
+from schemas.cluster import AnyCluster, ExistingScheduler, LocalWorkers
 from schemas.errors import FlowError
+from storage.threads import usable_cores
 
 SCRATCH = "lensmill-dask-"
 # one renders, the other writes and waits for the disk
@@ -35,8 +37,24 @@ WORKER_CONFIG: dict[str, Any] = {
 Workers = Annotated[int, Field(ge=1)] | None
 
 
+def chosen(cluster: AnyCluster | None, workers: int | None) -> AnyCluster:
+    """The cluster to use: this machine unless another one is named."""
+    return cluster or LocalWorkers(workers=workers)
+
+
 @contextlib.contextmanager
-def local_cluster(workers: int) -> Iterator[DaskTaskRunner]:
+def cluster_of(where: AnyCluster, shards: int) -> Iterator[DaskTaskRunner]:
+    """Workers for so many shards, for as long as they are needed."""
+    if isinstance(where, ExistingScheduler):
+        with DaskTaskRunner(address=where.address) as runner:
+            yield runner
+        return
+    with _local(min(where.workers or usable_cores(), shards)) as runner:
+        yield runner
+
+
+@contextlib.contextmanager
+def _local(workers: int) -> Iterator[DaskTaskRunner]:
     """A cluster of worker processes on this machine, loopback only, without leftovers."""
     _sweep()
     with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch:

@@ -10,8 +10,9 @@ import re
 from prefect import flow
 
 from flows.catalogue import load_recipe
-from flows.clusters import Workers
+from flows.forms import ClusterForm, LineageForm, OverridesForm, RecipeForm, WorkersForm
 from flows.generate import DatasetSummary, simulate_flow
+from flows.unattended import told
 from schemas.errors import StoreDamagedError
 from storage.commit import MARKER
 from storage.durable import write_whole
@@ -23,15 +24,30 @@ VERSION = re.compile(r"v([0-9]{4})\.zarr")
 
 
 @flow(name="regenerate", validate_parameters=True)
+@told
 def regenerate_flow(
-    recipe: str, folder: str, workers: Workers = None, overrides: list[str] | None = None
+    recipe: RecipeForm,
+    folder: LineageForm,
+    workers: WorkersForm = None,
+    overrides: OverridesForm = None,
+    cluster: ClusterForm = None,
 ) -> DatasetSummary:
-    """Make the next version below `folder`, verify it, and let `latest` name it."""
+    """Make the next version below `folder`, verify it, and let `latest` name it.
+
+    Args:
+        recipe: What to simulate: a shipped recipe (`lensmill recipes` tells what each makes), the path of a
+            YAML file, or the whole recipe. Its seed is that of the lineage.
+        folder: Where the versions are, a folder or an `s3://` URL.
+        workers: Worker processes on this machine; one per core when left out. Unused with a `cluster`.
+        overrides: Changes of the recipe, each as `key=value`, such as `samples_per_class=2000`.
+        cluster: Where shards are made; on the machine of the flow when left out.
+    """
     root = place(folder)
     number = next_version(root)
     seed = version_seed(load_recipe(recipe, overrides or []).seed, number)
     store = root / version_name(number)
-    made = simulate_flow(recipe, str(store), workers, None, [*(overrides or []), f"seed={seed}"], True)
+    changed = [*(overrides or []), f"seed={seed}"]
+    made = simulate_flow(recipe, str(store), workers, None, changed, True, cluster=cluster)
     found = verify(store)
     if not found.sound:
         raise StoreDamagedError(f"version {number} is damaged: {found.faults[0]}", where=str(store))

@@ -1,26 +1,27 @@
-"""Missing shards made on a Dask cluster of this machine, for whichever flow needs them."""
+"""Missing shards made on a Dask cluster, for whichever flow needs them."""
 
 import time
 from collections.abc import Sequence
 
-from flows.clusters import local_cluster
+from flows.clusters import cluster_of
 from flows.galaxies import galaxies_of
 from flows.making import make, prepare_workers
 from flows.progress import patience, progress_bar
 from flows.shards import Order, row_count
 from flows.tally import Tally
+from schemas.cluster import AnyCluster
 from schemas.store import Receipt
 from simulate.render import warm_up
 from storage.layout import Span
 
 
 def make_missing(
-    order: Order, missing: Sequence[Span], workers: int, quiet: bool, mapped: bool | None
+    order: Order, missing: Sequence[Span], cluster: AnyCluster, quiet: bool, mapped: bool | None
 ) -> tuple[dict[Span, Receipt], float]:
     """The missing shards on a Dask cluster: their receipts, and the seconds from when workers were ready."""
     with patience("loading the simulator; its first use on a machine compiles it", quiet):
         warm_up(order.recipe, galaxies_of(order.recipe))
-    with local_cluster(min(workers, len(missing))) as runner:
+    with cluster_of(cluster, len(missing)) as runner:
         with patience("starting workers", quiet):
             prepare_workers(runner.client, order.ticket, mapped)
         started = time.perf_counter()

@@ -40,6 +40,18 @@ Mapped = Annotated[
         "--mapped/--batches", help="Shards one by one or in batches; by default what suits their number."
     ),
 ]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--cluster", metavar="FILE", help="Where shards are made, a YAML file; this machine by default."
+    ),
+]
+DaskAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--dask-address", metavar="URL", help="A Dask scheduler that runs already: tcp://HOST:PORT."
+    ),
+]
 FAILED = 1
 out = Console()
 err = Console(stderr=True)

@@ -13,6 +13,8 @@ from rich.table import Table
 from flows.commands.app import (
     FAILED,
     AsJson,
+    ClusterFile,
+    DaskAddress,
     Mapped,
     Overrides,
     Quiet,
@@ -48,14 +50,18 @@ def simulate_command(
     overrides: Overrides = None,
     quiet: Quiet = False,
     mapped: Mapped = None,
+    cluster: ClusterFile = None,
+    dask_address: DaskAddress = None,
 ) -> None:
     """Simulate a data set; run it again to complete or repair it.
 
     Example: `lensmill simulate model_ii --out model_ii.zarr --workers 4 --set samples_per_class=2000`
     """
+    from flows.catalogue import load_cluster
     from flows.generate import generate
 
-    made = generate(recipe, store, workers, shard_size, overrides or [], quiet, mapped)
+    where = load_cluster(cluster, dask_address)
+    made = generate(recipe, store, workers, shard_size, overrides or [], quiet, mapped, where)
     if made.made:
         pace = f"{made.seconds:.1f} s ({made.images_per_s:,.0f} images/s)"
         out.print(f"{made.made} of {made.shards} shards made in {pace}")

@@ -11,6 +11,8 @@ from rich.markup import escape
 from flows.commands.app import (
     FAILED,
     AsJson,
+    ClusterFile,
+    DaskAddress,
     Overrides,
     Quiet,
     RunPath,
@@ -220,12 +222,15 @@ def run_command(
     audit: Annotated[
         bool, typer.Option("--audit", help="Stop before training if the data give the labels away.")
     ] = False,
+    cluster: ClusterFile = None,
+    dask_address: DaskAddress = None,
 ) -> None:
     """Do all of it: simulate, train, evaluate, report. Run it again to resume.
 
     Without arguments it simulates `tiny` and trains `classify_tiny` and `regress_tiny`.
     Example: `lensmill run model_ii classify_model_ii --out model_ii --set samples_per_class=2000`
     """
+    from flows.catalogue import load_cluster
     from flows.pipeline import DEFAULT_EXPERIMENTS, run
 
     made = run(
@@ -237,6 +242,7 @@ def run_command(
         overrides,
         quiet,
         audit,
+        load_cluster(cluster, dask_address),
     )
     rate = f", {made.data.images_per_s:,.0f} images/s" if made.data.made else ", all there before"
     out.print(

@@ -16,7 +16,7 @@ import torch
 
 from flows.generate import Order
 from schemas.card import Card
-from schemas.errors import DataError, RunError
+from schemas.errors import DataError, PlaceError, RunError, RunMissingError
 from schemas.experiment import ExperimentRecipe
 from schemas.metrics import ClassificationMetrics
 from storage.reader import Store
@@ -194,11 +194,11 @@ def test_nan_is_refused(exported: Path) -> None:
 
 
 def test_what_is_there_is_not_replaced(exported: Path, measured: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="exists"):
+    with pytest.raises(PlaceError, match="exists"):
         export(measured, exported)
-    with pytest.raises(RunError, match="is an exported model already"):
+    with pytest.raises(RunMissingError, match="is an exported model already"):
         export(exported, tmp_path / "again")
-    with pytest.raises(RunError, match="does not say which samples"):
+    with pytest.raises(RunMissingError, match="does not say which samples"):
         load_run(exported).used_samples("train")
     assert not (tmp_path / "again").exists()
 
