@@ -92,6 +92,11 @@ def warm_worker(ticket: Ticket, *modules: str) -> None:
         import_module(module)
 
 
+def look_around(ticket: Ticket) -> dict[str, str]:
+    """The versions that a worker has of the packages that matter; fails where the store is not to be seen."""
+    return versions_here(order_of(ticket).plan)
+
+
 def make_shard(
     root: Root, recipe: DatasetRecipe, plan: StorePlan, span: Span, expected: Receipt | None = None
 ) -> Receipt:
