@@ -26,9 +26,7 @@ def page(root: Root, book: VersionBook, latest: int | None, done: Retention, fai
     if done.removed:
         lines += ["", f"removed now: {', '.join(map(str, done.removed))}"]
     lines += [line for one in done.complaints for line in ("", f"**{one}**")]
-    keep = book.policy
-    lines += ["", f"policy: the last {keep.last}, one a week for {keep.weeks} weeks, one a month for"]
-    lines += [f"{keep.months} months, the last {keep.failed} that failed, and what runs refer to"]
+    lines += ["", f"policy: {book.policy}, and what runs refer to"]
     return "\n".join(lines) + "\n"
 
 

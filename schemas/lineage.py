@@ -37,6 +37,12 @@ class Keep(Frozen):
         description="whether runs that the regeneration itself trained keep their version, as all others do",
     )
 
+    def __str__(self) -> str:
+        return (
+            f"the last {self.last}, one a week for {self.weeks} weeks, one a month for {self.months} months,"
+            f" the last {self.failed} that failed"
+        )
+
 
 class Version(Frozen):
     """One version of a folder, and what became of it."""
