@@ -12,7 +12,19 @@ from typing import Any
 
 from rich.markup import escape
 
-from flows.commands import compare, convert, data, export, imports, models, repair, service, training
+from flows.commands import (
+    compare,
+    convert,
+    data,
+    export,
+    imports,
+    models,
+    repair,
+    service,
+    status,
+    training,
+    versions,
+)
 from flows.commands.app import FAILED, app, err
 from schemas.errors import LensmillError, RecipeWarning
 
@@ -98,7 +110,9 @@ __all__ = [
     "models",
     "repair",
     "service",
+    "status",
     "training",
+    "versions",
 ]
 
 if __name__ == "__main__":
