@@ -17,7 +17,14 @@ from typing import Any
 
 import psutil
 
-from flows.server import free_port, prefect_server_command, stop, wait_until_healthy
+from flows.server import (
+    ALL_LEVELS,
+    CONSOLE_LEVEL,
+    free_port,
+    prefect_server_command,
+    stop,
+    wait_until_healthy,
+)
 from schemas.errors import DataError, FlowError
 from schemas.frozen import Frozen
 from schemas.registry import unknown_name
@@ -97,7 +104,7 @@ def up() -> ServiceRecord:
 
 def _start(lock: int) -> ServiceRecord:
     address = f"http://127.0.0.1:{free_port(PORT)}/api"
-    environment = os.environ | client_environment(address)
+    environment = os.environ | client_environment(address) | {CONSOLE_LEVEL: ALL_LEVELS}
     server_environment = environment | {
         "PREFECT_SERVER_API_AUTH_STRING": password(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
