@@ -1,5 +1,6 @@
 """The evaluation flow: a run and a store in, a report out."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ def evaluate_flow(
 
 
 def artifact_key(name: str) -> str:
-    """A recipe's name as Prefect takes it in keys: one line of history per recipe."""
-    return name.replace("_", "-")
+    """A name as Prefect takes it in keys: one line of history per recipe or experiment."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def metric_rows(report: Report) -> list[dict[str, Any]]:

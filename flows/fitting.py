@@ -6,6 +6,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
+from flows import journal
 from flows.assess import artifact_key
 from flows.catalogue import AnyExperiment, load_experiment
 from flows.forms import ExperimentForm, OverridesForm, RunForm, StoreForm
@@ -29,7 +30,8 @@ def fit_experiment(
     from train.fit import fit
 
     recipe = load_experiment(experiment, overrides or [])
-    return fit(recipe, store_path(recipe, data), local(out), quiet, mlflow)
+    # the bar of a training is drawn, which no reader of objects can use
+    return fit(recipe, store_path(recipe, data), local(out), quiet or journal.wanted(), mlflow)
 
 
 def need_training() -> None:

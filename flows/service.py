@@ -27,7 +27,14 @@ from flows.pools import (
     up_pool,
 )
 from flows.processes import Identity, end, identity, listens, living, mine, spawn
-from flows.server import free_port, prefect_server_command, stop, wait_until_healthy
+from flows.server import (
+    ALL_LEVELS,
+    CONSOLE_LEVEL,
+    free_port,
+    prefect_server_command,
+    stop,
+    wait_until_healthy,
+)
 from schemas.errors import FlowError
 from schemas.frozen import Frozen, sha256_of
 from schemas.reading import parse
@@ -164,7 +171,7 @@ def server_to_work_for() -> Server:
 def _start(lock: int) -> ServiceRecord:
     _renew_password()
     address = f"http://127.0.0.1:{free_port(PORT)}/api"
-    environment = os.environ | client_environment(address)
+    environment = os.environ | client_environment(address) | {CONSOLE_LEVEL: ALL_LEVELS}
     server_environment = environment | {
         "PREFECT_SERVER_API_AUTH_STRING": password(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

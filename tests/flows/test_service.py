@@ -450,7 +450,7 @@ def test_up_run_and_down(real_service: Service, tmp_path: Path, small_overrides:
     report = Report.model_validate_json((folder / "report.json").read_bytes())
 
     artifacts = {one["key"]: one for one in real_service.ask("/artifacts/latest/filter", {}, user)}
-    assert {"shards", "training-quick", "metrics-quick", "report-quick"} <= set(artifacts)
+    assert {"shards-tiny", "training-quick", "metrics-quick", "report-quick"} <= set(artifacts)
     assert report.headline in artifacts["report-quick"]["data"]
     rows = json.loads(artifacts["metrics-quick"]["data"])
     assert {"metric", "value", "constant"} == set(rows[0])
