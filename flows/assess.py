@@ -37,12 +37,16 @@ def evaluate_flow(
 
     with within(timeout_minutes, "the evaluation"):
         report = evaluate(local(run), place(data), split)
-    page = report_folder(Path(run), report) / "report.html"
+    show_report(report, report_folder(Path(run), report) / "report.html")
+    return report
+
+
+def show_report(report: Report, page: Path) -> None:
+    """The numbers in Prefect's page, with the way to ours."""
     about = f"{report.experiment} on {report.store_recipe}, {report.split}"
     key = artifact_key(report.experiment)
     create_table_artifact(table=metric_rows(report), key=f"metrics-{key}", description=about)
     create_markdown_artifact(markdown=report_text(report, page), key=f"report-{key}", description=about)
-    return report
 
 
 def artifact_key(name: str) -> str:

@@ -84,6 +84,12 @@ def train_flow(
     record = finished(recipe, place(data), local(out)) or fit_experiment(
         experiment, data, out, overrides, quiet
     )
+    show_training(record, out)
+    return record
+
+
+def show_training(record: RunRecord, out: str) -> None:
+    """What came of a training as a table in Prefect's page."""
     rows = [
         {"what": "model", "value": record.experiment.model.name},
         {"what": "parameters", "value": f"{record.parameters:,}"},
@@ -94,6 +100,7 @@ def train_flow(
         {"what": "run folder", "value": out},
     ]
     create_table_artifact(
-        table=rows, key=f"training-{artifact_key(recipe.name)}", description=recipe.description
+        table=rows,
+        key=f"training-{artifact_key(record.experiment.name)}",
+        description=record.experiment.description,
     )
-    return record
