@@ -15,14 +15,15 @@ from prefect import flow
 from pydantic import Field
 
 from flows.catalogue import load_recipe
-from flows.clusters import Workers
+from flows.forms import ClusterForm, LineageForm, OverridesForm, RecipeForm, WorkersForm
 from flows.generate import DatasetSummary, prepare, provenance, simulate_flow
 from flows.judging import Bench, judge_new, settle
 from flows.retention import Retention, apply_policy
 from flows.successors import check_training, follow_all
 from flows.telling import say, show
+from flows.unattended import told
 from flows.versions_page import key_of, page
-from schemas.cluster import AnyCluster
+from schemas.dataset import DatasetRecipe
 from schemas.errors import (
     ColumnError,
     FlowError,
@@ -59,7 +60,7 @@ TOLERANCE = 0.05
 class Night:
     """What is to be made: a recipe's name with overrides, and where."""
 
-    name: str
+    name: str | DatasetRecipe
     overrides: tuple[str, ...]
     bench: Bench
 
@@ -69,12 +70,13 @@ class Night:
 
 
 @flow(name="regenerate", validate_parameters=True)
+@told
 def regenerate_flow(
-    recipe: str,
-    folder: str,
-    workers: Workers = None,
-    overrides: list[str] | None = None,
-    cluster: AnyCluster | None = None,
+    recipe: RecipeForm,
+    folder: LineageForm,
+    workers: WorkersForm = None,
+    overrides: OverridesForm = None,
+    cluster: ClusterForm = None,
     new: bool = True,
     audit: bool | None = None,
     keep: Keep = KEEP,
@@ -86,11 +88,22 @@ def regenerate_flow(
 ) -> DatasetSummary:
     """Make the next version below `folder`, verify and audit it, and let `latest` name it.
 
-    Labels that leak refuse a version of a survey; those of a replica leak as published, which is told.
-    `audit` says it for both: true refuses, false does not look. Without `new`, what is there is verified,
-    repaired and completed. `keep` says which old versions stay; none goes that a run below `folder` or one of
-    `runs` refers to. `experiments` are then trained on the new version and compared with the last one that
-    was no regression, from version `scores_since` on.
+    Args:
+        recipe: What to simulate: a shipped recipe (`lensmill recipes` tells what each makes), the path of a
+            YAML file, or the whole recipe. Its seed is that of the lineage.
+        folder: Where the versions are, a folder or an `s3://` URL.
+        workers: Worker processes on this machine; one per core when left out. Unused with a `cluster`.
+        overrides: Changes of the recipe, each as `key=value`, such as `samples_per_class=2000`.
+        cluster: Where shards are made; on the machine of the flow when left out.
+        new: Make a new version; else what is there is verified, repaired and completed.
+        audit: Whether labels that leak refuse a version; when left out, they refuse one of a survey, and of
+            a replica, whose labels leak as published, it is told. False does not look.
+        keep: Which old versions stay. None goes that a run refers to.
+        runs: Folders of runs that refer to versions, besides those below `folder`.
+        experiments: What is trained on the new version and compared with the last one that was no regression.
+        tolerance: How much worse than before a score may be, of what it gains over knowing nothing.
+        scores_since: The first version whose scores count.
+        fail_on_regression: End as failed when a score became worse by more.
     """
     root = place(folder)
     base = load_recipe(recipe, overrides or [])
