@@ -24,7 +24,14 @@ from flows.telling import say, show
 from flows.unattended import told
 from flows.versions_page import key_of, page
 from schemas.dataset import DatasetRecipe
-from schemas.errors import FlowError, LensmillError, StoreConflictError, StoreDamagedError
+from schemas.errors import (
+    ColumnError,
+    FlowError,
+    LensmillError,
+    RecipeError,
+    StoreConflictError,
+    StoreDamagedError,
+)
 from schemas.lineage import USABLE, Keep, Version, lineage_digest, version_seed
 from storage import commit
 from storage.place import Root, place
@@ -143,7 +150,7 @@ def _unfinished(night: Night) -> int | None:
     """The newest version if an earlier run of this recipe and these packages left it unfinished."""
     root, book = night.bench.root, read_book(night.bench.root)
     newest = book.find(book.newest)
-    if newest is None or newest.state in ("removing", "removed") or is_finished(root, newest.number):
+    if newest is None or newest.state not in ("unfinished", *USABLE) or is_finished(root, newest.number):
         return None
     try:
         prepare(night.name, night.bench.store(newest.number), None, night.changed(newest.number))
@@ -163,9 +170,15 @@ def _make(night: Night, number: int) -> DatasetSummary:
     changed = night.changed(number)
     prepare(night.name, store, None, changed)
     _begin(night, number)
-    made = simulate_flow(
-        night.name, str(store), night.bench.workers, None, changed, True, cluster=night.bench.cluster
-    )
+    bench = night.bench
+    try:
+        made = simulate_flow(
+            night.name, str(store), bench.workers, None, changed, True, cluster=bench.cluster
+        )
+    except (RecipeError, ColumnError) as error:
+        # it fails every time, but another seed may draw no such sample
+        note(bench.root, number, state="left", reason=error.found)
+        raise
     judge_new(night.bench, number)
     return made
 
