@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.events import watched
 from schemas.numbers import CONSTANT, METRICS, SPEED, numbers
 from schemas.report import Report
 from storage.place import local, place
@@ -17,6 +18,7 @@ BASELINE = "baseline components"
 LEFT_OUT = ("samples",)
 
 
+@watched
 @flow(name="evaluate", validate_parameters=True)
 def evaluate_flow(run: str, data: str, split: str = "test") -> Report:
     """Measure a run on a split and show the numbers in Prefect's page."""

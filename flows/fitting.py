@@ -9,6 +9,7 @@ from prefect.artifacts import create_table_artifact
 from flows import journal
 from flows.assess import artifact_key
 from flows.catalogue import load_experiment
+from flows.events import watched
 from schemas.errors import FlowError, RecipeError
 from schemas.experiment import ExperimentRecipe
 from schemas.run import RunRecord
@@ -56,6 +57,7 @@ def store_path(recipe: ExperimentRecipe, data: str | Root | None) -> Root:
     return place(chosen)
 
 
+@watched
 @flow(name="train", validate_parameters=True)
 def train_flow(
     experiment: str,

@@ -10,6 +10,8 @@ from pydantic import Field
 from flows.api import prefect_api
 from flows.catalogue import load_recipe
 from flows.clusters import Workers, chosen
+from flows.events import watched
+from flows.exhibits import exhibit
 from flows.galaxies import galaxies_of
 from flows.progress import progress_bar
 from flows.shards import Order, row_count
@@ -65,6 +67,7 @@ def generate(
         )
 
 
+@watched
 @flow(name="simulate", validate_parameters=True)
 def simulate_flow(
     recipe: str,
@@ -92,11 +95,12 @@ def simulate_flow(
                 commit.discard(order.root, span)
             new, seconds = _make(order, missing, chosen(cluster, workers), quiet, mapped)
             receipts |= new
-        if missing or not commit.is_sealed(order.root):
+        unsealed = bool(missing) or not commit.is_sealed(order.root)
+        if unsealed:
             commit.seal(order.root, order.recipe, order.plan, [receipts[s] for s in layout.spans(order.plan)])
         open_store(order.root)
     made = row_count(missing)
-    return DatasetSummary(
+    summary = DatasetSummary(
         store=str(order.root),
         recipe=order.recipe.name,
         digest=order.recipe.digest,
@@ -106,6 +110,9 @@ def simulate_flow(
         seconds=seconds,
         images_per_s=made / seconds if seconds else 0.0,
     )
+    if unsealed:
+        exhibit(order, summary)
+    return summary
 
 
 def prepare(recipe: str, out: str | Root, shard_size: int | None, overrides: Sequence[str]) -> Order:

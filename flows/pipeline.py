@@ -9,6 +9,7 @@ from flows.assess import evaluate_flow
 from flows.auditing import audit_task
 from flows.catalogue import load_experiment, load_recipe
 from flows.clusters import Workers
+from flows.events import watched
 from flows.fitting import need_training, train_flow
 from flows.generate import DatasetSummary, prepare, simulate_flow
 from schemas.cluster import AnyCluster
@@ -62,6 +63,7 @@ def data_path(folder: Path, recipe: str) -> Path:
     return folder / f"{load_recipe(recipe).name}.zarr"
 
 
+@watched
 @flow(name="simulate-and-train", validate_parameters=True)
 def pipeline_flow(
     recipe: str = DEFAULT_RECIPE,

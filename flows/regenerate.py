@@ -11,6 +11,7 @@ from prefect import flow
 
 from flows.catalogue import load_recipe
 from flows.clusters import Workers
+from flows.events import watched
 from flows.generate import DatasetSummary, simulate_flow
 from schemas.cluster import AnyCluster
 from schemas.errors import StoreDamagedError
@@ -23,6 +24,7 @@ LATEST = "latest"
 VERSION = re.compile(r"v([0-9]{4})\.zarr")
 
 
+@watched
 @flow(name="regenerate", validate_parameters=True)
 def regenerate_flow(
     recipe: str,
