@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.events import watched
 from flows.forms import MinutesForm, RunForm, SplitForm, StoreForm
 from flows.unattended import persevering, told, within
 from schemas.numbers import CONSTANT, METRICS, SPEED, numbers
@@ -19,6 +20,7 @@ BASELINE = "baseline components"
 LEFT_OUT = ("samples",)
 
 
+@watched
 @flow(name="evaluate", validate_parameters=True)
 @told
 @persevering

@@ -9,6 +9,7 @@ from prefect.artifacts import create_table_artifact
 from flows import journal
 from flows.assess import artifact_key
 from flows.catalogue import AnyExperiment, load_experiment
+from flows.events import watched
 from flows.forms import ExperimentForm, OverridesForm, RunForm, StoreForm
 from flows.unattended import persevering, told
 from schemas.errors import FlowError, RecipeError
@@ -58,6 +59,7 @@ def store_path(recipe: ExperimentRecipe, data: str | Root | None) -> Root:
     return place(chosen)
 
 
+@watched
 @flow(name="train", validate_parameters=True)
 @told
 @persevering
