@@ -19,7 +19,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import Field
 
 from schemas.cluster import AnyCluster, ExistingScheduler, LocalWorkers
-from schemas.errors import FlowError
+from schemas.errors import ShardError
 from storage.threads import usable_cores
 
 SCRATCH = "lensmill-dask-"
@@ -109,7 +109,7 @@ def result_of(future: Any, what: str) -> Any:
     try:
         return future.result()
     except KilledWorker as error:
-        raise FlowError(
+        raise ShardError(
             f"{what} was given up after its worker died {error.allowed_failures + 1} times",
             advice="a worker that dies is mostly out of memory: try --workers 1 or a smaller --shard-size,"
             " then run the same command again; finished shards are kept",

@@ -20,6 +20,7 @@
     ├── WriteError (OSError)                a path cannot be written, or the disk is too small
     │   └── PlaceError                      the path was a bad choice: its name, its folder, what is there
     └── FlowError (RuntimeError)            shards or services failed
+        └── ShardError                      work on these shards failed, which says nothing of others
 
 Each message answers four questions: what was found, what was expected, where, and what to do.
 What is odd but allowed is a `RecipeWarning` (UserWarning); the command tells it once.
@@ -37,6 +38,7 @@ __all__ = [
     "RecipeWarning",
     "ResourceError",
     "RunError",
+    "ShardError",
     "StoreBusyError",
     "StoreConflictError",
     "StoreDamagedError",
@@ -141,3 +143,7 @@ class PlaceError(WriteError):
 
 class FlowError(LensmillError, RuntimeError):
     """Shards or services failed."""
+
+
+class ShardError(FlowError):
+    """Work on some shards failed for a reason that is theirs."""
