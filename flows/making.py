@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect_dask.task_runners import DaskTaskRunner
 
 from flows.closing import close_task
-from flows.clusters import result_of, thread_count
+from flows.clusters import result_of, thread_count, threads_to_come
 from flows.shards import Order, Ticket, make_batch, make_shards, warm_worker
 from flows.suspects import Suspects, try_alone
 from flows.tally import Tally
@@ -30,6 +31,8 @@ MOST_TOGETHER = 64
 # Work given to each thread of a worker: the next is there when one is done, and the scheduler stays small.
 SHARDS_AHEAD = 3
 GUESSED_SECONDS = 1.0
+# Workers may come later, or go; asking for their number is a question to the scheduler.
+RECOUNT_SECONDS = 5.0
 POLL_SECONDS = 0.25
 # On S3 each look is a request.
 FAR_POLL_SECONDS = 5.0
@@ -73,7 +76,7 @@ def make(
             ]
             rest = []
     if rest:
-        _map(runner.client, order.ticket, rest, tally, suspects)
+        _map(runner, order.ticket, rest, tally, suspects)
     _wait(batches, tally, suspects)
     try_alone(runner.client, order.ticket, suspects, tally)
 
@@ -137,25 +140,31 @@ def _pause(batches: Sequence[Batch], tally: Tally) -> None:
         wait(futures, seconds, "FIRST_COMPLETED")
 
 
-def _map(client: Client, ticket: Ticket, spans: Sequence[Span], tally: Tally, suspects: Suspects) -> None:
+def _map(
+    runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span], tally: Tally, suspects: Suspects
+) -> None:
     """One Prefect task, in the flow's own process, gives each thread that is ready a few shards."""
+    client, to_come = runner.client, threads_to_come(runner)
 
     # without parameters, since Prefect would look into every one of 100,000 shards
     @task(name="map shards", cache_policy=NO_CACHE)
     def map_shards() -> None:
-        for made in completed(client, ticket, spans, suspects):
+        for made in completed(client, ticket, spans, suspects, to_come):
             tally.arrived(made)
 
     map_shards()
 
 
 def completed(
-    client: Client, ticket: Ticket, spans: Sequence[Span], suspects: Suspects
+    client: Client, ticket: Ticket, spans: Sequence[Span], suspects: Suspects, to_come: int = 0
 ) -> Iterator[Sequence[Span]]:
-    """Shards as they are made, a bounded number of them on their way. Those that fail are suspects."""
-    running, threads = as_completed(loop=client.loop), thread_count(client)
+    """Shards as they are made, a bounded number of them on their way. Those that fail are suspects.
+
+    So many that all threads which may come have work: by what is waiting Dask decides how many to start.
+    """
+    running, threads = as_completed(loop=client.loop), max(to_come, thread_count(client))
     underway: dict[Any, Sequence[Span]] = {}
-    started, together = 0, 1
+    started, together, counted = 0, 1, time.monotonic()
 
     def start() -> None:
         nonlocal started
@@ -175,8 +184,11 @@ def completed(
         seconds = suspects.result_of(future, told(made), made)
         if seconds is not None:
             together = min(MOST_TOGETHER, max(1, round(MAPPED_SECONDS / max(seconds, 1e-3))))
+        if time.monotonic() - counted > RECOUNT_SECONDS:
+            threads, counted = max(to_come, thread_count(client)), time.monotonic()
         if not suspects.too_many:
-            start()
+            for _ in range(max(1, SHARDS_AHEAD * threads - len(underway))):
+                start()
         if seconds is not None:
             yield made
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from schemas.errors import DataError, RunError
+from schemas.errors import DataError
 from schemas.report import Report
 from schemas.run import ClassifierHead, Head, RegressorHead, RunRecord
 from storage.place import Root
@@ -136,9 +136,11 @@ def _digest(roots: list[Path], data: str | Root | None, split: str) -> str:
     measured = [
         f"{root}: {', '.join(sorted(one.values())) or 'none'}" for root, one in zip(roots, found, strict=True)
     ]
-    what = f"{len(shared)} stores" if shared else "no store"
-    raise RunError(
-        f"all runs have a report on the {split} split of {what}",
+    told = f"no store has a report of all these runs on its {split} split"
+    if shared:
+        told = f"{len(shared)} stores have reports of all these runs on their {split} splits"
+    raise DataError(
+        told,
         expected="one store that all of them were measured on",
         where="; ".join(measured),
         advice="name the store with --data; runs without a report on it are measured then",
@@ -152,8 +154,9 @@ def _entry(
     measured_now = found is None
     if found is None:
         if data is None:
-            raise RunError(
+            raise DataError(
                 f"{root} has no report on the {split} split that belongs to it",
+                expected="a report of the run that is in the folder now",
                 advice="name the store with --data, and the run is measured",
             )
         report = evaluate(root, data, split)

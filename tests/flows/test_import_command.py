@@ -67,7 +67,7 @@ def test_what_needs_a_recipe_says_that_there_is_none(
     assert "sample 12 has no recipe: it was imported from cdm/002.npy" in said.err
     assert "Traceback" not in said.err
     said = lensmill("simulate", "tiny", "--out", out)
-    assert said.code == 1
+    assert said.code == 2
     assert "holds recipe 'model_x'" in said.err
     assert open_store(out).manifest
 

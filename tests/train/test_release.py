@@ -16,8 +16,9 @@ import torch
 
 from flows.generate import Order
 from schemas.card import Card
-from schemas.errors import DataError, RunError
+from schemas.errors import DataError, PlaceError, RunError, RunMissingError
 from schemas.experiment import ExperimentRecipe
+from schemas.metrics import ClassificationMetrics
 from storage.reader import Store
 from train.evaluate import evaluate
 from train.fit import fit
@@ -110,8 +111,17 @@ def test_the_card(exported: Path, measured: Path, sound_store: Order) -> None:
         "CC-BY-4.0",
         "load_model",
         record.versions["torch"],
+        "| AUC macro | ",
+        "| class | AUC | average precision |",
+        "the same for every image | AUC macro 0.5 [0.5, 0.5] |",
     ):
         assert words in text
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines()}
+    assert isinstance(card.evaluation.metrics, ClassificationMetrics)
+    area = card.evaluation.metrics.auc["vortex"]
+    assert f"| {area.value:.4g} [{area.low:.4g}, {area.high:.4g}] |" in rows["vortex"]
+    # what has no unit is not given one
+    assert "[1]" not in text
 
 
 def test_replicas_and_runs_without_a_report_say_so(
@@ -184,11 +194,11 @@ def test_nan_is_refused(exported: Path) -> None:
 
 
 def test_what_is_there_is_not_replaced(exported: Path, measured: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="exists"):
+    with pytest.raises(PlaceError, match="exists"):
         export(measured, exported)
-    with pytest.raises(RunError, match="is an exported model already"):
+    with pytest.raises(RunMissingError, match="is an exported model already"):
         export(exported, tmp_path / "again")
-    with pytest.raises(RunError, match="does not say which samples"):
+    with pytest.raises(RunMissingError, match="does not say which samples"):
         load_run(exported).used_samples("train")
     assert not (tmp_path / "again").exists()
 
