@@ -18,7 +18,7 @@ import numpy as np
 
 from flows.galaxies import galaxies_of
 from schemas.dataset import DatasetRecipe
-from schemas.errors import FlowError, LensmillError, StoreConflictError
+from schemas.errors import LensmillError, ShardError, StoreConflictError
 from schemas.galaxy_image import GalaxyImage
 from schemas.imported import ImportedData
 from schemas.store import Manifest, Receipt, StoredRecipe, StorePlan
@@ -137,7 +137,7 @@ def make_shards(ticket: Ticket, spans: Sequence[Span]) -> float:
         except LensmillError:
             raise
         except Exception as error:
-            raise FlowError(f"{span} failed: {type(error).__name__}: {error}", where=ticket.root) from error
+            raise ShardError(f"{span} failed: {type(error).__name__}: {error}", where=ticket.root) from error
         seconds = time.perf_counter() - started
     return seconds
 
