@@ -1,5 +1,6 @@
 """The evaluation flow: a run and a store in, a report out."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +37,21 @@ def evaluate_flow(
 
     with within(timeout_minutes, "the evaluation"):
         report = evaluate(local(run), place(data), split)
-    page = report_folder(Path(run), report) / "report.html"
+    show_report(report, report_folder(Path(run), report) / "report.html")
+    return report
+
+
+def show_report(report: Report, page: Path) -> None:
+    """The numbers in Prefect's page, with the way to ours."""
     about = f"{report.experiment} on {report.store_recipe}, {report.split}"
     key = artifact_key(report.experiment)
     create_table_artifact(table=metric_rows(report), key=f"metrics-{key}", description=about)
     create_markdown_artifact(markdown=report_text(report, page), key=f"report-{key}", description=about)
-    return report
 
 
 def artifact_key(name: str) -> str:
-    """A recipe's name as Prefect takes it in keys: one line of history per recipe."""
-    return name.replace("_", "-")
+    """A name as Prefect takes it in keys: one line of history per recipe or experiment."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def metric_rows(report: Report) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
+from flows import journal
 from flows.assess import artifact_key
 from flows.catalogue import AnyExperiment, load_experiment
 from flows.forms import ExperimentForm, OverridesForm, RunForm, StoreForm
@@ -29,7 +30,8 @@ def fit_experiment(
     from train.fit import fit
 
     recipe = load_experiment(experiment, overrides or [])
-    return fit(recipe, store_path(recipe, data), local(out), quiet, mlflow)
+    # the bar of a training is drawn, which no reader of objects can use
+    return fit(recipe, store_path(recipe, data), local(out), quiet or journal.wanted(), mlflow)
 
 
 def need_training() -> None:
@@ -82,6 +84,12 @@ def train_flow(
     record = finished(recipe, place(data), local(out)) or fit_experiment(
         experiment, data, out, overrides, quiet
     )
+    show_training(record, out)
+    return record
+
+
+def show_training(record: RunRecord, out: str) -> None:
+    """What came of a training as a table in Prefect's page."""
     rows = [
         {"what": "model", "value": record.experiment.model.name},
         {"what": "parameters", "value": f"{record.parameters:,}"},
@@ -92,6 +100,7 @@ def train_flow(
         {"what": "run folder", "value": out},
     ]
     create_table_artifact(
-        table=rows, key=f"training-{artifact_key(recipe.name)}", description=recipe.description
+        table=rows,
+        key=f"training-{artifact_key(record.experiment.name)}",
+        description=record.experiment.description,
     )
-    return record
