@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flows.server import free_port, prefect_server_command, stop, wait_until_healthy
+from flows.server import (
+    ALL_LEVELS,
+    CONSOLE_LEVEL,
+    free_port,
+    prefect_server_command,
+    stop,
+    wait_until_healthy,
+)
 from flows.service import password, running
 from schemas.errors import WriteError
 from storage.state import state_folder
@@ -90,6 +97,7 @@ def _server(home: Path, password: str) -> Iterator[str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_API_AUTH_STRING": password,
         "PREFECT_LOGGING_LEVEL": "WARNING",
+        CONSOLE_LEVEL: ALL_LEVELS,
         "PREFECT_SERVER_UI_ENABLED": "false",
     }
     guarded = [sys.executable, "-m", "flows.guarded", str(os.getpid()), *prefect_server_command(address)]

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect_dask.task_runners import DaskTaskRunner
 
-from flows.clusters import result_of, thread_count
+from flows.clusters import result_of, thread_count, threads_to_come
 from flows.shards import Order, Ticket, make_batch, make_shards, warm_worker
 from flows.tally import Tally
 from storage.layout import Span
@@ -27,6 +28,8 @@ MAPPED_SECONDS = 1.0
 MOST_TOGETHER = 64
 # Work given to each thread of a worker: the next is there when one is done, and the scheduler stays small.
 SHARDS_AHEAD = 3
+# Workers may come later, or go; asking for their number is a question to the scheduler.
+RECOUNT_SECONDS = 5.0
 POLL_SECONDS = 0.25
 # On S3 each look is a request.
 FAR_POLL_SECONDS = 5.0
@@ -66,7 +69,7 @@ def make(
             ]
             rest = []
     if rest:
-        _map(runner.client, order.ticket, rest, tally)
+        _map(runner, order.ticket, rest, tally)
     _wait(batches, tally)
 
 
@@ -120,23 +123,29 @@ def _pause(batches: Sequence[Batch], tally: Tally) -> None:
         wait(futures, seconds, "FIRST_COMPLETED")
 
 
-def _map(client: Client, ticket: Ticket, spans: Sequence[Span], tally: Tally) -> None:
+def _map(runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span], tally: Tally) -> None:
     """One Prefect task, in the flow's own process, gives each thread that is ready a few shards."""
+    client, to_come = runner.client, threads_to_come(runner)
 
     # without parameters, since Prefect would look into every one of 100,000 shards
     @task(name="map shards", cache_policy=NO_CACHE)
     def map_shards() -> None:
-        for made in completed(client, ticket, spans):
+        for made in completed(client, ticket, spans, to_come):
             tally.arrived(made)
 
     map_shards()
 
 
-def completed(client: Client, ticket: Ticket, spans: Sequence[Span]) -> Iterator[Sequence[Span]]:
-    """Shards as they are made, a bounded number of them on their way."""
-    running, threads = as_completed(loop=client.loop), thread_count(client)
+def completed(
+    client: Client, ticket: Ticket, spans: Sequence[Span], to_come: int = 0
+) -> Iterator[Sequence[Span]]:
+    """Shards as they are made, a bounded number of them on their way.
+
+    So many that all threads which may come have work: by what is waiting Dask decides how many to start.
+    """
+    running, threads = as_completed(loop=client.loop), max(to_come, thread_count(client))
     underway: dict[Any, Sequence[Span]] = {}
-    started, together = 0, 1
+    started, together, counted = 0, 1, time.monotonic()
 
     def start() -> None:
         nonlocal started
@@ -155,7 +164,10 @@ def completed(client: Client, ticket: Ticket, spans: Sequence[Span]) -> Iterator
         made = underway.pop(future)
         seconds = result_of(future, told(made))
         together = min(MOST_TOGETHER, max(1, round(MAPPED_SECONDS / max(seconds, 1e-3))))
-        start()
+        if time.monotonic() - counted > RECOUNT_SECONDS:
+            threads, counted = max(to_come, thread_count(client)), time.monotonic()
+        for _ in range(max(1, SHARDS_AHEAD * threads - len(underway))):
+            start()
         yield made
 
 

@@ -7,10 +7,21 @@ from prefect import flow
 from flows.api import prefect_api
 from flows.assess import evaluate_flow
 from flows.auditing import audit_task
-from flows.catalogue import load_experiment, load_recipe
+from flows.catalogue import AnyRecipe, load_experiment, load_recipe
 from flows.clusters import Workers
 from flows.fitting import need_training, train_flow
+from flows.forms import (
+    ClusterForm,
+    ExperimentForms,
+    FolderForm,
+    OverridesForm,
+    RecipeForm,
+    ShardSizeForm,
+    WorkersForm,
+)
 from flows.generate import DatasetSummary, prepare, simulate_flow
+from flows.unattended import told
+from schemas.cluster import AnyCluster
 from schemas.errors import RecipeError
 from schemas.frozen import Frozen
 from schemas.report import Report
@@ -37,6 +48,7 @@ def run(
     overrides: list[str] | None = None,
     quiet: bool = False,
     audit: bool = False,
+    cluster: AnyCluster | None = None,
 ) -> PipelineSummary:
     """Simulate a data set, train each experiment on it and measure it on the test split.
 
@@ -51,31 +63,47 @@ def run(
         raise RecipeError(f"two experiments have the same name: {', '.join(names)}", advice="rename one")
     with prefect_api():
         return pipeline_flow(
-            recipe, list(experiments), str(out), workers, shard_size, overrides, quiet, audit
+            recipe, list(experiments), str(out), workers, shard_size, overrides, quiet, audit, cluster
         )
 
 
-def data_path(folder: Path, recipe: str) -> Path:
+def data_path(folder: Path, recipe: AnyRecipe) -> Path:
     """Where the data set of a pipeline is."""
     return folder / f"{load_recipe(recipe).name}.zarr"
 
 
 @flow(name="simulate-and-train", validate_parameters=True)
+@told
 def pipeline_flow(
-    recipe: str = DEFAULT_RECIPE,
-    experiments: list[str] = list(DEFAULT_EXPERIMENTS),  # noqa: B006 - prefect shows it as the form's default
-    out: str = "runs/pipeline",
-    workers: Workers = None,
-    shard_size: int | None = None,
-    overrides: list[str] | None = None,
+    recipe: RecipeForm = DEFAULT_RECIPE,
+    experiments: ExperimentForms = list(DEFAULT_EXPERIMENTS),  # noqa: B006 - prefect shows it as the default
+    out: FolderForm = "runs/pipeline",
+    workers: WorkersForm = None,
+    shard_size: ShardSizeForm = None,
+    overrides: OverridesForm = None,
     quiet: bool = True,
     audit: bool = False,
+    cluster: ClusterForm = None,
 ) -> PipelineSummary:
-    """Simulate, audit if asked, train, evaluate; the parts are flows of their own."""
+    """Simulate, audit if asked, train, evaluate; the parts are flows of their own.
+
+    Args:
+        recipe: What to simulate: a shipped recipe (`lensmill recipes` tells what each makes), the path of a
+            YAML file, or the whole recipe.
+        experiments: What to train on it, one after the other: shipped experiments, paths of YAML files, or
+            whole recipes.
+        out: Folder of everything: the store, and `runs/EXPERIMENT`. What is there and whole is kept.
+        workers: Worker processes on this machine; one per core when left out. Unused with a `cluster`.
+        shard_size: Images per shard, a power of two; 64 MiB of images when left out.
+        overrides: Changes of the data's recipe, each as `key=value`, such as `samples_per_class=2000`.
+        quiet: No progress bars in the log.
+        audit: Stop before training if the data give the labels away.
+        cluster: Where shards are made; on the machine of the flow when left out.
+    """
     from train.evaluate import report_folder
 
     store = str(data_path(local(out), recipe))
-    data = simulate_flow(recipe, store, workers, shard_size, overrides, quiet)
+    data = simulate_flow(recipe, store, workers, shard_size, overrides, quiet, cluster=cluster)
     if audit:
         audit_task(store, out=str(Path(out) / "audit"))
     reports, pages = [], []

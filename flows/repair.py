@@ -4,18 +4,21 @@ A shard counts as repaired only if its files come out with the SHA-256 sums that
 repair cannot make another data set out of a damaged one, whichever versions do it.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prefect import flow
+from prefect.context import FlowRunContext
 from pydantic import Field
 
 from flows.api import prefect_api
-from flows.clusters import Workers
+from flows.clusters import Workers, chosen
 from flows.galaxies import with_galaxies
 from flows.progress import progress_bar
 from flows.shards import Order, versions_here
 from flows.workshop import make_missing
+from schemas.cluster import AnyCluster
 from schemas.dataset import DatasetRecipe
 from schemas.errors import DataError, StoreConflictError, StoreDamagedError
 from schemas.frozen import Frozen
@@ -28,7 +31,6 @@ from storage.layout import Span, shard_count
 from storage.mending import close, opened
 from storage.place import Root, place
 from storage.reader import open_store
-from storage.threads import usable_cores
 
 
 class RepairReport(Frozen):
@@ -58,6 +60,7 @@ def repair(
     quiet: bool = False,
     source_file: str | Path | None = None,
     accept_new_bytes: bool = False,
+    cluster: AnyCluster | None = None,
 ) -> RepairReport:
     """Make exactly what is damaged of a store again, from the recipe in it.
 
@@ -75,15 +78,15 @@ def repair(
         _check_versions(found, accept_new_bytes)
         # before the seal is taken off: what cannot be made again is refused with everything as it was
         order = _order(found, source_file, accept_new_bytes) if found.bad else None
-        made = _mend(found, order, workers or usable_cores(), quiet)
+        made = _mend(found, order, chosen(cluster, workers), quiet)
         open_store(root)
     return _report(found, made)
 
 
-def _mend(found: Diagnosis, order: Order | None, workers: int, quiet: bool) -> dict[Span, Receipt]:
+def _mend(found: Diagnosis, order: Order | None, cluster: AnyCluster, quiet: bool) -> dict[Span, Receipt]:
     try:
         with opened(found) as seal:
-            made = _make(order, list(found.bad), workers, quiet) if order else {}
+            made = _make(order, list(found.bad), cluster, quiet) if order else {}
             close(found, seal, made)
     except StoreConflictError as error:
         raise StoreConflictError(
@@ -92,14 +95,15 @@ def _mend(found: Diagnosis, order: Order | None, workers: int, quiet: bool) -> d
     return made
 
 
-def _make(order: Order, spans: Sequence[Span], workers: int, quiet: bool) -> dict[Span, Receipt]:
+def _make(order: Order, spans: Sequence[Span], cluster: AnyCluster, quiet: bool) -> dict[Span, Receipt]:
     """As a Prefect flow of its own; without parameters, since Prefect would look into every shard."""
 
     @flow(name="repair")
     def repair_flow() -> dict[Span, Receipt]:
-        return make_missing(order, spans, workers, quiet, None)[0]
+        return make_missing(order, spans, cluster, quiet, None)[0]
 
-    with prefect_api():
+    # a flow that repairs has its API already, which may be another than ours
+    with contextlib.nullcontext() if FlowRunContext.get() else prefect_api():
         return repair_flow()
 
 

@@ -90,7 +90,7 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         dependences=dependences(measured),
         confused=confused(measured),
         speeds=timed,
-        looks=earlier_looks(measured),
+        looks=earlier_looks(measured, scores),
     )
     expectation = record.experiment.expectation
     if expectation is not None:

@@ -13,6 +13,8 @@ from rich.table import Table
 from flows.commands.app import (
     FAILED,
     AsJson,
+    ClusterFile,
+    DaskAddress,
     Mapped,
     Overrides,
     Quiet,
@@ -48,14 +50,18 @@ def simulate_command(
     overrides: Overrides = None,
     quiet: Quiet = False,
     mapped: Mapped = None,
+    cluster: ClusterFile = None,
+    dask_address: DaskAddress = None,
 ) -> None:
     """Simulate a data set; run it again to complete or repair it.
 
     Example: `lensmill simulate model_ii --out model_ii.zarr --workers 4 --set samples_per_class=2000`
     """
+    from flows.catalogue import load_cluster
     from flows.generate import generate
 
-    made = generate(recipe, store, workers, shard_size, overrides or [], quiet, mapped)
+    where = load_cluster(cluster, dask_address)
+    made = generate(recipe, store, workers, shard_size, overrides or [], quiet, mapped, where)
     if made.made:
         pace = f"{made.seconds:.1f} s ({made.images_per_s:,.0f} images/s)"
         out.print(f"{made.made} of {made.shards} shards made in {pace}")
@@ -133,11 +139,26 @@ def _engine(made_by: Provenance) -> str:
 
 
 @app.command("verify")
-def verify_command(store: StorePath, as_json: AsJson = False) -> None:
+def verify_command(
+    store: StorePath,
+    as_json: AsJson = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="STORE is a folder: verify all stores and runs below it.")
+    ] = False,
+    mend: Annotated[bool, typer.Option("--repair", help="With --all: repair what is damaged.")] = False,
+) -> None:
     """Check every byte of a store against its receipts and every row against the specification.
 
     Exit code 1 and one line per fault when anything is wrong. Example: `lensmill verify model_ii.zarr`
+    or `lensmill verify runs --all`
     """
+    if every or mend:
+        from flows.commands.inspection import verify_all
+
+        if not every:
+            raise typer.BadParameter("--repair goes with --all; of one store: lensmill repair STORE")
+        verify_all(place(store), mend, as_json)
+        return
     from flows.progress import progress_bar
     from storage.reader import open_books
     from storage.verification import record

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from flows.commands.app import FAILED, AsJson, Quiet, StorePath, Workers, app, err, out
+from flows.commands.app import (
+    FAILED,
+    AsJson,
+    ClusterFile,
+    DaskAddress,
+    Quiet,
+    StorePath,
+    Workers,
+    app,
+    err,
+    out,
+)
 
 if TYPE_CHECKING:
     from flows.repair import RepairReport
@@ -27,14 +38,18 @@ def repair_command(
         typer.Option("--accept-new-bytes", help="Seal shards even if these versions make other bytes."),
     ] = False,
     as_json: AsJson = False,
+    cluster: ClusterFile = None,
+    dask_address: DaskAddress = None,
 ) -> None:
     """Make exactly the damaged parts of a store again, from the recipe in it.
 
     Exit code 0 when the store is sound afterwards. Example: `lensmill repair model_ii.zarr --workers 4`
     """
+    from flows.catalogue import load_cluster
     from flows.repair import repair
 
-    done = repair(store, workers, quiet or as_json, source_file, accept_new_bytes)
+    where = load_cluster(cluster, dask_address)
+    done = repair(store, workers, quiet or as_json, source_file, accept_new_bytes, where)
     if as_json:
         out.print_json(done.model_dump_json())
     else:

@@ -11,6 +11,8 @@ from rich.markup import escape
 from flows.commands.app import (
     FAILED,
     AsJson,
+    ClusterFile,
+    DaskAddress,
     Overrides,
     Quiet,
     RunPath,
@@ -117,7 +119,7 @@ def evaluate_command(
 
 def _print_report(report: "Report", page: Path) -> None:
     from flows.assess import metric_rows
-    from train.evaluation.looks import told
+    from train.evaluation import bounds, looks
 
     heads = {"metric": "metric", "value": "value", "interval": "95%", "baseline": "baseline"}
     rows = metric_rows(report)
@@ -126,12 +128,14 @@ def _print_report(report: "Report", page: Path) -> None:
     title = f"{report.experiment} on {report.store_recipe}, {report.split}"
     cells = [[row.get(key, "") for key in shown] for row in rows]
     out.print(lined_up([heads.get(key, key) for key in shown], cells, title=title))
+    for one in report.bounds:
+        out.print(bounds.told(one), highlight=False, markup=False)
     for flag in report.flags:
         colour = "bold red" if flag.severity == "leak" else "yellow"
         out.print(f"[{colour}]{flag.severity}: {escape(flag.text)}[/]", highlight=False)
     for warning in report.warnings:
         out.print(f"warning: {escape(warning)}")
-    out.print(escape(told(report.looks)), soft_wrap=True, highlight=False)
+    out.print(escape(looks.told(report.looks)), soft_wrap=True, highlight=False)
     out.print(report.headline, soft_wrap=True, highlight=False, markup=False)
     if report.verdict is not None:
         out.print(str(report.verdict), soft_wrap=True, highlight=False)
@@ -222,12 +226,15 @@ def run_command(
     audit: Annotated[
         bool, typer.Option("--audit", help="Stop before training if the data give the labels away.")
     ] = False,
+    cluster: ClusterFile = None,
+    dask_address: DaskAddress = None,
 ) -> None:
     """Do all of it: simulate, train, evaluate, report. Run it again to resume.
 
     Without arguments it simulates `tiny` and trains `classify_tiny` and `regress_tiny`.
     Example: `lensmill run model_ii classify_model_ii --out model_ii --set samples_per_class=2000`
     """
+    from flows.catalogue import load_cluster
     from flows.pipeline import DEFAULT_EXPERIMENTS, run
 
     made = run(
@@ -239,6 +246,7 @@ def run_command(
         overrides,
         quiet,
         audit,
+        load_cluster(cluster, dask_address),
     )
     rate = f", {made.data.images_per_s:,.0f} images/s" if made.data.made else ", all there before"
     out.print(

@@ -79,7 +79,7 @@ def test_train_evaluate_and_predict(
     report = Report.model_validate_json((folder / "report.json").read_bytes())
     assert said.out.splitlines()[-2:] == [report.headline, f"report: {folder / 'report.html'}"]
     assert "constant" in said.out
-    assert "time per image [ms]" in said.out
+    assert "time per image in a batch of one" in said.out
     found = json.loads(lensmill("evaluate", run, "--data", sound_store.root, "--json").out)
     assert found["metrics"] == json.loads(report.to_json())["metrics"]
 

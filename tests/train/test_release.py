@@ -18,6 +18,7 @@ from flows.generate import Order
 from schemas.card import Card
 from schemas.errors import DataError, PlaceError, RunError, RunMissingError
 from schemas.experiment import ExperimentRecipe
+from schemas.metrics import ClassificationMetrics
 from schemas.run import NetworkInput
 from storage.reader import Store
 from train.evaluate import evaluate
@@ -112,8 +113,17 @@ def test_the_card(exported: Path, measured: Path, sound_store: Order) -> None:
         "CC-BY-4.0",
         "load_model",
         record.versions["torch"],
+        "| AUC macro | ",
+        "| class | AUC | average precision |",
+        "the same for every image | AUC macro 0.5 [0.5, 0.5] |",
     ):
         assert words in text
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines()}
+    assert isinstance(card.evaluation.metrics, ClassificationMetrics)
+    area = card.evaluation.metrics.auc["vortex"]
+    assert f"| {area.value:.4g} [{area.low:.4g}, {area.high:.4g}] |" in rows["vortex"]
+    # what has no unit is not given one
+    assert "[1]" not in text
 
 
 def test_replicas_and_runs_without_a_report_say_so(
