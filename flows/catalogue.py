@@ -14,10 +14,15 @@ from schemas.errors import RecipeError
 from schemas.experiment import ExperimentRecipe
 from schemas.galaxy_image import GalaxyImage
 from schemas.instrument import Detector, KernelFilePSF, KernelPSF, check_kernel
-from schemas.reading import Document, read_recipe, validate
+from schemas.reading import Document, read_recipe, recipe_from, validate
 from schemas.registry import unknown_name
 from simulate.feasibility import check_feasible
 from simulate.instruments import resolve
+
+# a shipped name, the path of a file, or the recipe itself: as a model, or as a form sends it
+AnyRecipe = str | DatasetRecipe | dict[str, Any]
+AnyExperiment = str | ExperimentRecipe | dict[str, Any]
+SENT = "the recipe that was sent"
 
 
 @dataclass(frozen=True)
@@ -64,16 +69,26 @@ def experiments() -> list[tuple[str, str]]:
     return [(one.name, one.description.strip()) for one in found]
 
 
-def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> DatasetRecipe:
-    """The recipe of a shipped name or a YAML file, with its instrument and its PSF kernel by numbers."""
-    path = _path(recipe, "recipe")
-    found = _with_kernels(_read(path, overrides), path, overrides)
+def load_recipe(recipe: AnyRecipe, overrides: Sequence[str] = ()) -> DatasetRecipe:
+    """A recipe by its name, file or content, with its instrument and its PSF kernel by numbers."""
+    if isinstance(recipe, str):
+        path = _path(recipe, "recipe")
+        read = _read(path, overrides)
+    else:
+        # files that it names count from where the flow works
+        path = Path()
+        read = _ready(recipe_from(recipe, SENT, DatasetRecipe, overrides))
+    found = _with_kernels(read, path, overrides)
     return with_galaxies(found, folder_of(["source.file"], path, overrides))
 
 
 def _read(path: Path, overrides: Sequence[str] = ()) -> DatasetRecipe:
     """A recipe before its files are looked at."""
-    found = resolve(read_recipe(path, DatasetRecipe, overrides))
+    return _ready(read_recipe(path, DatasetRecipe, overrides))
+
+
+def _ready(recipe: DatasetRecipe) -> DatasetRecipe:
+    found = resolve(recipe)
     check_feasible(found)
     return found
 
@@ -120,8 +135,10 @@ def _kernel(psf: KernelFilePSF, folder: Path) -> KernelPSF:
     return KernelPSF(values=values, sampling=psf.sampling)
 
 
-def load_experiment(experiment: str, overrides: Sequence[str] = ()) -> ExperimentRecipe:
-    """The experiment of a shipped name or a YAML file."""
+def load_experiment(experiment: AnyExperiment, overrides: Sequence[str] = ()) -> ExperimentRecipe:
+    """An experiment by its name, file or content."""
+    if not isinstance(experiment, str):
+        return recipe_from(experiment, SENT, ExperimentRecipe, overrides)
     return read_recipe(_path(experiment, "experiment"), ExperimentRecipe, overrides)
 
 

@@ -1,8 +1,11 @@
 """What Dask workers run: simulate shards and write them.
 
-Nothing that a worker receives is defined in another file of flows, and nothing here loads Prefect.
+Nothing that a worker receives is defined in another file of flows, but for what sends its log home
+(`flows.workerlog`), and nothing here loads Prefect.
 """
 
+import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -15,7 +18,7 @@ import numpy as np
 
 from flows.galaxies import galaxies_of
 from schemas.dataset import DatasetRecipe
-from schemas.errors import FlowError, LensmillError, StoreConflictError
+from schemas.errors import LensmillError, ShardError, StoreConflictError
 from schemas.galaxy_image import GalaxyImage
 from schemas.imported import ImportedData
 from schemas.store import Manifest, Receipt, StoredRecipe, StorePlan
@@ -25,6 +28,7 @@ from storage.commit import MANIFEST, PLAN, RECIPE, plan_digest, read_json, write
 from storage.layout import Span
 from storage.place import Root, place
 
+LOG = logging.getLogger(__name__)
 # A worker has two threads: one renders while the other writes and waits for the disk.
 RENDERING = threading.Lock()
 
@@ -90,6 +94,7 @@ def warm_worker(ticket: Ticket, *modules: str) -> None:
     warm_up(recipe, galaxies_of(recipe))
     for module in modules:
         import_module(module)
+    LOG.info("ready, process %d, numpy %s", os.getpid(), np.__version__)
 
 
 def look_around(ticket: Ticket) -> dict[str, str]:
@@ -132,7 +137,7 @@ def make_shards(ticket: Ticket, spans: Sequence[Span]) -> float:
         except LensmillError:
             raise
         except Exception as error:
-            raise FlowError(f"{span} failed: {type(error).__name__}: {error}", where=ticket.root) from error
+            raise ShardError(f"{span} failed: {type(error).__name__}: {error}", where=ticket.root) from error
         seconds = time.perf_counter() - started
     return seconds
 

@@ -139,11 +139,26 @@ def _engine(made_by: Provenance) -> str:
 
 
 @app.command("verify")
-def verify_command(store: StorePath, as_json: AsJson = False) -> None:
+def verify_command(
+    store: StorePath,
+    as_json: AsJson = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="STORE is a folder: verify all stores and runs below it.")
+    ] = False,
+    mend: Annotated[bool, typer.Option("--repair", help="With --all: repair what is damaged.")] = False,
+) -> None:
     """Check every byte of a store against its receipts and every row against the specification.
 
     Exit code 1 and one line per fault when anything is wrong. Example: `lensmill verify model_ii.zarr`
+    or `lensmill verify runs --all`
     """
+    if every or mend:
+        from flows.commands.inspection import verify_all
+
+        if not every:
+            raise typer.BadParameter("--repair goes with --all; of one store: lensmill repair STORE")
+        verify_all(place(store), mend, as_json)
+        return
     from flows.progress import progress_bar
     from storage.reader import open_books
     from storage.verification import record
