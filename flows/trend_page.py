@@ -21,8 +21,8 @@ def trend_page(name: str, points: Sequence[Point], found: Sequence[Change], tole
         lines += _table([one for one in found if one.score.name == score], points)
     lines += [
         f"A regression is a difference whose 95% interval lies beyond {tolerance:.0%} of what the earlier",
-        "score gained over knowing nothing. Each version has test samples of its own; intervals are of",
-        "samples, so a little comes and goes with each training.",
+        "score gained over knowing nothing, and a score outside of what two or more earlier ones predict.",
+        "Each version has test samples of its own.",
     ]
     return "\n".join(lines) + "\n"
 
