@@ -2,8 +2,8 @@
 
 Each version has test samples of its own, so nothing can be paired: the interval of a difference follows from
 the two intervals (MOVER: Zou & Donner 2008, Stat. Med. 27, 1693). They are of the samples alone. What comes
-and goes with each training is seen in how far earlier versions are apart: from the third version on, the newest
-must lie outside of what they predict for one more (Student's t).
+and goes with each training is seen in how far earlier versions are apart: from the third version on, the
+newest must lie outside of what they predict for one more (Student's t).
 """
 
 from collections.abc import Sequence
