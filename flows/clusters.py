@@ -32,7 +32,7 @@ from schemas.cluster import (
     bytes_of,
     is_loopback,
 )
-from schemas.errors import FlowError
+from schemas.errors import FlowError, ShardError
 from storage.threads import usable_cores
 
 SCRATCH = "lensmill-dask-"
@@ -173,7 +173,7 @@ def result_of(future: Any, what: str) -> Any:
         # as the scheduler knew the last of them; none in some versions of Dask
         limit = getattr(error.last_worker, "memory_limit", 0)
         allowed = f" (its limit: {format_bytes(limit)} for each worker)" if limit else ""
-        raise FlowError(
+        raise ShardError(
             f"{what} was given up after its worker died {error.allowed_failures + 1} times",
             advice=f"a worker that dies is mostly out of memory{allowed}: try --workers 1 or a smaller"
             " --shard-size, then run the same command again; finished shards are kept",

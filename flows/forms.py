@@ -14,6 +14,7 @@ from flows.catalogue import shipped
 from schemas.cluster import AnyCluster
 from schemas.dataset import DatasetRecipe
 from schemas.experiment import ExperimentRecipe
+from schemas.placement import Placement
 
 # A path is told from a name by its ending or by a slash, as on the command line.
 PATH = r"/|\.ya?ml$"
@@ -113,5 +114,15 @@ ClusterForm = Annotated[
     Tabs(),
     Field(
         examples=[{"kind": "local", "workers": 4}, {"kind": "scheduler", "address": "tcp://127.0.0.1:8786"}]
+    ),
+]
+PlacementForm = Annotated[
+    Placement | None,
+    Tabs(),
+    Field(
+        examples=[
+            {"kind": "pool", "pool": "gpu"},
+            {"kind": "dask", "scheduler": {"address": "tcp://gpu-node:8786"}},
+        ]
     ),
 ]

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 
 import psutil
 from dask_jobqueue.slurm import SLURMCluster, SLURMJob
+from distributed.core import Status
 from distributed.deploy.adaptive import Adaptive
 from distributed.security import Security
 from prefect_dask.task_runners import DaskTaskRunner
@@ -56,6 +57,8 @@ class Job(SLURMJob):
             return await super()._submit_job(script_filename)  # type: ignore[no-untyped-call]
         except (OSError, RuntimeError) as error:
             self.refusals.append(_said_by_sbatch(str(error)))
+            # else the cluster could not be closed
+            self.status = Status.failed
             raise
 
 

@@ -15,6 +15,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.catalogue import load_recipe
+from flows.events import watched
 from flows.forms import ClusterForm, LineageForm, OverridesForm, RecipeForm, WorkersForm
 from flows.generate import DatasetSummary, prepare, provenance, simulate_flow
 from flows.judging import Bench, judge_new, settle
@@ -69,6 +70,7 @@ class Night:
         return [*self.overrides, f"seed={version_seed(self.bench.recipe.seed, number)}"]
 
 
+@watched
 @flow(name="regenerate", validate_parameters=True)
 @told
 def regenerate_flow(

@@ -4,21 +4,23 @@ Nothing that a worker receives is defined in another file of flows, but for what
 (`flows.workerlog`), and nothing here loads Prefect.
 """
 
+import atexit
 import logging
 import os
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import version
+from multiprocessing import current_process
 
 import numpy as np
 
 from flows.galaxies import galaxies_of
 from schemas.dataset import DatasetRecipe
-from schemas.errors import FlowError, LensmillError, StoreConflictError
+from schemas.errors import LensmillError, ShardError, StoreConflictError
 from schemas.galaxy_image import GalaxyImage
 from schemas.imported import ImportedData
 from schemas.store import Manifest, Receipt, StoredRecipe, StorePlan
@@ -28,6 +30,8 @@ from storage.commit import MANIFEST, PLAN, RECIPE, plan_digest, read_json, write
 from storage.layout import Span
 from storage.place import Root, place
 
+# how Dask's nannies name the processes that they start
+DASK_PROCESS = "Dask Worker process"
 LOG = logging.getLogger(__name__)
 # A worker has two threads: one renders while the other writes and waits for the disk.
 RENDERING = threading.Lock()
@@ -90,6 +94,7 @@ def order_of(ticket: Ticket) -> Order:
 
 def warm_worker(ticket: Ticket, *modules: str) -> None:
     """Load what a shard needs, and what is named."""
+    _end_at_once()
     recipe = order_of(ticket).recipe
     warm_up(recipe, galaxies_of(recipe))
     for module in modules:
@@ -100,6 +105,17 @@ def warm_worker(ticket: Ticket, *modules: str) -> None:
 def look_around(ticket: Ticket) -> dict[str, str]:
     """The versions that a worker has of the packages that matter; fails where the store is not to be seen."""
     return versions_here(order_of(ticket).plan)
+
+
+@cache
+def _end_at_once() -> None:
+    """Let a process that Dask started end when its work has.
+
+    Taking numba's compiled code apart takes seconds, which the flow would wait for. What is registered first
+    is called last: logs on their way have been sent by then.
+    """
+    if current_process().name.startswith(DASK_PROCESS):
+        atexit.register(os._exit, 0)
 
 
 def make_shard(
@@ -137,7 +153,7 @@ def make_shards(ticket: Ticket, spans: Sequence[Span]) -> float:
         except LensmillError:
             raise
         except Exception as error:
-            raise FlowError(f"{span} failed: {type(error).__name__}: {error}", where=ticket.root) from error
+            raise ShardError(f"{span} failed: {type(error).__name__}: {error}", where=ticket.root) from error
         seconds = time.perf_counter() - started
     return seconds
 
