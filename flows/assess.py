@@ -8,6 +8,8 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.events import watched
+from flows.forms import MinutesForm, RunForm, SplitForm, StoreForm
+from flows.unattended import persevering, told, within
 from schemas.numbers import CONSTANT, METRICS, SPEED, numbers
 from schemas.report import Report
 from storage.place import local, place
@@ -20,17 +22,33 @@ LEFT_OUT = ("samples",)
 
 @watched
 @flow(name="evaluate", validate_parameters=True)
-def evaluate_flow(run: str, data: str, split: str = "test") -> Report:
-    """Measure a run on a split and show the numbers in Prefect's page."""
+@told
+@persevering
+def evaluate_flow(
+    run: RunForm, data: StoreForm, split: SplitForm = "test", timeout_minutes: MinutesForm = None
+) -> Report:
+    """Measure a run on a split and show the numbers in Prefect's page.
+
+    Args:
+        run: The folder of a finished training.
+        data: The store to measure on, a folder or an `s3://` URL.
+        split: Which samples of the store; the last word is that of `test`.
+        timeout_minutes: How long it may take before it is ended as failed; no limit when left out.
+    """
     from train.evaluate import evaluate, report_folder
 
-    report = evaluate(local(run), place(data), split)
-    page = report_folder(Path(run), report) / "report.html"
+    with within(timeout_minutes, "the evaluation"):
+        report = evaluate(local(run), place(data), split)
+    show_report(report, report_folder(Path(run), report) / "report.html")
+    return report
+
+
+def show_report(report: Report, page: Path) -> None:
+    """The numbers in Prefect's page, with the way to ours."""
     about = f"{report.experiment} on {report.store_recipe}, {report.split}"
     key = artifact_key(report.experiment)
     create_table_artifact(table=metric_rows(report), key=f"metrics-{key}", description=about)
     create_markdown_artifact(markdown=report_text(report, page), key=f"report-{key}", description=about)
-    return report
 
 
 def artifact_key(name: str) -> str:
@@ -57,15 +75,16 @@ def metric_rows(report: Report) -> list[dict[str, Any]]:
 
 def report_text(report: Report, page: Path) -> str:
     """A report in Markdown: the headline, what to be careful about in bold, the page."""
-    from train.evaluation.looks import told
+    from train.evaluation import bounds, looks
 
     about = f"{report.experiment} on {report.store_recipe}, {report.split}"
     careful = [f"**{one.severity}: {one.text}**" for one in report.flags]
     careful += [f"**warning: {one}**" for one in report.warnings]
-    looks = [told(report.looks)] if report.looks else []
-    looks += [f"**{report.verdict}**"] if report.verdict is not None else []
+    best = [bounds.told(one) for one in report.bounds]
+    before = [looks.told(report.looks)] if report.looks else []
+    before += [f"**{report.verdict}**"] if report.verdict is not None else []
     measured = f"{report.samples:,} samples, report: [{page.name}]({page.absolute().as_uri()}), `{page}`"
-    return "\n\n".join((f"## {about}", f"**{report.headline}**", *careful, *looks, measured)) + "\n"
+    return "\n\n".join((f"## {about}", f"**{report.headline}**", *careful, *best, *before, measured)) + "\n"
 
 
 def _said(value: float | None) -> str:

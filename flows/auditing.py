@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.assess import artifact_key
 from flows.progress import progress_bar
 from schemas.audit import Audit, AuditRow
-from schemas.errors import WriteError
+from schemas.errors import PlaceError
 from storage.audit import audit as audit_evidence
 from storage.audit import draw, gather, questions_of, refuse_leaks
 from storage.audit.evidence import MOST, chosen_columns, selected_rows
@@ -62,13 +62,17 @@ def audit_task(
 
 def _make_folder(store: Root, out: Path) -> None:
     if isinstance(store, Path) and out.resolve().is_relative_to(store.resolve()):
-        raise WriteError(
+        raise PlaceError(
             f"cannot write an audit into the store {store}", expected="a folder of its own", where=str(out)
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise WriteError(f"cannot make the folder {out}: {error}", expected="a folder of its own") from error
+        raise PlaceError(
+            f"cannot make the folder {out}: {error.strerror}",
+            expected="a folder of its own",
+            advice="choose another --out",
+        ) from error
 
 
 def headline(found: Audit) -> str:

@@ -15,17 +15,21 @@ from typing import Any
 from rich.markup import escape
 
 from flows import journal
-from flows.commands import compare, convert, data, export, imports, models, repair, service, training
-from flows.commands.app import FAILED, app, err
-from schemas.errors import (
-    ColumnError,
-    DataError,
-    LensmillError,
-    PlaceError,
-    RecipeError,
-    RecipeWarning,
-    UnknownNameError,
+from flows.commands import (
+    compare,
+    convert,
+    data,
+    export,
+    imports,
+    models,
+    repair,
+    service,
+    status,
+    training,
+    versions,
 )
+from flows.commands.app import FAILED, app, err
+from schemas.errors import LensmillError, RecipeWarning
 
 BAD_INPUT, INTERRUPTED = 2, 130
 AGAIN_SECONDS = 0.1
@@ -40,8 +44,7 @@ def main() -> None:
         with told_once():
             app()
     except LensmillError as error:
-        bad_input = isinstance(error, RecipeError | UnknownNameError | ColumnError | DataError | PlaceError)
-        code = BAD_INPUT if bad_input else FAILED
+        code = BAD_INPUT if error.is_bad_input else FAILED
         if journal.wanted():
             journal.write_error(error, code)
         else:
@@ -119,7 +122,9 @@ __all__ = [
     "models",
     "repair",
     "service",
+    "status",
     "training",
+    "versions",
 ]
 
 if __name__ == "__main__":

@@ -37,7 +37,19 @@ def compare_flow(
         key=f"comparison-{artifact_key(found.store_recipe)}",
         description=f"{len(runs)} runs on {found.store_recipe}, {found.split}, {found.samples:,} samples",
     )
+    if found.recipe_differences:
+        create_table_artifact(
+            table=recipe_rows(found),
+            key=f"comparison-recipes-{artifact_key(found.store_recipe)}",
+            description="how the recipes of these runs differ",
+        )
     return found
+
+
+def recipe_rows(found: Comparison) -> list[dict[str, Any]]:
+    """A row for each key of the recipes that has not the same value in all runs."""
+    names = [one.name for one in found.contenders]
+    return [{"key": one.key, **dict(zip(names, one.values, strict=True))} for one in found.recipe_differences]
 
 
 def comparison_rows(found: Comparison) -> list[dict[str, Any]]:
@@ -57,7 +69,7 @@ def comparison_rows(found: Comparison) -> list[dict[str, Any]]:
                     "difference": f"{one.difference.value:+.3g}" if one else "",
                     "against": one.against if one else "",
                     "p": f"{one.p_corrected:.2g}" if one else "",
-                    "verdict": one.verdict if one else "",
+                    "verdict": one.verdict if one else found.standing(score.name),
                 }
             )
     return rows

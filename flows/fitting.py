@@ -8,8 +8,10 @@ from prefect.artifacts import create_table_artifact
 
 from flows import journal
 from flows.assess import artifact_key
-from flows.catalogue import load_experiment
+from flows.catalogue import AnyExperiment, load_experiment
 from flows.events import watched
+from flows.forms import ExperimentForm, OverridesForm, RunForm, StoreForm
+from flows.unattended import persevering, told
 from schemas.errors import FlowError, RecipeError
 from schemas.experiment import ExperimentRecipe
 from schemas.run import RunRecord
@@ -17,7 +19,7 @@ from storage.place import Root, local, place
 
 
 def fit_experiment(
-    experiment: str,
+    experiment: AnyExperiment,
     data: str | Root | None,
     out: str | Path,
     overrides: list[str] | None = None,
@@ -59,20 +61,37 @@ def store_path(recipe: ExperimentRecipe, data: str | Root | None) -> Root:
 
 @watched
 @flow(name="train", validate_parameters=True)
+@told
+@persevering
 def train_flow(
-    experiment: str,
-    data: str,
-    out: str,
-    overrides: list[str] | None = None,
+    experiment: ExperimentForm,
+    data: StoreForm,
+    out: RunForm,
+    overrides: OverridesForm = None,
     quiet: bool = True,
 ) -> RunRecord:
-    """Train one experiment; a run folder that already holds it is kept."""
+    """Train one experiment; a run folder that already holds it is kept.
+
+    Args:
+        experiment: What to train: a shipped experiment (`lensmill recipes` lists them), the path of a YAML
+            file, or the whole recipe.
+        data: The store to train on, a folder or an `s3://` URL.
+        out: Where the run folder is to be. A training that was killed goes on from its last checkpoint.
+        overrides: Changes of the experiment, each as `key=value`, such as `training.epochs=20`.
+        quiet: No progress bar in the log.
+    """
     from train.fit import finished
 
     recipe = load_experiment(experiment, overrides or [])
     record = finished(recipe, place(data), local(out)) or fit_experiment(
         experiment, data, out, overrides, quiet
     )
+    show_training(record, out)
+    return record
+
+
+def show_training(record: RunRecord, out: str) -> None:
+    """What came of a training as a table in Prefect's page."""
     rows = [
         {"what": "model", "value": record.experiment.model.name},
         {"what": "parameters", "value": f"{record.parameters:,}"},
@@ -83,6 +102,7 @@ def train_flow(
         {"what": "run folder", "value": out},
     ]
     create_table_artifact(
-        table=rows, key=f"training-{artifact_key(recipe.name)}", description=recipe.description
+        table=rows,
+        key=f"training-{artifact_key(record.experiment.name)}",
+        description=record.experiment.description,
     )
-    return record

@@ -8,13 +8,15 @@ from prefect import flow
 from pydantic import Field
 
 from flows.api import prefect_api
-from flows.catalogue import load_recipe
+from flows.catalogue import AnyRecipe, load_recipe
 from flows.clusters import Workers, chosen
 from flows.events import watched
 from flows.exhibits import exhibit
+from flows.forms import ClusterForm, OverridesForm, RecipeForm, ShardSizeForm, StoreForm, WorkersForm
 from flows.galaxies import galaxies_of
 from flows.progress import progress_bar
 from flows.shards import Order, row_count
+from flows.unattended import persevering, told, turn
 from flows.workshop import make_missing as _make
 from schemas.cluster import AnyCluster
 from schemas.dataset import DatasetRecipe
@@ -69,19 +71,33 @@ def generate(
 
 @watched
 @flow(name="simulate", validate_parameters=True)
+@told
+@persevering
 def simulate_flow(
-    recipe: str,
-    out: str,
-    workers: Workers = None,
-    shard_size: int | None = None,
-    overrides: list[str] | None = None,
+    recipe: RecipeForm,
+    out: StoreForm,
+    workers: WorkersForm = None,
+    shard_size: ShardSizeForm = None,
+    overrides: OverridesForm = None,
     quiet: bool = False,
     mapped: bool | None = None,
-    cluster: AnyCluster | None = None,
+    cluster: ClusterForm = None,
 ) -> DatasetSummary:
-    """Make what is missing of a data set and seal it."""
+    """Make what is missing of a data set and seal it.
+
+    Args:
+        recipe: What to simulate: a shipped recipe (`lensmill recipes` tells what each makes), the path of a
+            YAML file, or the whole recipe.
+        out: Where the store is to be, a folder or an `s3://` URL. What is there and whole is kept.
+        workers: Worker processes on this machine; one per core when left out. Unused with a `cluster`.
+        shard_size: Images per shard, a power of two; 64 MiB of images when left out.
+        overrides: Changes of the recipe, each as `key=value`, such as `samples_per_class=2000`.
+        quiet: No progress bar in the log.
+        mapped: Give workers single shards, or batches of them; what suits their number when left out.
+        cluster: Where shards are made; on the machine of the flow when left out.
+    """
     order = prepare(recipe, out, shard_size, overrides or [])
-    with commit.writing(order.root):
+    with turn(order.root):
         target.check_target(order.root, order.recipe, order.plan)
         commit.begin(order.root, order.recipe, order.plan)
         receipts = _survey(order, quiet)
@@ -115,7 +131,7 @@ def simulate_flow(
     return summary
 
 
-def prepare(recipe: str, out: str | Root, shard_size: int | None, overrides: Sequence[str]) -> Order:
+def prepare(recipe: AnyRecipe, out: str | Root, shard_size: int | None, overrides: Sequence[str]) -> Order:
     """Read the recipe, plan the store and check that it can be made there. Writes nothing."""
     if shard_size is not None and (shard_size < 1 or shard_size & (shard_size - 1)):
         raise RecipeError(f"a shard of {shard_size} images", expected="a power of two", where="--shard-size")

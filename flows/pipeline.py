@@ -5,16 +5,28 @@ from pathlib import Path
 from prefect import flow
 
 from flows.api import prefect_api
-from flows.assess import evaluate_flow
 from flows.auditing import audit_task
-from flows.catalogue import load_experiment, load_recipe
+from flows.catalogue import AnyRecipe, load_experiment, load_recipe
 from flows.clusters import Workers
 from flows.events import watched
-from flows.fitting import need_training, train_flow
+from flows.fitting import need_training
+from flows.forms import (
+    ClusterForm,
+    ExperimentForms,
+    FolderForm,
+    OverridesForm,
+    PlacementForm,
+    RecipeForm,
+    ShardSizeForm,
+    WorkersForm,
+)
 from flows.generate import DatasetSummary, prepare, simulate_flow
+from flows.placing import measured, page_of, trained
+from flows.unattended import told
 from schemas.cluster import AnyCluster
 from schemas.errors import RecipeError
 from schemas.frozen import Frozen
+from schemas.placement import Here
 from schemas.report import Report
 from storage.place import local
 
@@ -46,10 +58,12 @@ def run(
     Everything goes below `out`; what is there and whole is kept, so the same command resumes. With `audit`
     nothing is trained on data that give the labels away.
     """
-    need_training()
+    loaded = [load_experiment(experiment) for experiment in experiments]
+    if any(isinstance(one.placement, Here) for one in loaded):
+        need_training()
     folder = local(out)
     prepare(recipe, data_path(folder, recipe), shard_size, overrides or [])
-    names = [load_experiment(experiment).name for experiment in experiments]
+    names = [one.name for one in loaded]
     if len(set(names)) < len(names):
         raise RecipeError(f"two experiments have the same name: {', '.join(names)}", advice="rename one")
     with prefect_api():
@@ -58,36 +72,53 @@ def run(
         )
 
 
-def data_path(folder: Path, recipe: str) -> Path:
+def data_path(folder: Path, recipe: AnyRecipe) -> Path:
     """Where the data set of a pipeline is."""
     return folder / f"{load_recipe(recipe).name}.zarr"
 
 
 @watched
 @flow(name="simulate-and-train", validate_parameters=True)
+@told
 def pipeline_flow(
-    recipe: str = DEFAULT_RECIPE,
-    experiments: list[str] = list(DEFAULT_EXPERIMENTS),  # noqa: B006 - prefect shows it as the form's default
-    out: str = "runs/pipeline",
-    workers: Workers = None,
-    shard_size: int | None = None,
-    overrides: list[str] | None = None,
+    recipe: RecipeForm = DEFAULT_RECIPE,
+    experiments: ExperimentForms = list(DEFAULT_EXPERIMENTS),  # noqa: B006 - prefect shows it as the default
+    out: FolderForm = "runs/pipeline",
+    workers: WorkersForm = None,
+    shard_size: ShardSizeForm = None,
+    overrides: OverridesForm = None,
     quiet: bool = True,
     audit: bool = False,
-    cluster: AnyCluster | None = None,
+    cluster: ClusterForm = None,
+    placement: PlacementForm = None,
 ) -> PipelineSummary:
-    """Simulate, audit if asked, train, evaluate; the parts are flows of their own."""
-    from train.evaluate import report_folder
+    """Simulate, audit if asked, train, evaluate; the parts are flows of their own.
 
+    Args:
+        recipe: What to simulate: a shipped recipe (`lensmill recipes` tells what each makes), the path of a
+            YAML file, or the whole recipe.
+        experiments: What to train on it, one after the other: shipped experiments, paths of YAML files, or
+            whole recipes.
+        out: Folder of everything: the store, and `runs/EXPERIMENT`. What is there and whole is kept.
+        workers: Worker processes on this machine; one per core when left out. Unused with a `cluster`.
+        shard_size: Images per shard, a power of two; 64 MiB of images when left out.
+        overrides: Changes of the data's recipe, each as `key=value`, such as `samples_per_class=2000`.
+        quiet: No progress bars in the log.
+        audit: Stop before training if the data give the labels away.
+        cluster: Where shards are made; on the machine of the flow when left out.
+        placement: Where models are trained and measured, whatever the experiments say: in the flow's process,
+            on another work pool, or on a Dask worker with a GPU. As each experiment says when left out.
+    """
     store = str(data_path(local(out), recipe))
     data = simulate_flow(recipe, store, workers, shard_size, overrides, quiet, cluster=cluster)
     if audit:
         audit_task(store, out=str(Path(out) / "audit"))
     reports, pages = [], []
     for experiment in experiments:
-        folder = Path(out) / "runs" / load_experiment(experiment).name
-        train_flow(experiment, store, str(folder), quiet=quiet)
-        report = evaluate_flow(str(folder), store)
-        reports.append(report)
-        pages.append(str(report_folder(folder, report) / "report.html"))
+        loaded = load_experiment(experiment)
+        folder = str(Path(out) / "runs" / loaded.name)
+        where = placement or loaded.placement
+        trained(where, experiment, store, folder, quiet)
+        reports.append(measured(where, folder, store))
+        pages.append(page_of(folder, store))
     return PipelineSummary(data=data, reports=tuple(reports), pages=tuple(pages))

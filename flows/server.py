@@ -27,6 +27,8 @@ def set_private_environment(verbose: bool = False, shown: bool = False) -> None:
     os.environ["PREFECT_HOME"] = str(home)
     # the log goes to Prefect's page in any case, and to the screen where somebody wants it
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
+    # of events that find no server: they are sent again when it is back
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "ERROR" if verbose else "CRITICAL")
     os.environ.setdefault(CONSOLE_LEVEL, "INFO" if verbose or shown else "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")

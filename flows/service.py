@@ -1,4 +1,4 @@
-"""Prefect's server, a process worker and all deployments on this machine: up, down, and running one.
+"""Prefect's server, a process worker and all deployments on this machine: up and down.
 
 Both processes outlive the command that starts them. They listen on loopback only, and since loopback is not
 private on a shared node, the API asks for a password that is kept in a file only the user can read.
@@ -12,11 +12,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
-
+from flows.answers import Server
+from flows.pools import (
+    ROOT,
+    WorkerRecord,
+    down_pools,
+    make_pool,
+    recorded_pools,
+    start_worker,
+    stop_worker,
+    up_pool,
+)
+from flows.processes import Identity, end, identity, listens, living, mine, spawn
 from flows.server import (
     ALL_LEVELS,
     CONSOLE_LEVEL,
@@ -25,22 +35,43 @@ from flows.server import (
     stop,
     wait_until_healthy,
 )
-from schemas.errors import DataError, FlowError
-from schemas.frozen import Frozen
-from schemas.registry import unknown_name
+from schemas.errors import FlowError
+from schemas.frozen import Frozen, sha256_of
+from schemas.reading import parse
 from storage.state import state_folder
 
 POOL = "lensmill"
 PORT = 4200
-ROOT = Path(__file__).resolve().parent.parent
+ENDED_BY_DOWN = "ended by `lensmill down`; the same run resumes from what is there"
+LOOK_SECONDS = 2.0
+# Kept in memory, as Prefect does by itself, the right of a run to a deployment's slot would be forgotten with
+# the server, and the slot taken for ever.
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 
 
 class ServiceRecord(Frozen):
-    """What `up` started. A process is known by its number and its start time: numbers are used again."""
+    """What `up` started."""
 
     address: str
-    server: tuple[int, float]
-    worker: tuple[int, float] | None = None
+    server: Identity
+    worker: Identity | None = None
+    worker_name: str = ""
+    deployed: str = ""
+
+    @property
+    def polling(self) -> WorkerRecord | None:
+        """Its worker."""
+        if self.worker is None:
+            return None
+        return WorkerRecord(pool=POOL, address=self.address, name=self.worker_name, process=self.worker)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What `down` brought to an end."""
+
+    runs: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
 
 
 def home() -> Path:
@@ -60,13 +91,27 @@ def password() -> str:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(f"lensmill:{secrets.token_urlsafe(24)}")
+    if not mine(path):
+        raise FlowError(
+            "the password of Prefect's server can be read by others",
+            expected="a file of mode 0600 that is yours",
+            where=str(path),
+            advice="`lensmill down`, then `lensmill up`: it makes a new password",
+        )
     return path.read_text()
+
+
+def _renew_password() -> None:
+    """A password that others could read is none; while no server asks for it, another one takes its place."""
+    path = home() / "auth"
+    if path.is_symlink() or (path.exists() and not mine(path)):
+        path.unlink()
 
 
 def running() -> ServiceRecord | None:
     """The service that is up with server and worker, or None."""
     record = _recorded()
-    alive = record and record.worker and _process(record.server) and _process(record.worker)
+    alive = record and living(record.worker) and living(record.server)
     return record if alive else None
 
 
@@ -83,12 +128,13 @@ def client_environment(address: str) -> dict[str, str]:
 
 
 def up() -> ServiceRecord:
-    """Start server, work pool, deployments and worker; does nothing where they run already."""
-    if record := running():
-        return record
-    # what is left of a service whose server or worker died
+    """Server, work pool, deployments and worker: what is missing or died is started, the rest left alone."""
+    record = _recorded()
+    if record and living(record.server):
+        return _mended(record)
+    # what is left of a service whose server died
     down()
-    home().mkdir(parents=True, exist_ok=True)
+    home().mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home() / "lensmill.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -102,52 +148,104 @@ def up() -> ServiceRecord:
         return _start(lock.fileno())
 
 
+def up_pool_here(pool: str) -> WorkerRecord:
+    """Only a worker for a pool, of the server that PREFECT_API_URL names or of the one here."""
+    return up_pool(pool, server_to_work_for(), home())
+
+
+def server_to_work_for() -> Server:
+    """The server that PREFECT_API_URL names, or the one of this machine's service."""
+    home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    if address := os.environ.get("PREFECT_API_URL"):
+        return Server(address.rstrip("/"), os.environ.get("PREFECT_API_AUTH_STRING"))
+    record = _recorded()
+    if record is None or living(record.server) is None:
+        raise FlowError(
+            "there is no server for the worker to poll",
+            expected="a service that is up here, or PREFECT_API_URL",
+            advice="`lensmill up`; or export PREFECT_API_URL and PREFECT_API_AUTH_STRING of another server",
+        )
+    return Server(record.address, password())
+
+
 def _start(lock: int) -> ServiceRecord:
+    _renew_password()
     address = f"http://127.0.0.1:{free_port(PORT)}/api"
     environment = os.environ | client_environment(address) | {CONSOLE_LEVEL: ALL_LEVELS}
     server_environment = environment | {
         "PREFECT_SERVER_API_AUTH_STRING": password(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
         "PREFECT_LOGGING_LEVEL": "INFO",
     }
-    server = _spawn(prefect_server_command(address), server_environment, "server.log", (lock,))
-    worker = None
+    log = home() / "server.log"
+    server = spawn(prefect_server_command(address), server_environment, ROOT, log, (lock,))
     # written at once, so that `down` finds the server even if this command is killed
-    record = ServiceRecord(address=address, server=_identity(server.pid))
+    record = ServiceRecord(address=address, server=identity(server.pid))
     record_path().write_text(record.to_json())
     try:
-        wait_until_healthy(server, address, home() / "server.log")
-        _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], environment)
-        _prefect(["deploy", "--all", "--prefect-file", str(ROOT / "prefect.yaml")], environment)
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
-        worker = _spawn(command, environment | {"PREFECT_LOGGING_LEVEL": "INFO"}, "worker.log")
-        record = record.model_copy(update={"worker": _identity(worker.pid)})
-        record_path().write_text(record.to_json())
-        _write_profile(address)
+        wait_until_healthy(server, address, log)
+        _check_that_it_is_ours(record)
+        return _mended(record)
     except BaseException:
-        for process in (worker, server):
-            if process is not None:
-                stop(process)
+        left = _recorded()
+        if left and left.polling:
+            stop_worker(left.polling)
+        stop(server)
         record_path().unlink(missing_ok=True)
         raise
+
+
+def _check_that_it_is_ours(record: ServiceRecord) -> None:
+    """Another user's server may have taken the port meanwhile; it must not be told the password."""
+    port = int(record.address.removesuffix("/api").rpartition(":")[2])
+    process = living(record.server)
+    if process is None or not listens(process, port):
+        raise FlowError(
+            f"port {port} was taken by another process while the server started",
+            where=record.address,
+            advice="run `lensmill up` again; it looks for a free port",
+        )
+
+
+def _mended(record: ServiceRecord) -> ServiceRecord:
+    """The service with all that belongs to it, checked by asking the server."""
+    server = Server(record.address, password())
+    made_of = _deployments_digest()
+    wanted = deployment_names()
+    there = server.deployments()
+    if record.deployed != made_of or not wanted <= there:
+        make_pool(POOL, server)
+        environment = os.environ | client_environment(record.address)
+        _prefect(["deploy", "--all", "--prefect-file", str(ROOT / "prefect.yaml")], environment)
+        record = _noted(record.model_copy(update={"deployed": made_of}))
+    server.pause(POOL, False)
+    worker = record.polling
+    if worker is None or not worker.alive or worker.name not in server.workers_online(POOL):
+        if worker is not None:
+            stop_worker(worker)
+        worker = start_worker(POOL, server, home())
+        record = _noted(record.model_copy(update={"worker": worker.process, "worker_name": worker.name}))
+    _write_profile(record.address)
     return record
 
 
-def _spawn(
-    command: list[str], environment: Mapping[str, str], log: str, inherited: tuple[int, ...] = ()
-) -> "subprocess.Popen[bytes]":
-    """A process of its own session, so that Ctrl-C in this terminal does not reach it."""
-    with (home() / log).open("ab") as output:
-        return subprocess.Popen(  # noqa: S603
-            command,
-            env=dict(environment),
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            pass_fds=inherited,
-        )
+def _noted(record: ServiceRecord) -> ServiceRecord:
+    record_path().write_text(record.to_json())
+    return record
+
+
+def deployment_names() -> set[str]:
+    """What prefect.yaml deploys."""
+    path = ROOT / "prefect.yaml"
+    return {one["name"] for one in parse(path.read_text(), str(path)).value["deployments"]}
+
+
+def _deployments_digest() -> str:
+    """Of all that deployments and their forms are made of: after an update they are deployed anew."""
+    sources = [ROOT / "prefect.yaml"]
+    sources += [path for package in ("flows", "schemas") for path in sorted((ROOT / package).rglob("*.py"))]
+    return sha256_of(b"".join(path.read_bytes() for path in sources))
 
 
 def _prefect(arguments: list[str], environment: Mapping[str, str]) -> None:
@@ -176,76 +274,52 @@ def _write_profile(address: str) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def down() -> bool:
-    """Stop worker and server with everything they started; False where nothing was up."""
+def down(wait: bool = False) -> Ended | None:
+    """Stop worker and server with everything they started; None where nothing was up.
+
+    Runs that are at work are cancelled, or waited for while no new ones start.
+    """
     record = _recorded()
-    if record is None:
-        return False
-    for identity in (record.worker, record.server):
-        if identity and (process := _process(identity)):
-            _end(process)
+    pools = recorded_pools()
+    if record is None and not pools:
+        return None
+    alive = record is not None and living(record.server) is not None
+    server = _reachable(record) if record and alive else None
+    if server and wait:
+        _wait_for_runs(server, {POOL, *(one.pool for one in pools)})
+    underway = _underway(server) if server else {}
+    ended = tuple(one.pool for one in down_pools())
+    if record and record.polling:
+        stop_worker(record.polling)
+    if server:
+        for run in _underway(server):
+            server.end_run(run, ENDED_BY_DOWN)
+    if record and (process := living(record.server)):
+        end(process)
     record_path().unlink(missing_ok=True)
     (home() / "profiles.toml").unlink(missing_ok=True)
-    return True
+    return Ended(tuple(underway.values()), ended)
 
 
-def _end(process: psutil.Process) -> None:
-    """A process and its children: asked first, then made to."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        family = [*process.children(recursive=True), process]
-        process.terminate()
-        _, alive = psutil.wait_procs([process], timeout=15)
-        rest = [one for one in (*family, *alive) if one.is_running()]
-        for one in rest:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.terminate()
-        _, alive = psutil.wait_procs(rest, timeout=10)
-        for one in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+def _reachable(record: ServiceRecord) -> Server | None:
+    """The server if it answers; one that hangs is ended all the same."""
+    with contextlib.suppress(FlowError):
+        server = Server(record.address, password())
+        server.deployments()
+        return server
+    return None
 
 
-def _identity(pid: int) -> tuple[int, float]:
-    return pid, psutil.Process(pid).create_time()
+def _underway(server: Server) -> dict[str, str]:
+    """Runs by their id, with flow and name as Prefect's page shows them."""
+    runs = server.runs_underway()
+    flows = {one["id"]: one["name"] for one in server.ask("/flows/filter", {"limit": 200})} if runs else {}
+    return {one["id"]: f"{flows.get(one['flow_id'], 'flow')}/{one['name']}" for one in runs}
 
 
-def _process(identity: tuple[int, float]) -> psutil.Process | None:
-    pid, started = identity
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - started) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return None
-    return process if same else None
-
-
-def run_deployment(name: str, parameters: dict[str, Any], watch: bool) -> str:
-    """Start a deployment and return its flow run's state: the last one with `watch`, else the first."""
-    record = running()
-    if record is None:
-        raise FlowError("the service is not up", advice="start it: lensmill up")
-    os.environ.update(client_environment(record.address))
-    # after the environment: Prefect reads it when it is imported
-    from prefect.client.orchestration import get_client
-    from prefect.deployments import run_deployment as start
-    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-
-    full = name if "/" in name else f"{name}/{name}"
-    try:
-        with get_client(sync_client=True) as client:
-            known = client.read_deployment_by_name(full).parameter_openapi_schema or {}
-        for key in parameters:
-            if key not in known.get("properties", {}):
-                raise unknown_name("parameter", key, known.get("properties", {}))
-        flow_run: Any = start(full, parameters=parameters, timeout=0, as_subflow=False)
-    except ObjectNotFound as error:
-        raise FlowError(
-            f"there is no deployment {full!r}", advice="`prefect deployment ls` lists them"
-        ) from error
-    except (ValueError, PrefectHTTPStatusError) as error:
-        raise DataError(f"the deployment refused its parameters: {error}") from error
-    with get_client(sync_client=True) as client:
-        while watch and not (flow_run.state and flow_run.state.is_final()):
-            time.sleep(1.0)
-            flow_run = client.read_flow_run(flow_run.id)
-    return f"{flow_run.name}: {flow_run.state.name if flow_run.state else 'Scheduled'}"
+def _wait_for_runs(server: Server, pools: set[str]) -> None:
+    for pool in pools:
+        with contextlib.suppress(FlowError):
+            server.pause(pool, True)
+    while server.runs_underway():
+        time.sleep(LOOK_SECONDS)

@@ -20,7 +20,7 @@ import numpy as np
 
 from flows.galaxies import galaxies_of
 from schemas.dataset import DatasetRecipe
-from schemas.errors import FlowError, LensmillError, StoreConflictError
+from schemas.errors import LensmillError, ShardError, StoreConflictError
 from schemas.galaxy_image import GalaxyImage
 from schemas.imported import ImportedData
 from schemas.store import Manifest, Receipt, StoredRecipe, StorePlan
@@ -113,6 +113,11 @@ def _end_at_once() -> None:
         atexit.register(os._exit, 0)
 
 
+def look_around(ticket: Ticket) -> dict[str, str]:
+    """The versions that a worker has of the packages that matter; fails where the store is not to be seen."""
+    return versions_here(order_of(ticket).plan)
+
+
 def make_shard(
     root: Root, recipe: DatasetRecipe, plan: StorePlan, span: Span, expected: Receipt | None = None
 ) -> Receipt:
@@ -148,7 +153,7 @@ def make_shards(ticket: Ticket, spans: Sequence[Span]) -> float:
         except LensmillError:
             raise
         except Exception as error:
-            raise FlowError(f"{span} failed: {type(error).__name__}: {error}", where=ticket.root) from error
+            raise ShardError(f"{span} failed: {type(error).__name__}: {error}", where=ticket.root) from error
         seconds = time.perf_counter() - started
     return seconds
 

@@ -45,9 +45,13 @@ class Tally:
     def look(self, batch: deque[Span]) -> None:
         """Take from the head of a batch, which is made in order, the shards whose receipts came since."""
         came = []
-        while batch and (self.order.root / commit.receipt_path(batch[0])).is_file():
+        while batch and self.has(batch[0]):
             came.append(batch.popleft())
         self.arrived(came)
+
+    def has(self, span: Span) -> bool:
+        """Whether the receipt of a shard came."""
+        return (self.order.root / commit.receipt_path(span)).is_file()
 
     def arrived(self, spans: Iterable[Span]) -> None:
         """These shards are done."""

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from schemas.calibration import Calibration
 from schemas.frozen import Frozen
-from schemas.metrics import Score
-from schemas.report import Baseline, Flag
+from schemas.metrics import Metrics, Score
+from schemas.report import Baseline, Bound, Flag
 from schemas.store import ClassSpec, Digest
 
 
@@ -37,6 +37,8 @@ class CardEvaluation(Frozen):
     samples: int
     headline: str
     scores: tuple[Score, ...]
+    metrics: Metrics | None = Field(default=None, description="by class or target; not in older cards")
+    bounds: tuple[Bound, ...] = ()
     baselines: tuple[Baseline, ...]
     flags: tuple[Flag, ...]
     warnings: tuple[str, ...]

@@ -8,6 +8,9 @@ from schemas.frozen import Frozen
 from schemas.metrics import Interval, Score
 from schemas.store import Digest
 
+# a corrected p below this is beyond chance
+SURE = 0.05
+
 
 class Contender(Frozen):
     """One of the runs."""
@@ -42,6 +45,13 @@ class Difference(Frozen):
     )
 
 
+class RecipeDifference(Frozen):
+    """A key of the experiments' recipes that has not the same value in all of them."""
+
+    key: str = Field(description="as --set takes it")
+    values: tuple[str, ...] = Field(description="in the order of the runs, long ones cut; - is no such key")
+
+
 class Comparison(Frozen):
     """Runs side by side."""
 
@@ -59,6 +69,47 @@ class Comparison(Frozen):
     comparisons: int = Field(description="that p is corrected for")
     contenders: tuple[Contender, ...]
     differences: tuple[Difference, ...]
+    recipe_differences: tuple[RecipeDifference, ...] = Field(
+        default=(), description="how the experiments differ, but for names, paths and expectations"
+    )
     warnings: tuple[str, ...] = ()
     versions: dict[str, str]
     at: str = Field(description="UTC, ISO 8601")
+
+    def reference(self, score: str) -> str:
+        """The run that the others are compared with in a score."""
+        return next(one.against for one in self.differences if one.score == score)
+
+    def standing(self, score: str) -> str:
+        """What the run is that the others are compared with: best only where chance is excluded."""
+        if self.against is not None:
+            return "compared with"
+        if all(one.verdict == "worse" for one in self._of(score)):
+            return "best"
+        return {"higher": "highest", "lower": "lowest"}[self._score(score).better]
+
+    def conclusion(self, score: str) -> str:
+        """One sentence: which runs are told apart in a score."""
+        name = self.reference(score)
+        said = {
+            verdict: ", ".join(one.name for one in self._of(score) if one.verdict == verdict)
+            for verdict in ("better", "worse", "not told apart")
+        }
+        if self.against is not None:
+            told = [f"{verdict}: {names}" for verdict, names in said.items() if names]
+            return f"compared with {name}, {'; '.join(told)}"
+        extreme = {"higher": "highest", "lower": "lowest"}[self._score(score).better]
+        if not said["not told apart"]:
+            return f"{name} is best: better than {said['worse']} beyond chance"
+        if not said["worse"]:
+            return f"no run is best: {name} has the {extreme} value, but not beyond chance"
+        return (
+            f"{name} has the {extreme} value: better than {said['worse']} beyond chance,"
+            f" not told apart from {said['not told apart']}"
+        )
+
+    def _of(self, score: str) -> list[Difference]:
+        return [one for one in self.differences if one.score == score]
+
+    def _score(self, name: str) -> Score:
+        return next(one for one in self.contenders[0].scores if one.name == name)

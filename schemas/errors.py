@@ -10,23 +10,31 @@
     │   ├── StoreMissingError               nothing there, or not a lensmill store
     │   ├── StoreUnreachableError           its server does not answer, or does not let us in
     │   ├── StoreConflictError              the store belongs to another recipe, version or layout
+    │   │   └── StoreTakenError             so it is no place for what was to be written there
     │   ├── StoreUnfinishedError            no commit marker
     │   ├── StoreDamagedError               bytes differ from what was committed
     │   └── StoreBusyError                  another process is writing it
     ├── RunError (RuntimeError)             a run folder cannot be used as asked
+    │   └── RunMissingError                 nothing there, or not the folder of a run
     ├── DataError (ValueError)              data do not fit the experiment, the model or the run
     ├── LeakError (RuntimeError)            a data set gives its labels away by more than the substructure
     ├── ResourceError (MemoryError)         this machine has too little memory for what was asked
     ├── WriteError (OSError)                a path cannot be written, or the disk is too small
     │   └── PlaceError                      the path was a bad choice: its name, its folder, what is there
     └── FlowError (RuntimeError)            shards or services failed
+        ├── ShardError                      work on these shards failed, which says nothing of others
+        └── ClusterLostError (ConnectionError)   the scheduler went away during the work
 
 Each message answers four questions: what was found, what was expected, where, and what to do.
+`is_bad_input` says that what was given is wrong, not that the work failed; exit codes tell these apart.
 What is odd but allowed is a `RecipeWarning` (UserWarning); the command tells it once.
 Workers send errors home through pickle, so each class can be rebuilt from its four fields.
 """
 
+from typing import ClassVar
+
 __all__ = [
+    "ClusterLostError",
     "ColumnError",
     "DataError",
     "FlowError",
@@ -37,11 +45,14 @@ __all__ = [
     "RecipeWarning",
     "ResourceError",
     "RunError",
+    "RunMissingError",
+    "ShardError",
     "StoreBusyError",
     "StoreConflictError",
     "StoreDamagedError",
     "StoreError",
     "StoreMissingError",
+    "StoreTakenError",
     "StoreUnfinishedError",
     "StoreUnreachableError",
     "UnknownNameError",
@@ -51,6 +62,8 @@ __all__ = [
 
 class LensmillError(Exception):
     """The root: catch this to catch everything lensmill raises on purpose."""
+
+    is_bad_input: ClassVar[bool] = False
 
     def __init__(self, found: str, expected: str = "", where: str = "", advice: str = "") -> None:
         super().__init__(found)
@@ -78,13 +91,19 @@ class RecipeWarning(UserWarning):
 class RecipeError(LensmillError, ValueError):
     """A recipe cannot be read or says something impossible."""
 
+    is_bad_input = True
+
 
 class UnknownNameError(LensmillError, LookupError):
     """A name that nobody registered."""
 
+    is_bad_input = True
+
 
 class ColumnError(LensmillError, ValueError):
     """Values break the column specification."""
+
+    is_bad_input = True
 
 
 class StoreError(LensmillError, RuntimeError):
@@ -94,6 +113,8 @@ class StoreError(LensmillError, RuntimeError):
 class StoreMissingError(StoreError):
     """There is no lensmill store at this path."""
 
+    is_bad_input = True
+
 
 class StoreUnreachableError(StoreError):
     """What holds the store cannot be asked, so that nothing is known of it."""
@@ -101,6 +122,12 @@ class StoreUnreachableError(StoreError):
 
 class StoreConflictError(StoreError):
     """The store belongs to another recipe, version or layout."""
+
+
+class StoreTakenError(StoreConflictError):
+    """Something is where a store was to be written, and it stays."""
+
+    is_bad_input = True
 
 
 class StoreUnfinishedError(StoreError):
@@ -119,8 +146,16 @@ class RunError(LensmillError, RuntimeError):
     """A run folder cannot be used as asked."""
 
 
+class RunMissingError(RunError):
+    """There is no run at this path."""
+
+    is_bad_input = True
+
+
 class DataError(LensmillError, ValueError):
     """Data do not fit the experiment, the model or the run."""
+
+    is_bad_input = True
 
 
 class LeakError(LensmillError, RuntimeError):
@@ -138,6 +173,16 @@ class WriteError(LensmillError, OSError):
 class PlaceError(WriteError):
     """A path that nothing could be written to, seen before any work was done."""
 
+    is_bad_input = True
+
 
 class FlowError(LensmillError, RuntimeError):
     """Shards or services failed."""
+
+
+class ShardError(FlowError):
+    """Work on some shards failed for a reason that is theirs."""
+
+
+class ClusterLostError(FlowError, ConnectionError):
+    """The scheduler went away during the work."""

@@ -1,5 +1,6 @@
 """Every number of a report, one row each: what its tables, its Parquet file and other books are made of."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from pydantic import Field
@@ -37,6 +38,8 @@ WORDS = {
 }
 # of a target: in its own unit; everything else of it is a share, a ratio or a count
 IN_UNIT = ("mae", "rmse", "bias", "sigma", "width", "scatter")
+# an anomaly search's name says how many ordinary ones are called anomalous
+FALSE_ALARMS = re.compile(r"(found_at_.*)_false")
 # What knowing nothing scores in average precision is the share of the class.
 SHARES = {"share": "precision", "share_all": "precision_all"}
 # An area under a ROC curve of something that knows nothing.
@@ -57,19 +60,26 @@ class Number(Frozen):
     @property
     def words(self) -> str:
         """As it is called in tables, with its unit."""
-        unit = "" if self.unit == "1" else f"[{self.unit}]"
+        unit = "" if self.unit in ("", "1") else f"[{self.unit}]"
         return " ".join(filter(None, (words_of(self.name), self.of, unit)))
 
 
 def words_of(name: str) -> str:
     """What a number is called in tables."""
+    name = FALSE_ALARMS.sub(r"\1_false_positives", name)
     return WORDS.get(name, name.replace("_", " "))
+
+
+def score_words(name: str) -> str:
+    """The same of a score, whose name carries its target behind a dot."""
+    metric, _, of = name.partition(".")
+    return f"{words_of(metric)} {of}".rstrip()
 
 
 def numbers(report: Report) -> tuple[Number, ...]:
     """All of a report, section by section."""
     return (
-        *_of_metrics(report.metrics),
+        *numbers_of_metrics(report.metrics),
         *(row for one in report.baselines for row in _of_baseline(one)),
         *_of_bounds(report),
         *_of_reliability(report),
@@ -89,17 +99,27 @@ def _rows(section: str, name: str, value: object, of: str = "", unit: str = "1")
         yield Number(section=section, name=name, of=of, value=float(value), unit=unit)
 
 
-def _of_metrics(metrics: Metrics) -> Iterator[Number]:
+def numbers_of_metrics(metrics: Metrics) -> Iterator[Number]:
+    """What an objective measured, and what a constant gets beside it."""
     if isinstance(metrics, RegressionMetrics):
         for one in metrics.targets:
             yield from _fields(one, one.target, one.unit)
     else:
         yield from _fields(metrics)
+    if isinstance(metrics, ClassificationMetrics):
+        yield from _blind_precisions(metrics)
     if isinstance(metrics, AnomalyMetrics):
         for found in metrics.found:
             name, of = f"found_at_{found.false_positives:.0%}_false", found.class_name or "all others"
             yield from _rows(METRICS, name, found.found, of)
             yield from _rows(CONSTANT, name, found.false_positives, of)
+
+
+def _blind_precisions(metrics: ClassificationMetrics) -> Iterator[Number]:
+    """Of knowing nothing: the mean share of a class, and one of as many cases as there are classes."""
+    shares = list(metrics.share.values())
+    yield from _rows(CONSTANT, "precision_macro", sum(shares) / len(shares))
+    yield from _rows(CONSTANT, "precision_micro", 1 / len(shares))
 
 
 def _fields(metrics: Metrics | TargetMetrics, of: str = "", unit: str = "1") -> Iterator[Number]:
@@ -161,13 +181,13 @@ def _of_reliability(report: Report) -> Iterator[Number]:
     for part in found.bins:
         yield from _rows(section, "right", part.right, f"confidence {_reach(part.low, part.high)}")
     for one in found.coverage:
-        unit = _unit_of(report, one.target)
+        unit = unit_of(report, one.target)
         yield from _rows(section, f"covered_at_{one.level:g}", one.covered, one.target)
         yield from _rows(section, f"covered_at_{one.level:g}_before", one.before, one.target)
         yield from _rows(section, f"width_at_{one.level:g}", one.width, one.target, unit)
 
 
-def _unit_of(report: Report, target: str) -> str:
+def unit_of(report: Report, target: str) -> str:
     """The unit that a target is learned in."""
     metrics = report.metrics
     known = metrics.targets if isinstance(metrics, RegressionMetrics) else ()
@@ -197,9 +217,10 @@ def _counts(true: str, names: list[str], row: Iterable[int]) -> Iterator[Number]
 
 
 def _of_speed(report: Report) -> Iterator[Number]:
-    yield Number(section=SPEED, name="time per image", value=report.ms_per_image, unit="ms")
+    if not report.speeds:
+        yield Number(section=SPEED, name="time per image", value=report.ms_per_image, unit="ms")
     for one in report.speeds:
-        of = f"in batches of {one.batch}"
+        of = "in a batch of one" if one.batch == 1 else f"in batches of {one.batch}"
         yield Number(section=SPEED, name="time per image", of=of, value=one.ms_per_image, unit="ms")
 
 

@@ -8,6 +8,7 @@ import difflib
 import json
 import math
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,6 +63,15 @@ def read_recipe(path: Path, model: type[Model], overrides: Sequence[str] = ()) -
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not UTF-8 text: {error.reason}", expected="a YAML file") from error
     document = parse(text, str(path))
+    for override in overrides:
+        apply_override(document, override)
+    return validate(document, model)
+
+
+def recipe_from(values: Any, source: str, model: type[Model], overrides: Sequence[str] = ()) -> Model:
+    """The model that plain values and `key=value` overrides describe; a model counts by its values."""
+    plain = values.model_dump(mode="json") if isinstance(values, BaseModel) else values
+    document = Document(deepcopy(plain), source)
     for override in overrides:
         apply_override(document, override)
     return validate(document, model)
@@ -255,6 +265,10 @@ def _fault(error: dict[str, Any], document: Document, known: list[str]) -> str:
         message = f"unknown key{advice}"
     elif error["type"] == "missing":
         message = "missing"
+    elif error["type"] == "union_tag_invalid":
+        tags = [part for part in error["loc"] if isinstance(part, str) and part not in path]
+        who = f"{tags[-1]} takes" if tags else "expected"
+        message = f"unknown kind {error['ctx']['tag']!r} at this place; {who} {error['ctx']['expected_tags']}"
     elif not isinstance(error["input"], dict | list):
         message += f" (found {error['input']!r})"
     name = _dotted(path, document.value) or "the recipe"

@@ -78,6 +78,7 @@ class Example(Frozen):
     seed: int
     sample_id: int
     kind: Literal["best", "worst"]
+    group: str = Field(default="", description="the class or target that it was chosen for")
     true: str = Field(description="class, or value with unit")
     said: str = Field(description="what the model says, with its probability or sigma")
     measure: float = Field(description="what it was chosen by: probability of the true class, error, score")
@@ -128,6 +129,10 @@ class Look(Frozen):
     labels: tuple[int, ...] = Field(default=(), description="classes whose samples were looked at")
     again: bool = Field(
         default=False, description="in a report: of the weights that it is of, so that it was no other try"
+    )
+    same_goal: bool = Field(
+        default=True,
+        description="in a report: whether it asked what the report asks, of the same classes or targets",
     )
 
 

@@ -6,6 +6,7 @@ manifest; whatever dies in between leaves a store that readers refuse and a reru
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from pydantic_core import from_json
 from schemas.columns import column_faults
 from schemas.errors import (
     ColumnError,
+    PlaceError,
     StoreBusyError,
     StoreConflictError,
     StoreDamagedError,
@@ -57,20 +59,24 @@ NOTHING = np.empty(0)
 
 
 @contextlib.contextmanager
-def writing(root: Root) -> Iterator[None]:
-    """The right to write a store, one driver at a time; the kernel takes it back from a dead one."""
+def writing(root: Root, held: Path = LOCK) -> Iterator[None]:
+    """The right to write a store, one driver at a time; the kernel takes it back from a dead one.
+
+    `held` is the lock's file, of something else that is written by one at a time.
+    """
     if isinstance(root, ObjectPath):
-        with leased(root, root / LOCK):
+        with leased(root, root / held):
             yield
         return
     try:
-        (root / BOOKS).mkdir(parents=True, exist_ok=True)
-        lock = (root / LOCK).open("w")
+        (root / held).parent.mkdir(parents=True, exist_ok=True)
+        lock = (root / held).open("w")
     except OSError as error:
-        raise WriteError(
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (WriteError if full else PlaceError)(
             f"cannot write a store at {root}: {error.strerror}",
             expected="a folder that can be created or is writable",
-            advice="choose another --out or mend permissions",
+            advice=f"choose another --out or {'free space' if full else 'mend permissions'}",
         ) from error
     with lock:
         try:

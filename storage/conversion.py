@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.conversion import ConversionSummary
-from schemas.errors import DataError, StoreDamagedError, WriteError
+from schemas.errors import DataError, PlaceError, StoreDamagedError
 from schemas.frozen import sha256_of
 from schemas.registry import unknown_name
 from schemas.store import SCALE, Conversion, MapError, Profile, Receipt, StorePlan, as_codes
@@ -98,7 +98,7 @@ def prepare(store: Root, out: Root, to: str | None, profile: str | None, shard_s
 def _check_apart(store: Root, out: Root) -> None:
     here, there = Path(str(store)).resolve(), Path(str(out)).resolve()
     if there.is_relative_to(here) or here.is_relative_to(there):
-        raise WriteError(
+        raise PlaceError(
             f"cannot convert {store} to {out}: one is inside the other",
             expected="a place of its own for the new store",
             advice="choose another --out",

@@ -13,7 +13,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import WriteError
+from schemas.errors import PlaceError, WriteError
 from schemas.store import FileRecord
 from storage.object_path import ObjectPath
 from storage.place import Root
@@ -36,7 +36,12 @@ class Written(NamedTuple):
 def write_result(path: Path, content: bytes, what: str) -> Path:
     """A file that a person asked for, such as a picture: whole, or as it was before."""
     if not path.parent.is_dir() or path.is_dir():
-        raise WriteError(f"cannot write {what} {path}", expected="a file in a folder that is there")
+        told = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise PlaceError(
+            f"cannot write {what} {path}: {told}",
+            expected="a file in a folder that is there",
+            advice="choose another --out, or make the folder",
+        )
     try:
         write_whole(path, content)
     except WriteError as error:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.columns import ColumnSpec
-from schemas.errors import WriteError
+from schemas.errors import PlaceError
 from schemas.store import ClassSpec, StorePlan
 from storage.durable import write_result
 from storage.place import Root, local
@@ -25,7 +25,9 @@ def show(root: str | Root, out: str | Path, split: str | None = None, columns: i
 
     out = local(out)
     if out.suffix != ".png":
-        raise WriteError(f"cannot write the picture {out}", expected="a path ending in .png")
+        raise PlaceError(
+            f"cannot write the picture {out}", expected="a path ending in .png", advice="choose another --out"
+        )
     store = open_store(root)
     split = split or store.plan.splits[0].name
     figure = Figure(figsize=(1.75 * columns + 0.6, 2.2 * len(store.plan.classes) + 0.5), layout="constrained")

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from schemas.errors import StoreMissingError, WriteError
+from schemas.errors import PlaceError, StoreMissingError
 from storage.object_path import ObjectPath
 
 # What holds a store: files are addressed below it by `root / "train/image/..."`.
@@ -32,7 +32,7 @@ def place(text: str | Root) -> Root:
 def local(text: str | Path) -> Path:
     """A path on a disk, where nothing else will do: runs, pictures, pages."""
     if isinstance(text, ObjectPath) or SCHEME.match(str(text)):
-        raise WriteError(
+        raise PlaceError(
             "a URL is given where a path on a disk is needed",
             expected="a path: only stores can be on S3",
             advice="choose a local folder or file, and copy it afterwards",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import WriteError
+from schemas.errors import PlaceError, WriteError
 from schemas.sample import SampleSheet
 from storage.catalogue import Table
 from storage.durable import write_whole
@@ -24,7 +24,7 @@ def check_folder(folder: Path) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists() or folder.is_symlink():
-        raise WriteError(
+        raise PlaceError(
             f"{folder} {'is not empty' if folder.is_dir() else 'is a file'}",
             expected="an empty or new folder",
             advice="choose another --out",

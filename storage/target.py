@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import StoreConflictError, StoreError, WriteError
+from schemas.errors import PlaceError, StoreConflictError, StoreError, StoreTakenError, WriteError
 from schemas.imported import Origin
 from schemas.store import StorePlan
 from storage import layout
@@ -21,55 +21,68 @@ def check_target(root: Root, recipe: Origin, plan: StorePlan) -> None:
     """Refuse a path where this store cannot be made or continued. Writes nothing."""
     if isinstance(root, ObjectPath):
         _check_objects(root, plan)
-    else:
+    check_place(root)
+    if (root / PLAN).is_file():
+        _check_plan(root, recipe, plan)
+
+
+def check_place(root: Root) -> None:
+    """Refuse a path where no store can be, whatever it is to hold; quick, to be done before long work."""
+    if isinstance(root, Path):
         _check_folder(root)
     if not (root / PLAN).is_file():
         foreign = [one.name for one in root.iterdir() if one.name != BOOKS.name] if root.exists() else []
         if foreign:
-            raise StoreConflictError(
+            raise StoreTakenError(
                 f"{root} is not empty and no lensmill store (it holds {sorted(foreign)[0]!r})",
                 expected="an empty or new folder, or a store of this recipe",
                 advice="choose another --out",
             )
-        return
-    _check_plan(root, recipe, plan)
 
 
 def _check_objects(root: ObjectPath, plan: StorePlan) -> None:
     """Whether a bucket may be written is known when the lock is put there."""
     if plan.backend != "zarr":
-        raise WriteError(
+        raise PlaceError(
             f"cannot write a store of {plan.backend} at {root}",
             expected="storage.backend: zarr, whose files can be read in part over a network",
             advice="choose zarr, or a path on a disk",
         )
     if root.is_file():
-        raise WriteError(f"{root} is an object", expected="a prefix where nothing is yet")
+        raise PlaceError(
+            f"{root} is an object", expected="a prefix where nothing is yet", advice="choose another --out"
+        )
 
 
 def _check_folder(root: Path) -> None:
     if root.exists() and not root.is_dir():
-        raise WriteError(f"{root} is a file", expected="a folder, or a path where nothing is yet")
+        raise PlaceError(
+            f"{root} is a file",
+            expected="a folder, or a path where nothing is yet",
+            advice="choose another --out",
+        )
     existing = _nearest_existing(root)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        fault = "is not writable" if existing.is_dir() else "is a file"
-        raise WriteError(
-            f"cannot write a store at {root}: {existing} {fault}",
+        told, advice = "is a file", "choose another --out"
+        if existing.is_dir():
+            told, advice = "is not writable", "choose another --out or mend permissions"
+        raise PlaceError(
+            f"cannot write a store at {root}: {existing} {told}",
             expected="a folder that can be created or is writable",
-            advice="choose another --out or mend permissions",
+            advice=advice,
         )
 
 
 def _check_plan(root: Root, recipe: Origin, plan: StorePlan) -> None:
     found = read_json(root / PLAN, StorePlan)
     if found.recipe_digest != plan.recipe_digest:
-        raise StoreConflictError(
+        raise StoreTakenError(
             f"the store at {root} holds recipe {found.recipe_name!r}, digest {found.recipe_digest}",
             expected=f"recipe {recipe.name!r}, digest {plan.recipe_digest}",
             advice="choose another --out, or move the old store away",
         )
     if found.model_copy(update={"recipe_name": plan.recipe_name}) != plan:
-        raise StoreConflictError(
+        raise StoreTakenError(
             f"the store at {root} was begun with {_difference(found, plan)}",
             expected=_difference(plan, found),
             advice=_advice(root, found),

@@ -91,7 +91,7 @@ def plain_report(kind: str, **changes: Any) -> Report:
         "headline": "macro AUC 0.9812 [0.9772, 0.9852]",
         "metrics": METRICS[kind],
         "ms_per_image": 0.31,
-        "device": "CPU, 1 threads",
+        "device": "CPU, 1 thread",
         "parameters": 170_123,
         "versions": {"python": "3.12.3", "lensmill": "0.1.0", "torch": "2.13.0"},
     }

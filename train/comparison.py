@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.comparison import Comparison, Contender, Difference
+from schemas.comparison import SURE, Comparison, Contender, Difference, RecipeDifference
 from schemas.errors import DataError
 from schemas.metrics import Score, scores_of
 from schemas.run import AnomalyHead, RegressorHead, RunRecord
@@ -21,10 +21,10 @@ from storage.place import Root, local
 from train.contenders import Entry, gather, names_of
 from train.objectives.target_errors import difference, transformed
 from train.paired import Draws, draw, holm, interval, p_value
+from train.recipe_differences import recipe_differences
 from train.run_folder import versions
 from train.scores import RESAMPLES, Ranking, Statistics, mean_of
 
-SURE = 0.05
 # Fewer samples than these, and their spread is not the normal distribution that p-values are read off.
 FEW = 50
 Array = NDArray[np.float64]
@@ -63,7 +63,7 @@ def _compared(entries: list[Entry], split: str, against: str | None) -> Comparis
     drawn = draw(statistics, _strata(entries[0].record, tables[0]))
     kinds = {score.name: score for score in _scores(entries[0], drawn)}
     differences, comparisons = _differences(drawn, kinds, against)
-    first = entries[0].report
+    first, differing = entries[0].report, recipe_differences([one.record.experiment for one in entries])
     return Comparison(
         objective=entries[0].record.head.kind,
         store=first.store,
@@ -76,7 +76,8 @@ def _compared(entries: list[Entry], split: str, against: str | None) -> Comparis
         comparisons=comparisons,
         contenders=tuple(_contender(one, drawn) for one in entries),
         differences=differences,
-        warnings=tuple(_warnings(entries, len(common))),
+        recipe_differences=differing,
+        warnings=tuple(_warnings(entries, len(common), differing)),
         versions=versions(),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -217,7 +218,7 @@ def _difference(score: Score, name: str, against: str, apart: Array, corrected: 
     )
 
 
-def _warnings(entries: list[Entry], common: int) -> list[str]:
+def _warnings(entries: list[Entry], common: int, differing: Sequence[RecipeDifference]) -> list[str]:
     found = []
     if common < FEW:
         found.append(f"{common} samples are too few to trust p-values")
@@ -229,6 +230,8 @@ def _warnings(entries: list[Entry], common: int) -> list[str]:
         found += [f"{one.name}: {flag.text}" for flag in one.report.flags]
     if len({one.report.device for one in entries}) > 1:
         found.append("times were measured on different devices and cannot be compared")
+    if [one.key for one in differing] == ["seed"]:
+        found.append("only the seed differs, so this tells weights apart and not methods")
     if len({one.record.data.recipe_digest for one in entries}) > 1:
         found.append("the runs were trained on different data")
     return found

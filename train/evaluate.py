@@ -31,7 +31,7 @@ from train.inputs import check_shape
 from train.predict import outputs
 from train.report.numbers import write_numbers
 from train.report.page import PICTURES, write_page
-from train.run_folder import REPORTS, Run, device_name, load_run, new_folder, versions
+from train.run_folder import REPORTS, Run, check_can_be, device_name, load_run, new_folder, versions
 from train.used_samples import find_shared, refuse_shared, shared_warnings
 
 # Fewer samples of a class say nothing of it.
@@ -47,6 +47,7 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
     run = local(run)
     loaded, store = load_run(run), open_store(data)
     check_split(store, split)
+    check_can_be(run / REPORTS / split)
     shuffled = shuffling_seed(loaded.record.experiment)
     samples = load_samples(store, split, loaded.objective.labels, shuffled=shuffled)
     check_shape(loaded.record, samples.shape[1:], f"{data}, {split}")
@@ -89,7 +90,7 @@ def evaluate(run: str | Path, data: str | Root, split: str = "test") -> Report:
         dependences=dependences(measured),
         confused=confused(measured),
         speeds=timed,
-        looks=earlier_looks(measured),
+        looks=earlier_looks(measured, scores),
     )
     expectation = record.experiment.expectation
     if expectation is not None:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from schemas.errors import LensmillError, RunError, WriteError
+from schemas.errors import LensmillError, PlaceError, RunError, RunMissingError, WriteError
 from schemas.run import RunRecord
 from storage.place import local
 from train.models.registry import Shape
@@ -34,6 +35,8 @@ from train.under_way import refuse_unfinished
 from train.weights_file import promised_bytes
 
 RECORD = "run.json"
+# only exported models have it
+CARD = "card.json"
 WEIGHTS = "weights.safetensors"
 SAMPLES = "samples.parquet"
 CONTENT = "content"
@@ -53,21 +56,29 @@ class Run:
 
     def used_samples(self, role: str) -> NDArray:  # type: ignore[type-arg]
         """Indices of the samples used as `train`, `val` or `calibration`, all of the data's seed."""
-        if not (self.root / SAMPLES).is_file():
-            raise RunError(
-                f"{self.root} does not say which samples it was trained on",
-                expected=f"the folder of a run, with {SAMPLES}",
-                advice="evaluate the run that this model was exported from",
-            )
-        table = pq.read_table(self.root / SAMPLES, filters=[("role", "=", role)])
-        return table.column("sample_id").to_numpy()
+        return self._samples(role).column("sample_id").to_numpy()
 
     def used_contents(self, role: str) -> NDArray | None:  # type: ignore[type-arg]
         """Fingerprints of their images; None where numbers say enough, and in runs from before."""
-        if CONTENT not in pq.read_schema(self.root / SAMPLES).names:
-            return None
-        table = pq.read_table(self.root / SAMPLES, columns=[CONTENT], filters=[("role", "=", role)])
-        return table.column(CONTENT).to_numpy()
+        table = self._samples(role)
+        return table.column(CONTENT).to_numpy() if CONTENT in table.column_names else None
+
+    def _samples(self, role: str) -> pa.Table:
+        path = self.root / SAMPLES
+        if not path.is_file() and (self.root / CARD).is_file():
+            raise RunMissingError(
+                f"{self.root} does not say which samples it was trained on: it is an exported model",
+                expected=f"the folder of a run, with {SAMPLES}",
+                advice="use the run that this model was exported from",
+            )
+        try:
+            return pq.read_table(path, filters=[("role", "=", role)])
+        except (OSError, pa.ArrowException) as error:
+            raise RunError(
+                f"{path} {'cannot be read' if path.is_file() else 'is missing'}",
+                expected="the numbers of the samples that the run was trained on",
+                advice="restore it from a copy, or train again: nobody else knows what it may be measured on",
+            ) from error
 
 
 @contextlib.contextmanager
@@ -94,13 +105,34 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
 
 
 def check_free(target: Path) -> None:
-    """Refuse a path where something is."""
+    """Refuse a path where something is, or where no folder can be."""
     if target.exists():
-        raise RunError(
+        raise PlaceError(
             f"{target} exists",
             expected="a path where nothing is yet",
             advice="choose another path, or move it away",
         )
+    check_can_be(target)
+
+
+def check_can_be(target: Path) -> None:
+    """Refuse a path where no folder can be made, before hours of work for it."""
+    there = next(one for one in target.absolute().parents if one.exists())
+    if not there.is_dir():
+        raise PlaceError(
+            f"cannot make the folder {target}: {there} is a file",
+            expected="a folder, or a path where nothing is yet",
+            advice="choose another path",
+        )
+    try:
+        # permissions alone do not tell: a file system may be read-only, or none that takes folders
+        tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=there).cleanup()
+    except OSError as error:
+        raise PlaceError(
+            f"cannot make the folder {target}: {there}: {error.strerror or error}",
+            expected="a folder that can be written to",
+            advice="mend its permissions, or choose another path",
+        ) from error
 
 
 def sweep(target: Path) -> None:
@@ -177,7 +209,7 @@ def read_record(root: Path) -> RunRecord:
     path = root / RECORD
     if not path.is_file():
         refuse_unfinished(root)
-        raise RunError(
+        raise RunMissingError(
             f"{root} is no finished run",
             expected=f"a folder with {RECORD} and {WEIGHTS}",
             advice="train one: lensmill train EXPERIMENT --data STORE --out RUN",
@@ -185,9 +217,30 @@ def read_record(root: Path) -> RunRecord:
     try:
         return RunRecord.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"])) or "text"
-        raise RunError(f"{path} is not what lensmill wrote: {key}: {first['msg']}") from error
+        raise _no_record(path, error) from error
+    except OSError as error:
+        raise RunError(
+            f"cannot read {path}: {error.strerror}", advice="mend its permissions, or restore it from a copy"
+        ) from error
+
+
+def _no_record(path: Path, error: ValidationError) -> RunError:
+    faults = {".".join(map(str, one["loc"])): one for one in error.errors(include_url=False)}
+    if "format_version" in faults:
+        return RunError(
+            f"{path} has format version {faults['format_version']['input']}",
+            expected="version 1",
+            advice="the run was written by a newer lensmill: install that version",
+        )
+    key, first = next(iter(faults.items()))
+    advice = "restore it from a copy, or train again"
+    if first["type"] == "extra_forbidden":
+        advice = f"if a newer lensmill wrote it, install that version; else {advice}"
+    return RunError(
+        f"{path} is not what lensmill wrote: {key or 'text'}: {first['msg']}",
+        expected="the record of a run in JSON, as lensmill train ends with",
+        advice=advice,
+    )
 
 
 def versions() -> dict[str, str]:
@@ -208,4 +261,5 @@ def device_name() -> str:
     """What trains and predicts here."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'' if threads == 1 else 's'}"

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from flows.commands.app import AsJson, app, out
 from flows.commands.tables import in_blocks
-from schemas.comparison import Comparison, Difference
+from schemas.comparison import SURE, Comparison, Difference
 from schemas.metrics import Interval, Score
 from storage.place import local, place
 
@@ -74,11 +74,14 @@ def _print(found: Comparison) -> None:
     )
     for table in in_blocks(RUN_HEADINGS, list(_runs(found))):
         out.print(table)
+    _print_recipes(found)
     for score in found.contenders[0].scores:
         unit = "" if score.unit == "1" else f" [{score.unit}]"
         out.print(escape(f"{score.name}{unit}, {score.better} is better"), soft_wrap=True, highlight=False)
         for table in in_blocks(SCORE_HEADINGS, list(_scores(found, score))):
             out.print(table)
+        out.print(found.conclusion(score.name), highlight=False, markup=False)
+    out.print(_method(found), highlight=False, markup=False)
     for one in found.contenders:
         if one.measured_now:
             out.print(
@@ -86,16 +89,33 @@ def _print(found: Comparison) -> None:
             )
     for warning in found.warnings:
         out.print(f"warning: {escape(warning)}", soft_wrap=True, highlight=False)
+
+
+def _print_recipes(found: Comparison) -> None:
+    if not found.recipe_differences:
+        out.print("the recipes of these runs say the same", highlight=False)
+        return
+    rows = [(one.key, *one.values) for one in found.recipe_differences]
+    for table in in_blocks(("recipe", *(one.name for one in found.contenders)), rows[:MOST_KEYS]):
+        out.print(table)
+    if len(rows) > MOST_KEYS:
+        out.print(f"and {len(rows) - MOST_KEYS} more keys: --json tells all", highlight=False)
+
+
+def _method(found: Comparison) -> str:
+    """How to read the tables."""
+    reference = found.against or "the one with the best value"
     count = f"{found.comparisons} comparison{'s' if found.comparisons > 1 else ''}"
-    out.print(
-        f"differences to {found.against or 'the best'}, paired over samples; p by Holm for {count}",
-        soft_wrap=True,
-        highlight=False,
+    return (
+        f"differences: run minus {reference}, paired over samples;"
+        f" p by Holm for {count}; better or worse is p below {SURE:g}"
     )
 
 
+# Keys of recipes that are printed; a page and JSON have all.
+MOST_KEYS = 15
 RUN_HEADINGS = ("run", "model", "parameters", "ms/image", "trained on", "samples")
-SCORE_HEADINGS = ("run", "score", "95%", "difference", "95%", "verdict", "p")
+SCORE_HEADINGS = ("run", "score", "95%", "verdict", "p", "difference (95%)")
 # Below this the number says no more than that chance is out of the question.
 SMALL = 1e-4
 
@@ -116,15 +136,20 @@ def _scores(found: Comparison, score: Score) -> Iterator[tuple[str, ...]]:
     apart = {one.name: one for one in found.differences if one.score == score.name}
     for one in found.contenders:
         value = next(each.value for each in one.scores if each.name == score.name)
-        yield (one.name, f"{value.value:.4g}", _range(value, ".4g"), *_apart(apart.get(one.name), found))
+        yield (
+            one.name,
+            f"{value.value:.4g}",
+            _range(value, ".4g"),
+            *_apart(apart.get(one.name), found, score.name),
+        )
 
 
-def _apart(one: Difference | None, found: Comparison) -> tuple[str, ...]:
+def _apart(one: Difference | None, found: Comparison, score: str) -> tuple[str, ...]:
     if one is None:
-        return ("", "", "compared with" if found.against else "best", "")
+        return (found.standing(score), "", "")
     difference, p = one.difference, one.p_corrected
     said = f"<{SMALL:g}" if p < SMALL else f"{p:.2g}"
-    return (f"{difference.value:+.3g}", _range(difference, "+.3g"), one.verdict, said)
+    return (one.verdict, said, f"{difference.value:+.3g} ({_range(difference, '+.3g')})")
 
 
 def _range(value: Interval, form: str) -> str:

@@ -97,6 +97,10 @@ def evaluate_command(
     need_training()
     from train.evaluate import evaluate, report_folder
 
+    if mlflow is not None:
+        from train.tracking import check_book
+
+        check_book(mlflow)
     report = evaluate(run, data, split)
     page = report_folder(run, report) / "report.html"
     if mlflow is not None:
@@ -115,7 +119,7 @@ def evaluate_command(
 
 def _print_report(report: "Report", page: Path) -> None:
     from flows.assess import metric_rows
-    from train.evaluation.looks import told
+    from train.evaluation import bounds, looks
 
     heads = {"metric": "metric", "value": "value", "interval": "95%", "baseline": "baseline"}
     rows = metric_rows(report)
@@ -124,12 +128,14 @@ def _print_report(report: "Report", page: Path) -> None:
     title = f"{report.experiment} on {report.store_recipe}, {report.split}"
     cells = [[row.get(key, "") for key in shown] for row in rows]
     out.print(lined_up([heads.get(key, key) for key in shown], cells, title=title))
+    for one in report.bounds:
+        out.print(bounds.told(one), highlight=False, markup=False)
     for flag in report.flags:
         colour = "bold red" if flag.severity == "leak" else "yellow"
         out.print(f"[{colour}]{flag.severity}: {escape(flag.text)}[/]", highlight=False)
     for warning in report.warnings:
         out.print(f"warning: {escape(warning)}")
-    out.print(escape(told(report.looks)), soft_wrap=True, highlight=False)
+    out.print(escape(looks.told(report.looks)), soft_wrap=True, highlight=False)
     out.print(report.headline, soft_wrap=True, highlight=False, markup=False)
     if report.verdict is not None:
         out.print(str(report.verdict), soft_wrap=True, highlight=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from schemas.errors import WriteError
+from schemas.errors import PlaceError
 from schemas.page import Page
 from storage.durable import write_result
 from storage.page import plots
@@ -30,7 +30,9 @@ def write_page(root: str | Root, out: str | Path | None = None) -> Path:
     """Write the page of a finished store; by default beside you, named after the store."""
     path = Path(f"{Path(place(root).name).stem}.html") if out is None else local(out)
     if path.suffix != ".html":
-        raise WriteError(f"cannot write the page {path}", expected="a path ending in .html")
+        raise PlaceError(
+            f"cannot write the page {path}", expected="a path ending in .html", advice="choose another --out"
+        )
     text = render(describe(open_store(root)))
     return write_result(path, text.encode(), "the page")
 

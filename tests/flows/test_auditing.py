@@ -95,7 +95,7 @@ def test_bad_options_are_refused(
 
 def test_nothing_is_written_into_the_store(lensmill: Lensmill, sound_store: Order, tmp_path: Path) -> None:
     said = lensmill("audit", sound_store.root, "--out", sound_store.root / "audit")
-    assert said.code == 1
+    assert said.code == 2
     assert "into the store" in said.err
     assert not (sound_store.root / "audit").exists()
     (tmp_path / "file").touch()

@@ -109,6 +109,10 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "broken YAML": (["--set", "seed=[1"], ["broken YAML", "--set seed=[1"]),
     "a python tag": (["--set", "seed=!!python/name:os.system"], ["refused"]),
     "not a number": (["--set", "seed=.nan"], ["seed is nan"]),
+    "a kind of another place": (
+        ["--set", "main_lens.kind=SERSIC"],
+        ["main_lens: unknown kind 'SERSIC' at this place; expected 'SIE', 'EPL'"],
+    ),
     "an unknown engine": (["--set", "engine=fast"], ["engine", "'fused'", "found 'fast'"]),
     "halos by the wrong distances": (
         [
@@ -168,7 +172,7 @@ def test_options_that_no_command_takes(lensmill: Lensmill, tmp_path: Path, optio
 
 def test_a_store_of_another_recipe(lensmill: Lensmill, store: Order, small_overrides: list[str]) -> None:
     options = [word for one in [*small_overrides, "seed=9"] for word in ("--set", one)]
-    message = one_message(lensmill("simulate", "tiny", "--out", store.root, *options), FAILED)
+    message = one_message(lensmill("simulate", "tiny", "--out", store.root, *options), BAD_INPUT)
     other = generate.load_recipe("tiny", [*small_overrides, "seed=9"])
     assert store.recipe.digest in message
     assert other.digest in message
@@ -178,14 +182,14 @@ def test_a_store_of_another_recipe(lensmill: Lensmill, store: Order, small_overr
 def test_a_store_in_other_shards(lensmill: Lensmill, store: Order, small_overrides: list[str]) -> None:
     options = [word for one in small_overrides for word in ("--set", one)]
     said = lensmill("simulate", "tiny", "--out", store.root, *options, "--shard-size", "16")
-    message = one_message(said, FAILED)
+    message = one_message(said, BAD_INPUT)
     assert "--shard-size 8" in message
     assert "--shard-size 16" in message
 
 
 def test_a_foreign_folder(lensmill: Lensmill, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
-    message = one_message(lensmill("simulate", "tiny", "--out", tmp_path), FAILED)
+    message = one_message(lensmill("simulate", "tiny", "--out", tmp_path), BAD_INPUT)
     assert "thesis.tex" in message
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -211,14 +215,15 @@ def test_it_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_path_that_is_a_file(lensmill: Lensmill, tmp_path: Path) -> None:
     path = tmp_path / "out.zarr"
     path.write_text("mine")
-    assert "is a file" in one_message(lensmill("simulate", "tiny", "--out", path), FAILED)
+    assert "is a file" in one_message(lensmill("simulate", "tiny", "--out", path), BAD_INPUT)
     assert path.read_text() == "mine"
 
 
-@pytest.mark.parametrize("place", ["file/out.zarr", "/proc/out.zarr"])
-def test_a_path_that_cannot_be_written(lensmill: Lensmill, tmp_path: Path, place: str) -> None:
+# there is no room at all in /proc
+@pytest.mark.parametrize(("place", "code"), [("file/out.zarr", BAD_INPUT), ("/proc/out.zarr", FAILED)])
+def test_a_path_that_cannot_be_written(lensmill: Lensmill, tmp_path: Path, place: str, code: int) -> None:
     (tmp_path / "file").write_text("mine")
-    message = one_message(lensmill("simulate", "tiny", "--out", tmp_path / place), FAILED)
+    message = one_message(lensmill("simulate", "tiny", "--out", tmp_path / place), code)
     assert str(tmp_path / place) in message or "/proc" in message
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -279,7 +284,8 @@ def test_stores_that_cannot_be_read(
         path = root / commit.MANIFEST
         path.write_text(json.dumps(json.loads(path.read_text())))
     picture = ["--out", tmp_path / "gallery.png"] if command[0] == "show" else []
-    message = one_message(lensmill(*command, root, *picture), FAILED)
+    code = BAD_INPUT if what in ("missing", "foreign") else FAILED
+    message = one_message(lensmill(*command, root, *picture), code)
     assert says in message
     assert str(root) in message
     assert not (tmp_path / "gallery.png").exists()
@@ -315,7 +321,7 @@ def test_show_refuses_what_it_cannot_do(lensmill: Lensmill, sound_store: Order, 
     assert "one of test, train, val" in one_message(said, BAD_INPUT)
     for path in (tmp_path / "a.nonsense", tmp_path / "none" / "a.png"):
         assert "cannot write the picture" in one_message(
-            lensmill("show", sound_store.root, "--out", path), FAILED
+            lensmill("show", sound_store.root, "--out", path), BAD_INPUT
         )
     assert not any(tmp_path.iterdir())
 
@@ -336,7 +342,7 @@ def test_show_writes_what_it_says_or_refuses(
         (picture,) = written
         assert said.out == f"wrote {tmp_path / picture}\n"
     else:
-        assert "cannot write the picture" in one_message(said, FAILED)
+        assert "cannot write the picture" in one_message(said, BAD_INPUT)
         assert not written
 
 

@@ -11,7 +11,7 @@ from flows.fitting import fit_experiment
 from flows.generate import Order
 from tests.flows.messages import one_message
 
-FAILED = 1
+BAD_INPUT = 2
 Lensmill = Callable[..., Any]
 
 
@@ -42,4 +42,4 @@ def test_an_exported_model_predicts(
     assert "CC0-1.0" in (out / "card.md").read_text()
     said = lensmill("predict", out, sound_store.root, "--out", tmp_path / "table.csv")
     assert said.code == 0, said
-    assert "exists" in one_message(lensmill("export", trained, "--out", out), FAILED)
+    assert "exists" in one_message(lensmill("export", trained, "--out", out), BAD_INPUT)

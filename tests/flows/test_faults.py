@@ -185,5 +185,5 @@ def test_the_command_says_what_it_did(
     assert said.code == 1
     assert '"train/stray"' in said.out
     said = lensmill("repair", store.root / "none")
-    assert said.code == 1
+    assert said.code == 2
     assert said.err.count("error:") == 1

@@ -240,7 +240,7 @@ def test_a_folder_that_is_not_empty(tmp_path: Path, lensmill: Lensmill) -> None:
         sample("tiny", 0, tmp_path)
     with pytest.raises(WriteError, match="is a file"):
         sample("tiny", 0, tmp_path / "note.txt")
-    assert lensmill("sample", "tiny", "--index", 0, "--out", tmp_path).code == 1
+    assert lensmill("sample", "tiny", "--index", 0, "--out", tmp_path).code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
     (tmp_path / "empty").mkdir()
     sample("tiny", 0, tmp_path / "empty")

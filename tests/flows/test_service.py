@@ -22,6 +22,8 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from flows import service
 from flows.api import prefect_api
+from flows.pools import WorkerRecord
+from flows.processes import identity, living
 from flows.server import free_port
 from flows.service import (
     ServiceRecord,
@@ -29,10 +31,10 @@ from flows.service import (
     down,
     password,
     record_path,
-    run_deployment,
     running,
 )
-from schemas.errors import FlowError, LensmillError, UnknownNameError
+from flows.submission import check_parameters, run_deployment
+from schemas.errors import DataError, FlowError, LensmillError, RecipeError, UnknownNameError
 from schemas.report import Report
 from storage.verify import verify
 
@@ -200,6 +202,7 @@ class _KnowsWorkers:
     """A client of a server whose deployments have one parameter."""
 
     parameter_openapi_schema: ClassVar = {"properties": {"workers": {"type": "integer"}}}
+    parameters: ClassVar = {"workers": 1}
 
     def __init__(self, **_: object) -> None: ...
 
@@ -210,6 +213,111 @@ class _KnowsWorkers:
 
     def read_deployment_by_name(self, _: str) -> Self:
         return self
+
+
+def test_a_password_that_others_could_read_is_refused_and_renewed(state: Path) -> None:
+    first = password()
+    path = state / "prefect" / "auth"
+    path.chmod(0o640)
+    with pytest.raises(FlowError, match="can be read by others"):
+        password()
+    service._renew_password()
+    assert password() != first
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    second = password()
+    service._renew_password()
+    assert password() == second, "a sound one stays"
+
+
+def test_another_process_on_the_port_is_not_told_the_password(state: Path) -> None:
+    me = psutil.Process()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        record = ServiceRecord(address=f"http://127.0.0.1:{port}/api", server=(me.pid, me.create_time()))
+        service._check_that_it_is_ours(record)
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        theirs = record.model_copy(update={"server": identity(child.pid)})
+        with pytest.raises(FlowError, match=f"port {port} was taken"):
+            service._check_that_it_is_ours(theirs)
+    finally:
+        child.communicate(timeout=30)
+
+
+def test_the_names_of_the_deployments_are_those_of_the_file() -> None:
+    assert service.deployment_names() == set(DEPLOYMENTS)
+
+
+def test_a_worker_alone_needs_a_server(lensmill: Callable[..., Any], state: Path) -> None:
+    said = lensmill("up", "--pool", "gpu")
+    assert said.code == 1
+    assert "there is no server for the worker to poll" in said.err
+    assert "PREFECT_API_URL" in said.err
+
+
+def test_a_server_that_does_not_answer_is_one_error(
+    lensmill: Callable[..., Any], state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{probe.getsockname()[1]}/api")
+        said = lensmill("up", "--pool", "gpu")
+    assert said.code == 1
+    assert said.err.count("error:") == 1
+    assert "does not answer" in said.err
+    said = lensmill("up", "--pool", "../gpu")
+    assert said.code == 2
+
+
+def test_the_worker_of_a_pool_is_ended_and_forgotten(lensmill: Callable[..., Any], state: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        record = WorkerRecord(
+            pool="gpu", address="http://127.0.0.1:9/api", name="a", process=identity(child.pid)
+        )
+        (state / "workers").mkdir()
+        (state / "workers" / "gpu.json").write_text(record.to_json())
+        said = lensmill("down")
+        assert (said.code, said.out) == (0, "ended: the worker of pool gpu\ndown\n")
+        assert living(record.process) is None
+    finally:
+        child.kill()
+        child.communicate(timeout=30)
+    assert not list((state / "workers").iterdir())
+
+
+# -- parameters before a run is made
+
+FORM = {
+    "required": ["out"],
+    "properties": {
+        "out": {"type": "string", "minLength": 1},
+        "workers": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]},
+        "recipe": {"anyOf": [{"enum": ["tiny"]}, {"type": "string", "title": "file", "pattern": "ya?ml$"}]},
+    },
+}
+
+
+def test_all_faults_of_parameters_are_told_at_once() -> None:
+    with pytest.raises(DataError, match="refused its parameters") as caught:
+        check_parameters("a/a", FORM, {"workers": 0, "recipe": 3}, {})
+    lines = str(caught.value).splitlines()
+    assert "  - workers: 0; expected a whole number from 1 or nothing" in lines
+    assert "  - recipe: 3; expected one of tiny or the path of a file" in lines
+    assert "  - out: missing" in lines
+    assert "  where:    a/a" in lines
+
+
+def test_recipes_are_read_before_a_run_is_made(tmp_path: Path) -> None:
+    check_parameters("a/a", FORM, {"out": "a", "recipe": "tiny", "overrides": ["seed=3"]}, {})
+    with pytest.raises(UnknownNameError, match="tinny"):
+        check_parameters("a/a", FORM, {"out": "a", "recipe": "tinny"}, {})
+    with pytest.raises(RecipeError, match="cannot read the recipe"):
+        check_parameters("a/a", FORM, {"out": "a", "recipe": str(tmp_path / "none.yaml")}, {})
+    with pytest.raises(RecipeError, match="unknown key"):
+        check_parameters("a/a", FORM, {"out": "a", "recipe": "tiny", "overrides": ["sead=3"]}, {})
 
 
 # -- the real thing
@@ -318,6 +426,8 @@ def test_up_run_and_down(real_service: Service, tmp_path: Path, small_overrides:
     assert real_service.well("lensmill", "up") == said
     assert real_service.record() == record
     assert {process.pid for process in real_service.processes()} == before
+    _mends_what_died(real_service)
+    record = real_service.record()
 
     listed = real_service.well("prefect", "deployment", "ls")
     deployments = real_service.ask("/deployments/filter", {}, user)
@@ -371,6 +481,23 @@ def test_up_run_and_down(real_service: Service, tmp_path: Path, small_overrides:
     assert "the service is not up" in ended.stderr
 
 
+def password_of(running_service: Service) -> str:
+    return (running_service.state / "prefect" / "auth").read_text()
+
+
+def _mends_what_died(running_service: Service) -> None:
+    before = running_service.record()
+    assert before.worker is not None
+    worker = psutil.Process(before.worker[0])
+    worker.kill()
+    worker.wait(30)
+    running_service.well("lensmill", "up")
+    after = running_service.record()
+    assert (after.address, after.server) == (before.address, before.server)
+    assert after.worker != before.worker
+    assert after.deployed == before.deployed
+
+
 def _says_what_is_wrong(running_service: Service) -> None:
     # every run gets a path, so that nothing is made where the deployments point to by default
     out = f"out={running_service.state.parent / 'wrong.zarr'}"
@@ -378,10 +505,19 @@ def _says_what_is_wrong(running_service: Service) -> None:
     assert ended.returncode == 1
     assert "there is no deployment 'simulat/simulat'" in ended.stderr
     assert "Traceback" not in ended.stderr
-    ended = running_service.run(
-        "lensmill", "deployment", "run", "simulate", "--watch", "--param", "recipe=none", "--param", out
-    )
+    run = ("lensmill", "deployment", "run", "simulate", "--watch", "--param", out, "--param")
+    # no run is made for what the form or the recipe's reader refuses
+    before = len(running_service.ask("/flow_runs/filter", {}, password_of(running_service)))
+    for parameter, says in (("recipe=none", "unknown recipe 'none'"), ("workers=many", "workers: 'many'")):
+        ended = running_service.run(*run, parameter)
+        assert ended.returncode == 2
+        assert says in ended.stderr
+        assert "Traceback" not in ended.stderr
+    assert len(running_service.ask("/flow_runs/filter", {}, password_of(running_service))) == before
+    ended = running_service.run(*run, "shard_size=3")
     assert ended.returncode == 1
     assert ended.stdout.strip().endswith("Failed")
+    # the state's message is ours, word for word
+    assert ended.stderr.splitlines()[0] == "a shard of 3 images"
     assert "Traceback" not in ended.stderr
     assert not (running_service.state.parent / "wrong.zarr").exists()

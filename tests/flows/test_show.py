@@ -39,11 +39,11 @@ def test_a_page_beside_the_person_or_where_it_is_asked_for(
 @pytest.mark.parametrize(
     ("options", "words", "code"),
     [
-        (("--html", "--out", "page.png"), "a path ending in .html", 1),
-        (("--html", "--out", "no/folder/page.html"), "a file in a folder that is there", 1),
+        (("--html", "--out", "page.png"), "a path ending in .html", 2),
+        (("--html", "--out", "no/folder/page.html"), "a file in a folder that is there", 2),
         (("--html", "--split", "test"), "a page has all splits", 2),
         (("--html", "--columns", "3"), "a page has all splits", 2),
-        (("--out", "page.html"), "a path ending in .png", 1),
+        (("--out", "page.html"), "a path ending in .png", 2),
     ],
 )
 def test_what_cannot_be_is_said(

@@ -170,7 +170,7 @@ def test_reports_tell_their_units(
 
     class Short:
         experiment, store_recipe, warnings, headline = "regress_[x]", "tiny", (), "MAE 0.1"
-        split, flags, looks, verdict = "test", (), (), None
+        split, bounds, flags, looks, verdict = "test", (), (), (), None
 
     metrics = ("MAE theta_E [arcsec]", "time per image [ms]")
     rows = [{"metric": name, "value": "0.5", "constant": "[1]"} for name in metrics]

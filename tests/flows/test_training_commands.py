@@ -79,7 +79,7 @@ def test_train_evaluate_and_predict(
     report = Report.model_validate_json((folder / "report.json").read_bytes())
     assert said.out.splitlines()[-2:] == [report.headline, f"report: {folder / 'report.html'}"]
     assert "constant" in said.out
-    assert "time per image [ms]" in said.out
+    assert "time per image in a batch of one" in said.out
     found = json.loads(lensmill("evaluate", run, "--data", sound_store.root, "--json").out)
     assert found["metrics"] == json.loads(report.to_json())["metrics"]
 
@@ -117,7 +117,7 @@ def test_the_store_may_stand_in_the_recipe(
     quick.write_text(CLASSIFY + f"data: {{store: '{sound_store.root}'}}\n")
     assert lensmill("train", quick, "--out", tmp_path / "run", "--quiet").code == 0
     said = lensmill("train", quick, "--data", tmp_path / "none.zarr", "--out", tmp_path / "b", "--quiet")
-    assert "there is no lensmill store" in one_message(said, FAILED)
+    assert "there is no lensmill store" in one_message(said, BAD_INPUT)
 
 
 @pytest.mark.parametrize(("terminal", "options"), [(True, []), (True, ["--quiet"]), (False, [])])
@@ -246,7 +246,7 @@ def test_an_existing_run_folder(
 ) -> None:
     before = {path: path.read_bytes() for path in trained.iterdir() if path.is_file()}
     said = lensmill("train", quick, "--data", sound_store.root, "--out", trained)
-    message = one_message(said, FAILED)
+    message = one_message(said, BAD_INPUT)
     assert f"{trained} exists" in message
     assert "choose another path" in message
     assert {path: path.read_bytes() for path in trained.iterdir() if path.is_file()} == before
@@ -275,7 +275,8 @@ def test_a_run_folder_that_is_none(
         "no weights": "is missing",
     }.get(fault, "is no finished run")
     where = ["--data", sound_store.root] if command == "evaluate" else [sound_store.root]
-    message = one_message(lensmill(command, run, *where), FAILED)
+    code = BAD_INPUT if fault in ("missing", "a store") else FAILED
+    message = one_message(lensmill(command, run, *where), code)
     assert says in message
     assert str(run) in message
     assert not (tmp_path / "run" / "reports").exists()

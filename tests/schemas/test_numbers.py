@@ -57,7 +57,15 @@ def test_a_classification_in_rows() -> None:
     assert _found(rows, "gain over components", "auc_macro").low == simple.gain["auc_macro"].low
     assert _found(rows, "bound", "auc_ideal", "vortex against no_sub").value == 0.995
     assert _found(rows, "reliability", "calibration_error").value == 0.012
-    assert _found(rows, "speed", "time per image").unit == "ms"
+    speeds = [one for one in rows if one.section == "speed"]
+    assert [(one.words, one.value) for one in speeds] == [
+        ("time per image in a batch of one [ms]", 4.2),
+        ("time per image in batches of 256 [ms]", 0.031),
+    ]
+    (speed,) = (one for one in numbers(plain_report("classification")) if one.section == "speed")
+    assert (speed.words, speed.value) == ("time per image [ms]", 0.31)
+    assert _found(rows, "constant", "precision_macro").value == pytest.approx(1 / 3, abs=1e-3)
+    assert _found(rows, "constant", "precision_micro").value == pytest.approx(1 / 3)
     assert _found(rows, "metrics", "auc_macro").words == "AUC macro"
 
 

@@ -245,7 +245,7 @@ PICTURES = {"classification": "reliability.png", "regression": "coverage.png", "
 WARNINGS = {
     "classification": (),
     "regression": ("there is no interval of log10(axion_mass_ev): fewer than 50 validation samples have it",),
-    "anomaly": (),
+    "anomaly": ("predictions have no above_99: it takes 99 ordinary validation samples, and there are 60",),
 }
 
 

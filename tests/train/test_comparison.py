@@ -15,12 +15,13 @@ import pytest
 
 from flows.generate import Order
 from schemas.comparison import Comparison
-from schemas.errors import DataError, RunError, WriteError
+from schemas.errors import DataError, RunError, RunMissingError, WriteError
 from schemas.experiment import ExperimentRecipe
 from schemas.report import Report
 from train.comparison import compare
 from train.evaluate import evaluate
 from train.fit import fit
+from train.recipe_differences import recipe_differences
 from train.report.comparison import table_of, write_comparison
 
 MakeExperiment = Callable[..., ExperimentRecipe]
@@ -195,7 +196,9 @@ def test_only_common_samples_count(runs: list[Path]) -> None:
 
 def test_a_run_without_a_report_is_measured(runs: list[Path], sound_store: Order) -> None:
     shutil.rmtree(runs[1] / "reports")
-    with pytest.raises(RunError, match="report on the test split of no store") as caught:
+    with pytest.raises(
+        DataError, match="no store has a report of all these runs on its test split"
+    ) as caught:
         compare(runs)
     assert f"{runs[1]}: none" in caught.value.where
     assert "--data" in caught.value.advice
@@ -209,7 +212,7 @@ def test_a_report_of_another_training_does_not_count(runs: list[Path], sound_sto
     path = _folder(runs[0]) / "report.json"
     changed = json.loads(path.read_text()) | {"experiment_digest": "0" * 64}
     path.write_text(json.dumps(changed))
-    with pytest.raises(RunError, match="no report on the test split that belongs to it"):
+    with pytest.raises(DataError, match="no report on the test split that belongs to it"):
         compare(runs)
     assert compare(runs, sound_store.root).contenders[0].measured_now
 
@@ -220,7 +223,7 @@ def test_several_stores_need_a_choice(
     other = another_store("seed=77")
     for run in runs[:2]:
         evaluate(run, other)
-    with pytest.raises(RunError, match="of 2 stores"):
+    with pytest.raises(DataError, match="2 stores have reports of all these runs on their test splits"):
         compare(runs[:2])
     assert compare(runs[:2], other).store == str(other)
     assert compare(runs[:2], sound_store.root).store == str(sound_store.root)
@@ -252,6 +255,63 @@ def test_what_cannot_be_compared(
         compare(runs[:2], against=runs[2])
     with pytest.raises(RunError, match="is no finished run"):
         compare([runs[0], tmp_path / "nowhere"])
+    with pytest.raises(RunMissingError, match="2 of 3 runs cannot be used") as caught:
+        compare([runs[0], tmp_path / "nowhere", tmp_path / "gone"])
+    assert "nowhere is no finished run\n" in caught.value.found
+    assert "gone is no finished run" in caught.value.found
+
+
+def test_predictions_that_cannot_be_read(runs: list[Path]) -> None:
+    path = _folder(runs[1]) / "predictions.parquet"
+    path.write_text("no table")
+    with pytest.raises(RunError, match="cannot be read") as caught:
+        compare(runs)
+    assert str(path) in caught.value.found
+    assert f"lensmill evaluate {runs[1]}" in caught.value.advice
+
+
+def _with_verdicts(found: Comparison, *verdicts: str) -> Comparison:
+    told = [
+        one.model_copy(update={"verdict": verdict})
+        for one, verdict in zip(found.differences, verdicts, strict=True)
+    ]
+    return found.model_copy(update={"differences": tuple(told)})
+
+
+def test_best_is_said_only_beyond_chance(runs: list[Path]) -> None:
+    found = compare(runs)
+    name = found.reference("auc_macro")
+    one, other = (apart.name for apart in found.differences)
+    for verdicts, standing, conclusion in (
+        (("worse", "worse"), "best", f"{name} is best: better than {one}, {other} beyond chance"),
+        (
+            ("not told apart", "not told apart"),
+            "highest",
+            f"no run is best: {name} has the highest value, but not beyond chance",
+        ),
+        (
+            ("worse", "not told apart"),
+            "highest",
+            f"{name} has the highest value: better than {one} beyond chance, not told apart from {other}",
+        ),
+    ):
+        told = _with_verdicts(found, *verdicts)
+        assert (told.standing("auc_macro"), told.conclusion("auc_macro")) == (standing, conclusion)
+    found = _with_verdicts(compare(runs, against=runs[1]), "better", "not told apart")
+    assert found.standing("auc_macro") == "compared with"
+    assert found.conclusion("auc_macro") == "compared with second, better: first; not told apart: third"
+
+
+def test_recipes_are_compared_key_by_key(experiment: MakeExperiment) -> None:
+    one = experiment("classification")
+    assert recipe_differences([one, one.model_copy(update={"name": "other"})]) == ()
+    changed = {"model": {"name": "resnet18"}, "stretch": {"kind": "log"}, "description": "mine"}
+    found = {
+        row.key: row.values for row in recipe_differences([one, experiment("classification", **changed)])
+    }
+    assert found["model.name"] == (one.model.name, "resnet18")
+    assert found["stretch.kind"] == (one.stretch.kind, "log")
+    assert not {"name", "description", "data.store"} & set(found)
 
 
 # -- files

@@ -15,7 +15,14 @@ import torch
 from safetensors.torch import load_file
 
 from flows.generate import Order
-from schemas.errors import DataError, RunError, StoreMissingError, StoreUnfinishedError, UnknownNameError
+from schemas.errors import (
+    DataError,
+    PlaceError,
+    RunError,
+    StoreMissingError,
+    StoreUnfinishedError,
+    UnknownNameError,
+)
 from schemas.experiment import ExperimentRecipe
 from schemas.run import RunRecord
 from storage import commit
@@ -240,7 +247,7 @@ def test_a_run_that_exists_is_not_touched(
     (tmp_path / "run" / "thesis.tex").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for name in ("run", "file"):
-        with pytest.raises(RunError, match="exists"):
+        with pytest.raises(PlaceError, match="exists"):
             fit(experiment(), sound_store.root, tmp_path / name, quiet=True)
     assert set(_files(tmp_path)) == {"run/thesis.tex", "file"}
 

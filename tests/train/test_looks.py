@@ -15,7 +15,7 @@ from schemas.experiment import ExperimentRecipe
 from schemas.metrics import Interval, Score
 from schemas.report import Look, Report
 from train.evaluate import evaluate, report_folder
-from train.evaluation.looks import told
+from train.evaluation.looks import told, tries
 from train.fit import fit
 
 MakeExperiment = Callable[..., ExperimentRecipe]
@@ -82,6 +82,16 @@ def test_another_split_and_other_data_are_other_samples(
     assert evaluate(run, sound_store.root, "val").looks == ()
     assert evaluate(run, another_store("seed=77")).looks == ()
     assert len(list((home / "looks").iterdir())) == 3
+
+
+def test_a_look_for_another_goal_is_known(
+    home: Path, run: Path, regressor: Path, sound_store: Order, tmp_path: Path
+) -> None:
+    shutil.copytree(regressor, tmp_path / "regressor")
+    evaluate(tmp_path / "regressor", sound_store.root)
+    (look,) = evaluate(run, sound_store.root).looks
+    assert (look.again, look.same_goal) == (False, False)
+    assert "same_goal" not in (run / "looks.jsonl").read_text()
 
 
 def test_torn_and_strange_lines_are_passed_over(home: Path, run: Path, sound_store: Order) -> None:
@@ -151,9 +161,21 @@ def test_the_first_look() -> None:
 def test_the_best_of_the_others_is_told() -> None:
     said = told([_look("a", 0.91), _look("b", 0.97), _look("b", 0.97), _look("c", 0.2)])
     assert "Look 4 at these samples: 3 other models were measured on them before" in said
-    assert "the best with auc_macro 0.97 (b)" in said
+    assert "the best with AUC macro 0.97 (b)" in said
     said = told([_look("a", 0.91, "mae.theta_E"), _look("b", 0.2, "mae.theta_E"), _look("c", 0.99)])
-    assert "the best with mae.theta_E 0.2 arcsec (b)" in said
+    assert "the best with MAE theta_E 0.2 arcsec (b)" in said
+
+
+def test_other_goals_are_no_tries_at_this_one() -> None:
+    elsewhere = _look("d", 0.1, "mae.theta_E").model_copy(update={"same_goal": False})
+    assert told([elsewhere]) == (
+        "First look at these samples for this goal, as far as this run and this machine know. 1 model was"
+        " measured on them for other goals, which is no try at this one."
+    )
+    said = told([elsewhere, _look("a", 0.9)])
+    assert "Look 2 at these samples: 1 other model was" in said
+    assert "1 model was measured on them for other goals" in said
+    assert (tries([elsewhere]), tries([elsewhere, _look("a", 0.9)])) == (1, 2)
 
 
 def test_the_same_model_again_is_no_other_try() -> None:

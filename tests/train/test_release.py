@@ -16,11 +16,14 @@ import torch
 
 from flows.generate import Order
 from schemas.card import Card
-from schemas.errors import DataError, RunError
+from schemas.errors import DataError, PlaceError, RunError, RunMissingError
 from schemas.experiment import ExperimentRecipe
+from schemas.metrics import ClassificationMetrics
+from schemas.run import NetworkInput
 from storage.reader import Store
 from train.evaluate import evaluate
 from train.fit import fit
+from train.models.image_size import sized
 from train.predict import predict
 from train.release import export, load_model, onnx_file
 from train.release.model import sample_images
@@ -110,8 +113,17 @@ def test_the_card(exported: Path, measured: Path, sound_store: Order) -> None:
         "CC-BY-4.0",
         "load_model",
         record.versions["torch"],
+        "| AUC macro | ",
+        "| class | AUC | average precision |",
+        "the same for every image | AUC macro 0.5 [0.5, 0.5] |",
     ):
         assert words in text
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines()}
+    assert isinstance(card.evaluation.metrics, ClassificationMetrics)
+    area = card.evaluation.metrics.auc["vortex"]
+    assert f"| {area.value:.4g} [{area.low:.4g}, {area.high:.4g}] |" in rows["vortex"]
+    # what has no unit is not given one
+    assert "[1]" not in text
 
 
 def test_replicas_and_runs_without_a_report_say_so(
@@ -184,11 +196,11 @@ def test_nan_is_refused(exported: Path) -> None:
 
 
 def test_what_is_there_is_not_replaced(exported: Path, measured: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="exists"):
+    with pytest.raises(PlaceError, match="exists"):
         export(measured, exported)
-    with pytest.raises(RunError, match="is an exported model already"):
+    with pytest.raises(RunMissingError, match="is an exported model already"):
         export(exported, tmp_path / "again")
-    with pytest.raises(RunError, match="does not say which samples"):
+    with pytest.raises(RunMissingError, match="does not say which samples"):
         load_run(exported).used_samples("train")
     assert not (tmp_path / "again").exists()
 
@@ -238,6 +250,29 @@ def test_a_disk_that_is_full_leaves_nothing(
     with pytest.raises(OSError, match="No space left"):
         export(classifier, tmp_path / "out", onnx=False)
     assert list(tmp_path.iterdir()) == []
+
+
+class Halving(torch.nn.Module):
+    """A network that gives two answers, as small as one can be that sees every pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps, self.last = torch.nn.Conv2d(1, 4, 3, 2, 1), torch.nn.Linear(4, 3)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.last(torch.relu(self.maps(images)).mean((2, 3))),)
+
+
+@pytest.mark.parametrize(("method", "side"), [("padded", 32), ("resized", 40), ("resized", 24)])
+def test_onnx_of_networks_that_take_images_of_another_size(method: Any, side: int, tmp_path: Path) -> None:
+    way = NetworkInput(method=method, image_side=30, network_side=side)
+    network, path = sized(Halving(), way).eval(), tmp_path / "model.onnx"
+    images = np.random.default_rng(0).random((3, 1, 30, 30), np.float32)
+    with onnx_file._quiet():
+        onnx_file._export(network, torch.from_numpy(images[:2]), ["answer"], path)
+    assert onnx_file._difference(network, path, images) < onnx_file.MOST_DIFFERENCE
+    # the comparison can tell a network that is resized from one that is not
+    assert onnx_file._difference(network.network, path, images) > onnx_file.MOST_DIFFERENCE
 
 
 @pytest.mark.slow

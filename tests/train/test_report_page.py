@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from schemas.metrics import ClassificationMetrics
 from schemas.page import Fact
 from schemas.report import Report
 from tests.reports import DOUBT, KINDS, LEAK, full_report, interval, plain_report
 from train.report.figures import new_figure
 from train.report.insight_figures import MEAN_MAPS
 from train.report.page import PageContent, render
-from train.report.pictures import describe, load_examples, load_mean_maps
-from train.report.section_figures import draw_dependences
+from train.report.pictures import ExamplePicture, describe, load_examples, load_mean_maps
+from train.report.samples import sample_rows
+from train.report.section_figures import LEFT, draw_dependences
 from train.report.strips import strips
-from train.report.tables import tables
+from train.report.tables import coverage_table, tables
 
 SECTIONS = ("beside", "where", "sure", "speed", "looks", "flags")
 
@@ -113,6 +115,28 @@ def test_targets_have_a_row_each_and_metrics_a_column() -> None:
     )
 
 
+def test_widths_have_units_and_thresholds_are_called_so() -> None:
+    cells = {row[0].text: row[-1].text for row in coverage_table(full_report("regression")).rows}
+    assert cells == {"theta_E": "0.29 arcsec", "axion_mass_ev": "0.29 dex"}
+    report = full_report("regression")
+    assert "not calibrated" in coverage_table(report).heads
+    assert report.reliability is not None
+    plain = [one.model_copy(update={"before": None}) for one in report.reliability.coverage]
+    reliability = report.reliability.model_copy(update={"coverage": tuple(plain)})
+    table = coverage_table(report.model_copy(update={"reliability": reliability}))
+    assert "not calibrated" not in table.heads
+    assert {len(row) for row in table.rows} == {len(table.heads)}
+    table = coverage_table(full_report("anomaly"))
+    assert table.heads[0] == "threshold of the anomaly score"
+    assert "width" not in " ".join(table.heads)
+
+
+def test_what_a_constant_finds_stands_in_the_name_alone() -> None:
+    apart = tables(full_report("anomaly"))[-1]
+    found = [one for one in apart.heads if one.startswith("found")]
+    assert found == ["found at 1% false positives", "found at 5% false positives"]
+
+
 # -- drawings
 
 
@@ -155,6 +179,29 @@ def test_columns_of_one_value_and_of_many_decades_can_be_drawn() -> None:
     assert max(steps) - min(steps) < 0.5
 
 
+@pytest.mark.parametrize("height", [0.9999, 0.99999, 0.9999999])
+def test_numbers_beside_an_axis_differ_and_no_point_covers_them(height: float) -> None:
+    plain = {"column": "n", "unit": "", "score": "AUC", "better": "higher"}
+    bins = [
+        {"low": 3.0 * k, "high": 3.0 * k + 1e-3, "samples": 9,
+         "score": {"value": height, "low": 2 * height - 1, "high": 1.0}}
+        for k in range(3)
+    ]  # fmt: skip
+    found = [{**plain, "class_name": name, "bins": bins} for name in ("cdm", "vortex", "no_sub")]
+    (one,) = draw_dependences(plain_report("classification", dependences=found))
+    heights = [shape.text for shape in one.shapes if shape.places.get("text-anchor") == "end"]
+    assert len(set(heights)) == len(heights) > 2
+    assert all(len(text) <= 7 for text in heights)
+    assert ("difference from 1, in 10" in one.note) == (height > 0.9999)
+    assert one.unit == ""
+    points = [float(shape.places["cx"]) for shape in one.shapes if shape.tag == "circle"]
+    assert min(points) > LEFT + 3.5
+
+
+def test_errors_say_their_unit() -> None:
+    assert draw_dependences(full_report("regression"))[0].note.startswith("MAE of theta_E in arcsec; ")
+
+
 def test_classes_have_the_colours_of_their_order() -> None:
     detectability = draw_dependences(full_report("classification"))[0]
     assert detectability.legend == (("k1", "cdm"), ("k2", "vortex"), ("ideal", "best possible"))
@@ -180,6 +227,37 @@ def test_pictures_of_examples_are_shown_once(tmp_path: Path) -> None:
     found = load_examples(shared, tmp_path)
     assert [len(one.pictures) for one in found] == [1, 0, 0]
     assert found[0].pictures[0].alt == "Image: sample 7, true no_sub, told vortex .97"
+
+
+def test_samples_are_in_a_row_for_each_class() -> None:
+    report = full_report("classification")
+    assert isinstance(report.metrics, ClassificationMetrics)
+    confusion = ((362, 35, 3), (396, 0, 4), (10, 11, 379))
+    metrics = report.metrics.model_copy(update={"confusion": confusion})
+    told = [one for one in report.examples if (one.kind, one.true) != ("best", "cdm")]
+    report = report.model_copy(update={"metrics": metrics, "examples": tuple(told)})
+    best, worst = sample_rows(report, [ExamplePicture(one, ()) for one in told])
+    assert (best.title, worst.title) == ("Told best", "Told worst")
+    assert [(row.title, len(row.samples)) for row in best.rows] == [("no_sub", 2), ("cdm", 0), ("vortex", 1)]
+    assert best.rows[1].order == "No sample of this class was told rightly."
+    assert [row.title for row in worst.rows] == ["no_sub", "cdm", "vortex"]
+    page = _words(render(PageContent(report, examples=tuple(ExamplePicture(one, ()) for one in told))))
+    assert "Bold: what is true; beside it what the model said. Below, in orange" in page
+    assert sample_rows(report, ()) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "orders"),
+    [
+        ("anomaly", ["lowest score first", "highest score first", "highest score first"]),
+        ("regression", ["smallest error first"] * 3),
+    ],
+)
+def test_rows_of_samples_say_their_order(kind: str, orders: list[str]) -> None:
+    report = full_report(kind)
+    best, worst = sample_rows(report, [ExamplePicture(one, ()) for one in report.examples])
+    assert [row.order for row in best.rows] == orders
+    assert set(orders).isdisjoint(row.order for row in worst.rows) == (kind == "regression")
 
 
 def test_mean_maps_are_shown_where_there_are_some(tmp_path: Path) -> None:

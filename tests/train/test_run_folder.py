@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from schemas.errors import RunError, WriteError
+from schemas.errors import PlaceError, RunError, RunMissingError
 from train.run_folder import load_run, new_folder, read_record, sha256_of_file
 
 
@@ -40,7 +40,7 @@ def test_what_is_no_run(tmp_path: Path, what: str, sound_store: object) -> None:
         path.write_text("{}")
     elif what == "a store":
         path = sound_store.root  # type: ignore[attr-defined]
-    with pytest.raises(RunError, match="is no finished run") as caught:
+    with pytest.raises(RunMissingError, match="is no finished run") as caught:
         load_run(path)
     assert str(path) in str(caught.value)
     assert "lensmill train" in caught.value.advice
@@ -54,7 +54,6 @@ RECORDS: dict[str, Callable[[str], str]] = {
     "a field missing": lambda text: json.dumps(
         {key: value for key, value in json.loads(text).items() if key != "stretch"}
     ),
-    "another format": lambda text: json.dumps({**json.loads(text), "format_version": 2}),
     "a digest that is none": lambda text: json.dumps({**json.loads(text), "weights_sha256": "x"}),
 }
 
@@ -63,8 +62,37 @@ RECORDS: dict[str, Callable[[str], str]] = {
 def test_a_record_that_is_not_ours(run: Path, fault: str) -> None:
     path = run / "run.json"
     path.write_text(RECORDS[fault](path.read_text()))
-    with pytest.raises(RunError, match="is not what lensmill wrote"):
+    with pytest.raises(RunError, match="is not what lensmill wrote") as caught:
         read_record(run)
+    assert "the record of a run" in caught.value.expected
+    assert "restore it from a copy" in caught.value.advice
+    assert ("newer lensmill" in caught.value.advice) == (fault == "an unknown field")
+
+
+def test_a_record_of_a_newer_version(run: Path) -> None:
+    path = run / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 2}))
+    with pytest.raises(RunError, match="has format version 2") as caught:
+        load_run(run)
+    assert caught.value.expected == "version 1"
+    assert "newer lensmill" in caught.value.advice
+
+
+@pytest.mark.parametrize("fault", ["missing", "garbage"])
+def test_samples_that_are_lost_are_no_export(run: Path, fault: str) -> None:
+    path = run / "samples.parquet"
+    path.unlink()
+    if fault == "garbage":
+        path.write_text("{}")
+    loaded = load_run(run)
+    for ask in (loaded.used_samples, loaded.used_contents):
+        with pytest.raises(
+            RunError, match="is missing" if fault == "missing" else "cannot be read"
+        ) as caught:
+            ask("train")
+        assert str(path) in caught.value.found
+        assert "export" not in str(caught.value)
+        assert not caught.value.is_bad_input
 
 
 def test_a_record_that_is_no_text(run: Path) -> None:
@@ -119,7 +147,7 @@ def test_a_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         (folder / "x").write_text("1")
         assert not target.exists()
     assert (target / "x").read_text() == "1"
-    with pytest.raises(RunError, match="exists"), new_folder(target):
+    with pytest.raises(PlaceError, match="exists"), new_folder(target):
         pass
     with pytest.raises(ZeroDivisionError), new_folder(target, replace=True) as folder:
         (folder / "x").write_text(str(2 / len(list(folder.iterdir()))))
@@ -132,6 +160,7 @@ def test_a_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(WriteError, match="cannot write"), new_folder(tmp_path / "file" / "run"):
+    with pytest.raises(PlaceError, match="file is a file") as caught, new_folder(tmp_path / "file" / "run"):
         pass
+    assert caught.value.advice == "choose another path"
     assert (tmp_path / "file").read_text() == "mine"

@@ -13,7 +13,7 @@ from schemas.run import RegressorHead, RunRecord
 from train.evaluation.measured import Measured
 from train.models.autoencoders import SCORE
 from train.objectives.anomaly import AnomalyObjective
-from train.objectives.calibration import LEVELS, NEEDED
+from train.objectives.calibration import LEVELS, NEEDED, SHARES
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
 from train.scores import intervals, share
@@ -49,7 +49,21 @@ def uncalibrated(record: RunRecord) -> str | None:
     if record.calibration is None:
         why = f"it takes {NEEDED} validation samples, and there {'is' if count == 1 else 'are'} {count}"
         return f"{what}: {why if count < NEEDED else 'the run was trained before they were fitted'}"
+    if isinstance(record.calibration, Thresholds):
+        return _without_threshold(record.calibration)
     return _lacking(record.head, record.calibration) if isinstance(record.head, RegressorHead) else None
+
+
+def _without_threshold(calibration: Thresholds) -> str | None:
+    """Which answers predictions lack because too few ordinary samples were there to say what is rare."""
+    lacking = {one: round(1 / one) - 1 for one in SHARES if one not in calibration.shares}
+    if not lacking:
+        return None
+    names = ", ".join(f"above_{round(100 * (1 - one))}" for one in lacking)
+    return (
+        f"predictions have no {names}: it takes {max(lacking.values())} ordinary validation samples,"
+        f" and there are {calibration.samples}"
+    )
 
 
 def _lacking(head: RegressorHead, calibration: Calibration) -> str | None:

@@ -46,14 +46,15 @@ def chosen(measured: Measured) -> list[Chosen]:
 
 
 def _ends(
-    goodness: Array, rows: NDArray[np.int64], groups: int
+    goodness: Array, rows: NDArray[np.int64], groups: int, right: NDArray[np.bool_] | None = None
 ) -> Iterator[tuple[Literal["best", "worst"], int]]:
-    """Places with the highest and the lowest goodness; none twice."""
+    """Places with the highest and the lowest goodness; none twice, and none best that is not right."""
     count = min(MOST_OF_GROUP, max(1, MOST // (2 * groups)), -(-len(rows) // 2))
     order = rows[np.argsort(-goodness[rows], kind="stable")]
-    for place in order[:count].tolist():
+    best = (order if right is None else order[right[order]])[:count]
+    for place in best.tolist():
         yield "best", place
-    for place in order[count:][::-1][:count].tolist():
+    for place in order[~np.isin(order, best)][::-1][:count].tolist():
         yield "worst", place
 
 
@@ -61,8 +62,9 @@ def _of_classes(measured: Measured, objective: ClassificationObjective) -> Itera
     probability = objective.probabilities(measured.output)
     true, names = objective.positions(measured.samples.label), objective.names
     own = probability[np.arange(len(true)), true]
+    right = probability.argmax(axis=1) == true
     for k, name in enumerate(names):
-        for kind, place in _ends(own, np.flatnonzero(true == k), len(names)):
+        for kind, place in _ends(own, np.flatnonzero(true == k), len(names), right):
             taken = int(probability[place].argmax())
             said = f"{names[taken]} ({_percent(probability[place, taken])})"
             yield Chosen(place, kind, name, name, said, float(own[place]), taken)
@@ -95,7 +97,7 @@ def _valued(value: float, unit: str) -> str:
 
 
 def _unit(unit: str) -> str:
-    return "" if unit == "1" else f" {unit}"
+    return "" if unit in ("", "1") else f" {unit}"
 
 
 def _of_anomalies(measured: Measured, objective: AnomalyObjective) -> Iterator[Chosen]:

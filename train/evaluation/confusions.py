@@ -48,7 +48,7 @@ def _difference(columns: list[Column], mistaken: Rows, right: Rows) -> str:
         return ""
     _, lower, column = max(found, key=lambda one: abs(one[1] - 0.5))
     here, there = (_spelt(float(np.nanmedian(column.values[rows]))) for rows in (mistaken, right))
-    unit = "" if column.unit == "1" else f" {column.unit}"
+    unit = "" if column.unit in ("", "1") else f" {column.unit}"
     which = "lower" if lower > 0.5 else "higher"
     return f"{which} {column.name}: median {here} against {there}{unit}"
 

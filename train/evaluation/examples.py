@@ -57,6 +57,7 @@ def _example(
         seed=measured.store.origin.seed,
         sample_id=int(measured.samples.sample_id[one.place]),
         kind=one.kind,
+        group=one.group,
         true=one.true,
         said=one.said,
         measure=one.measure,

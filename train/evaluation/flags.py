@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import norm
 
 from schemas.metrics import Interval, Score
+from schemas.numbers import score_words
 from schemas.report import Baseline, Bound, Flag
 from schemas.run import AnomalyHead, ClassifierHead
 from train.evaluation.baselines import Beside
@@ -72,9 +73,9 @@ def _from_shuffled(measured: Measured, found: tuple[Baseline, ...]) -> Iterator[
         for score in baseline.scores if baseline.kind == "shuffled" else ():
             if off_chance(measured, score):
                 yield _leak(
-                    f"Principal components fitted to shuffled labels score {score.name} {_said(score.value)}"
-                    f" on shuffled labels, where chance is {score.chance:.4g}: the scores of this evaluation"
-                    " measure something other than what the labels say."
+                    f"Principal components fitted to shuffled labels score {score_words(score.name)}"
+                    f" {_said(score.value)} on shuffled labels, where chance is {score.chance:.4g}: the"
+                    " scores of this evaluation measure something other than what the labels say."
                 )
 
 
@@ -82,9 +83,9 @@ def _off_chance(measured: Measured, scores: tuple[Score, ...]) -> Iterator[Flag]
     for score in scores:
         if off_chance(measured, score):
             yield _leak(
-                f"With shuffled labels the model has {score.name} {_said(score.value)}{_unit(score)}, where"
-                f" chance is {score.chance:.4g}: it was measured on what it was trained on, or something"
-                " beside the images tells the labels."
+                f"With shuffled labels the model has {score_words(score.name)} {_said(score.value)}"
+                f"{_unit(score)}, where chance is {score.chance:.4g}: it was measured on what it was"
+                " trained on, or something beside the images tells the labels."
             )
 
 
@@ -124,7 +125,7 @@ def _no_better(found: tuple[Baseline, ...]) -> Iterator[Flag]:
             than = "a constant" if baseline.kind == "constant" else baseline.what
             how = "worse than" if gain.high < 0 else "not shown to be better than"
             yield _warning(
-                f"In {name} the model is {how} {than} ({_said(beside.value)}): it gains"
+                f"In {score_words(name)} the model is {how} {than} ({_said(beside.value)}): it gains"
                 f" {_said(gain)}{_unit(beside)}."
             )
 
@@ -134,8 +135,9 @@ def _too_few(measured: Measured, scores: tuple[Score, ...]) -> Iterator[Flag]:
         width = score.value.high - score.value.low
         if width > TELLING * abs(score.chance):
             yield _warning(
-                f"{len(measured.samples):,} samples leave {score.name} open between {score.value.low:.4g} and"
-                f" {score.value.high:.4g}{_unit(score)}: too few to tell how good the model is."
+                f"{len(measured.samples):,} samples leave {score_words(score.name)} open between"
+                f" {score.value.low:.4g} and {score.value.high:.4g}{_unit(score)}: too few to tell"
+                " how good the model is."
             )
 
 
@@ -148,7 +150,7 @@ def _warning(text: str) -> Flag:
 
 
 def _unit(score: Score) -> str:
-    return "" if score.unit == "1" else f" {score.unit}"
+    return "" if score.unit in ("", "1") else f" {score.unit}"
 
 
 def _said(one: Interval) -> str:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from schemas.errors import WriteError
 from schemas.metrics import Score
+from schemas.numbers import score_words
 from schemas.report import Look
 from storage.journal import append_line, read_lines
 from storage.state import state_folder
@@ -23,15 +24,24 @@ LOOKS = "looks.jsonl"
 LEDGERS = "looks"
 
 
-def earlier_looks(measured: Measured) -> tuple[Look, ...]:
-    """Evaluations on these samples that were there before, of any run, oldest first."""
+def earlier_looks(measured: Measured, scores: tuple[Score, ...]) -> tuple[Look, ...]:
+    """Evaluations on these samples that were there before, of any run and goal, oldest first."""
     digest, weights = measured.store.stored.digest, measured.run.record.weights_sha256
     known = {*_read(measured.run.root / LOOKS), *_read(_ledger(measured))}
     here = [look for look in known if (look.store_digest, look.split) == (digest, measured.split)]
     return tuple(
-        look.model_copy(update={"again": look.weights_sha256 == weights})
+        look.model_copy(
+            update={"again": look.weights_sha256 == weights, "same_goal": _asks(look, measured, scores)}
+        )
         for look in sorted(here, key=lambda look: look.at)
     )
+
+
+def _asks(look: Look, measured: Measured, scores: tuple[Score, ...]) -> bool:
+    """Whether a look has a score that is asked for here, of the same classes."""
+    # looks of before classes were written down are counted rather than passed over
+    alike = look.labels in ((), measured.run.objective.labels)
+    return alike and not {one.name for one in look.scores}.isdisjoint(one.name for one in scores)
 
 
 def record_look(measured: Measured, scores: tuple[Score, ...]) -> None:
@@ -50,7 +60,7 @@ def record_look(measured: Measured, scores: tuple[Score, ...]) -> None:
         split=measured.split,
         labels=measured.run.objective.labels,
     )
-    line = look.model_dump_json(exclude={"again"})
+    line = look.model_dump_json(exclude={"again", "same_goal"})
     append_line(measured.run.root / LOOKS, line)
     try:
         append_line(_ledger(measured), line)
@@ -61,19 +71,34 @@ def record_look(measured: Measured, scores: tuple[Score, ...]) -> None:
 def told(looks: Sequence[Look]) -> str:
     """What earlier looks mean for a score, in a sentence or two."""
     again = sum(look.again for look in looks)
-    others = [look for look in looks if not look.again]
+    others = _rivals(looks)
     said = []
     if again:
         times = "once" if again == 1 else f"{again} times"
         said.append(f"This model was measured on these samples {times} before, which is no other try.")
     if others:
-        count = len({look.weights_sha256 for look in others})
+        count = tries(looks) - 1
         models = "1 other model was" if count == 1 else f"{count} other models were"
         said.append(
             f"Look {count + 1} at these samples: {models} measured on them before{_best(others)}."
             " Who chooses a model by these scores needs other samples to say how good it is."
         )
-    return " ".join(said) or "First look at these samples, as far as this run and this machine know."
+    elsewhere = len({look.weights_sha256 for look in looks if not (look.again or look.same_goal)})
+    first = "First look at these samples" + (" for this goal" if elsewhere else "")
+    said = said or [f"{first}, as far as this run and this machine know."]
+    if elsewhere:
+        models = "1 model was" if elsewhere == 1 else f"{elsewhere} models were"
+        said.append(f"{models} measured on them for other goals, which is no try at this one.")
+    return " ".join(said)
+
+
+def tries(looks: Sequence[Look]) -> int:
+    """Which look at these samples for this goal a report is: each model counts once."""
+    return len({look.weights_sha256 for look in _rivals(looks)}) + 1
+
+
+def _rivals(looks: Sequence[Look]) -> list[Look]:
+    return [look for look in looks if look.same_goal and not look.again]
 
 
 def _best(looks: Sequence[Look]) -> str:
@@ -87,8 +112,8 @@ def _best(looks: Sequence[Look]) -> str:
     goal = max(goals.values(), key=len)
     sign = 1 if goal[0][0].better == "higher" else -1
     score, look = max(goal, key=lambda one: sign * one[0].value.value)
-    unit = "" if score.unit == "1" else f" {score.unit}"
-    return f", the best with {score.name} {score.value.value:.4g}{unit} ({Path(look.run).name})"
+    unit = "" if score.unit in ("", "1") else f" {score.unit}"
+    return f", the best with {score_words(score.name)} {score.value.value:.4g}{unit} ({Path(look.run).name})"
 
 
 def _ledger(measured: Measured) -> Path:

@@ -8,10 +8,14 @@ import numpy as np
 from pydantic import ValidationError
 
 from schemas.card import Card, CardData, CardEvaluation, OnnxFile
+from schemas.metrics import Metrics, Score
+from schemas.numbers import METRICS, Number, numbers_of_metrics, score_words, words_of
 from schemas.report import Report
 from schemas.run import RunRecord
 from storage.importing.faults import counted
+from storage.page.numbers import shown_unit
 from storage.reader import Store
+from train.evaluation import bounds
 from train.run_folder import REPORTS, Run
 
 NO_LICENCE = "Not stated by whoever exported it; the code that made it, lensmill, is under BSD-3-Clause"
@@ -163,13 +167,16 @@ def _evaluation(card: Card) -> str:
                 "| score | value | 95% interval | knowing nothing |",
                 "|---|---|---|---|",
                 *(
-                    f"| {one.name} [{one.unit}] | {one.value.value:.4g}"
+                    f"| {_named(one.name, one.unit)} | {one.value.value:.4g}"
                     f" | {one.value.low:.4g} to {one.value.high:.4g} | {one.chance:.4g} |"
                     for one in found.scores
                 ),
             ]
         ),
     ]
+    parts += _by_class(found.metrics)
+    if found.bounds:
+        parts.append("\n".join(f"- {bounds.told(one)}" for one in found.bounds))
     if card.calibration is not None:
         what = {
             "temperature": "Probabilities are calibrated",
@@ -178,14 +185,45 @@ def _evaluation(card: Card) -> str:
         }[card.calibration.kind]
         parts.append(f"{what} on {card.calibration.samples:,} validation images.")
     if found.baselines:
-        rows = [
-            (one.what, ", ".join(f"{score.name} {score.value.value:.4g}" for score in one.scores))
-            for one in found.baselines
-        ]
-        parts.append(_table(rows, ("baseline", "scores")))
+        rows = [(one.what, ", ".join(map(_scored, one.scores))) for one in found.baselines]
+        parts.append(_table(rows, ("baseline", "scores and 95% intervals")))
     told = [f"- **{one.severity}**: {one.text}" for one in found.flags]
     told += [f"- {one}" for one in found.warnings]
     return "\n\n".join([*parts, *(["\n".join(told)] if told else [])])
+
+
+def _by_class(metrics: Metrics | None) -> list[str]:
+    """A table with a row for each class or target and a column for each metric; none where there is none."""
+    rows = (
+        [one for one in numbers_of_metrics(metrics) if one.section == METRICS and one.of] if metrics else []
+    )
+    names = [one for one in dict.fromkeys(row.name for row in rows) if one != "samples"]
+    if not rows or metrics is None:
+        return []
+    known = {(row.of, row.name): row for row in rows}
+    kind = "target" if metrics.kind == "regression" else "class"
+    lines = [f"| {' | '.join((kind, *map(words_of, names)))} |", "|---" * (len(names) + 1) + "|"]
+    for of in dict.fromkeys(row.of for row in rows):
+        cells = (_cell(known.get((of, name))) for name in names)
+        lines.append(f"| {' | '.join((of, *cells))} |")
+    return ["\n".join(lines)]
+
+
+def _cell(one: Number | None) -> str:
+    if one is None:
+        return ""
+    interval = "" if one.low is None or one.high is None else f" [{one.low:.4g}, {one.high:.4g}]"
+    return f"{one.value:.4g}{interval} {shown_unit(one.unit)}".rstrip()
+
+
+def _scored(one: Score) -> str:
+    value = one.value
+    found = f"{score_words(one.name)} {value.value:.4g} [{value.low:.4g}, {value.high:.4g}]"
+    return f"{found} {shown_unit(one.unit)}".rstrip()
+
+
+def _named(name: str, unit: str) -> str:
+    return f"{score_words(name)} [{unit}]" if shown_unit(unit) else score_words(name)
 
 
 def _use(card: Card) -> str:

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from schemas.card import Card, OnnxFile
-from schemas.errors import LensmillError, RunError
+from schemas.errors import LensmillError, RunMissingError
 from schemas.run import RunRecord
 from storage.place import local, place
 from storage.reader import Store, open_store
@@ -13,9 +13,9 @@ from train.images import Pixels
 from train.release.card import NO_LICENCE, card_of, page_of
 from train.release.model import sample_images
 from train.release.onnx_file import FILE, NotExportedError, write_onnx
-from train.run_folder import RECORD, WEIGHTS, Run, check_free, load_run, new_folder
+from train.run_folder import CARD, RECORD, WEIGHTS, Run, check_free, load_run, new_folder
 
-CARD, PAGE = "card.json", "card.md"
+PAGE = "card.md"
 # that the ONNX file is compared with torch on
 COMPARED = 16
 
@@ -28,7 +28,7 @@ def export(run: str | Path, out: str | Path, onnx: bool = True, licence: str | N
     root, out = local(run), local(out)
     check_free(out)
     if (root / CARD).is_file():
-        raise RunError(
+        raise RunMissingError(
             f"{root} is an exported model already", expected="the folder of a run", advice="copy it as it is"
         )
     loaded = load_run(root)

@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from matplotlib.figure import Figure
 
 from schemas.comparison import Comparison, Contender
-from schemas.errors import WriteError
+from schemas.errors import PlaceError
 from schemas.metrics import Interval
 from train.report.figures import COLOURS
-from train.run_folder import new_folder
+from train.run_folder import check_can_be, new_folder
 
 JSON, TABLE, PICTURE, PAGE = "compare.json", "compare.parquet", "compare.png", "compare.html"
 TEMPLATES = Environment(
@@ -43,14 +43,15 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
 
 
 def check_place(out: Path) -> None:
-    """Refuse a path where something else is."""
+    """Refuse a path where something else is, or where no folder can be."""
     mine = {JSON, TABLE, PICTURE, PAGE}
     if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= mine):
-        raise WriteError(
+        raise PlaceError(
             f"{out} holds something else",
             expected="a path where nothing is yet, or an earlier comparison",
             advice="choose another --out",
         )
+    check_can_be(out)
 
 
 def table_of(comparison: Comparison) -> pa.Table:

@@ -169,8 +169,9 @@ def draw_regression(
     metrics: RegressionMetrics,
     true: dict[str, Array],
     predicted: dict[str, Array],
+    units: dict[str, str],
 ) -> Pictures:
-    """Predicted against true value for each target."""
+    """Predicted against true value for each target, in the units of their columns."""
     pictures = {}
     for fitted, measured in zip(objective.head.targets, metrics.targets, strict=True):
         column = fitted.target.column
@@ -185,9 +186,10 @@ def draw_regression(
         axis.plot(ends, ends, color="0.4", linestyle=":", label="exact")
         if fitted.target.transform == "log10":
             axis.set(xscale="log", yscale="log")
+        unit = f" [{units[column]}]" if units.get(column) else ""
         axis.set(
-            xlabel=f"true {column}",
-            ylabel=f"predicted {column}",
+            xlabel=f"true {column}{unit}",
+            ylabel=f"predicted {column}{unit}",
             title=f"{column} (R2 {measured.r2.value:.3f})",
         )
         axis.legend(frameon=False)

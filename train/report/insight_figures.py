@@ -76,5 +76,5 @@ def draw_mean_maps(rows: list[MeanMaps]) -> Figure:
             axis.set_yticks([])
             if row == 0:
                 axis.set_title(title, fontsize=10)
-        axes[row, 0].set_ylabel(f"{one.name} ({one.samples})", fontsize=9)
+        axes[row, 0].set_ylabel(f"{one.name}, {one.samples} images", fontsize=8)
     return figure

@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 from schemas.metrics import AnomalyMetrics, ClassificationMetrics, RegressionMetrics
 from schemas.page import Fact
 from schemas.report import Report
+from storage.page.numbers import shown_unit
 from storage.page.rendering import read_part, source_hash
 from storage.reader import Store
 from train.data import Samples
-from train.evaluation.looks import told
+from train.evaluation.looks import told, tries
 from train.objectives.anomaly import AnomalyObjective
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
 from train.predict import reconstructions
-from train.report import provenance, section_figures, tables
+from train.report import captions, provenance, repetition, section_figures, tables
 from train.report.anomalies import draw_anomalies, draw_reconstructions, examples
 from train.report.figures import draw_classification, draw_history, draw_regression, draw_reliability
 from train.report.pictures import ExamplePicture, Picture, load_examples, load_mean_maps, save_figures
+from train.report.samples import sample_key, sample_rows
 from train.report.strips import strips
 from train.run_folder import HISTORY, Run
 
@@ -62,8 +64,8 @@ def write_page(
         load_examples(report.examples, folder / PICTURES),
         "" if report.same_recipe else run.record.data.recipe_name,
         provenance.facts(report, run.record, store),
-        provenance.commands(report, store),
-        provenance.texts(run.record, store),
+        repetition.commands(report, run.record, store),
+        repetition.texts(run.record, store),
         load_mean_maps(folder / PICTURES),
     )
     path = folder / "report.html"
@@ -86,7 +88,10 @@ def render(content: PageContent) -> str:
         dependences=section_figures.draw_dependences(report),
         pictures=[one for one in content.pictures if one not in sure],
         sure_pictures=sure,
-        look=len({one.weights_sha256 for one in report.looks if not one.again}) + 1,
+        caption=lambda title: captions.caption(title, report),
+        sample_rows=sample_rows(report, content.examples),
+        sample_key=sample_key(report, content.examples),
+        look=tries(report.looks),
         told_looks=told(report.looks),
         script=Markup(script),  # noqa: S704  # our own files
         style=Markup(style),  # noqa: S704
@@ -104,7 +109,8 @@ def _figures(
         pictures = draw_classification(objective, metrics, samples.label, output)
     if isinstance(objective, RegressionObjective) and isinstance(metrics, RegressionMetrics):
         true, predicted = objective.truth(store, samples), objective.predictions(output)
-        pictures = draw_regression(objective, metrics, true, predicted)
+        units = {one.name: shown_unit(one.unit) for one in store.plan.columns}
+        pictures = draw_regression(objective, metrics, true, predicted, units)
     if isinstance(objective, AnomalyObjective) and isinstance(metrics, AnomalyMetrics):
         shown = examples(objective, samples.label)
         stretched, returned = reconstructions(run, samples.take(np.array([row for _, row in shown])))

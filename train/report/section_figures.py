@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import NamedTuple
 
-from schemas.metrics import AnomalyMetrics, ClassificationMetrics
+from schemas.metrics import AnomalyMetrics, ClassificationMetrics, RegressionMetrics
 from schemas.report import Bin, Dependence, Report
 from storage.page.numbers import shown_unit, spell
 from storage.page.plots import decades, round_numbers
@@ -13,6 +13,10 @@ from storage.page.plots import decades, round_numbers
 WIDTH, HEIGHT = 320, 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 24
 FLOOR = HEIGHT - BOTTOM
+# What is drawn keeps so far from the axes: points at their ends would cover numbers.
+INSET = 10
+# of a number left of the axis; longer ones would be cut off
+MOST_LETTERS = 7
 # Beyond this ratio of its ends an axis is logarithmic.
 WIDE = 30.0
 # A direction has no ratio, however near to zero its smallest value is.
@@ -54,15 +58,16 @@ class _Axes(NamedTuple):
     across: Place
     up: Place
     shapes: tuple[Shape, ...]
+    note: str
 
 
 def draw_dependences(report: Report) -> tuple[Drawing, ...]:
     """A drawing for each column and score, the classes in their colours."""
-    colours = _colours(report)
+    colours, units = _colours(report), _units(report)
     filled = [one for one in report.dependences if one.bins]
     order = list(dict.fromkeys(_subject(one) for one in filled))
     ranked = sorted(filled, key=lambda one: order.index(_subject(one)))
-    return tuple(_dependence(list(group), colours) for _, group in groupby(ranked, key=_subject))
+    return tuple(_dependence(list(group), colours, units) for _, group in groupby(ranked, key=_subject))
 
 
 def _subject(one: Dependence) -> tuple[str, str]:
@@ -79,7 +84,14 @@ def _colours(report: Report) -> dict[str | None, str]:
     return {name: f"k{at % COLOURS}" for at, name in enumerate(names)}
 
 
-def _dependence(filled: list[Dependence], colours: dict[str | None, str]) -> Drawing:
+def _units(report: Report) -> dict[str, str]:
+    """Of scores that have one: errors are in the unit that is learned."""
+    metrics = report.metrics
+    targets = metrics.targets if isinstance(metrics, RegressionMetrics) else ()
+    return {f"MAE of {one.target}": shown_unit(one.unit) for one in targets}
+
+
+def _dependence(filled: list[Dependence], colours: dict[str | None, str], units: dict[str, str]) -> Drawing:
     first = filled[0]
     bins = [part for one in filled for part in one.bins]
     ideals = [value for one in filled for value in one.ideal if value is not None]
@@ -102,14 +114,16 @@ def _dependence(filled: list[Dependence], colours: dict[str | None, str]) -> Dra
         alt=f"{first.score} by {first.column}: {'; '.join(_told(one) for one in filled)}",
         shapes=tuple(shapes),
         legend=tuple(legend) if len(legend) > 1 or first.class_name else (),
-        note=_note(filled),
+        note=_note(filled, units.get(first.score, ""), axes.note),
     )
 
 
-def _note(filled: list[Dependence]) -> str:
+def _note(filled: list[Dependence], unit: str, axis: str) -> str:
     chances = [one.p_value for one in filled]
-    told = all(chance is not None and chance > CHANCE for chance in chances)
-    return f"{filled[0].score}; {filled[0].better} is better" + ("; no trend beyond chance" if told else "")
+    by_chance = all(chance is not None and chance > CHANCE for chance in chances)
+    score = f"{filled[0].score} in {unit}" if unit else filled[0].score
+    told = (score, axis, f"{filled[0].better} is better", "no trend beyond chance" if by_chance else "")
+    return "; ".join(one for one in told if one)
 
 
 def _told(one: Dependence) -> str:
@@ -142,16 +156,34 @@ def _ideal(one: Dependence, look: str, axes: _Axes) -> Iterable[Shape]:
 def _axes(xs: list[float], ys: list[float], angle: bool = False) -> _Axes:
     """Both axes with round numbers; logarithmic across where values span much and are no angle."""
     wide = not angle and min(xs) > 0 and max(xs) > WIDE * min(xs)
-    x, x_ticks = _scale(xs, LEFT, WIDTH - RIGHT, logarithmic=wide)
-    y, y_ticks = _scale(_padded(ys), FLOOR, TOP)
+    x, x_ticks = _scale(xs, LEFT + INSET, WIDTH - RIGHT - INSET, logarithmic=wide)
+    y, y_ticks = _scale(_padded(ys), FLOOR - INSET, TOP)
     shapes = [_line("axis", LEFT, WIDTH - RIGHT, FLOOR, FLOOR)]
-    for value in y_ticks:
+    texts, note = _heights(y_ticks)
+    for value, text in zip(y_ticks, texts, strict=True):
         shapes.append(_line("top", LEFT, WIDTH - RIGHT, y(value), y(value)))
-        shapes.append(_text(LEFT - 5, y(value) + 4, spell(value), "end"))
-    for value in _apart(x_ticks):
+        shapes.append(_text(LEFT - 5, y(value) + 4, text, "end"))
+    x_ticks = _apart(x_ticks)
+    for value, text in zip(x_ticks, _told_apart(x_ticks), strict=True):
         shapes.append(_line("axis", x(value), x(value), FLOOR, FLOOR + 4))
-        shapes.append(_text(x(value), FLOOR + 15, spell(value), _anchor(x(value))))
-    return _Axes(x, y, tuple(shapes))
+        shapes.append(_text(x(value), FLOOR + 15, text, _anchor(x(value))))
+    return _Axes(x, y, tuple(shapes), note)
+
+
+def _told_apart(ticks: list[float]) -> list[str]:
+    """Numbers with as many digits as it takes for no two to read the same."""
+    spelt = ([spell(one, digits) for one in ticks] for digits in range(3, 16))
+    return next((texts for texts in spelt if len(set(texts)) == len(texts)), list(map(str, ticks)))
+
+
+def _heights(ticks: list[float]) -> tuple[list[str], str]:
+    """The same; where that leaves no room, how far they are from the last one, and that it is so in words."""
+    texts = _told_apart(ticks)
+    if max(map(len, texts), default=0) <= MOST_LETTERS:
+        return texts, ""
+    power = 10.0 ** math.floor(math.log10(ticks[1] - ticks[0]))
+    away = [round((one - ticks[-1]) / power) + 0.0 for one in ticks]
+    return [spell(one) for one in away], f"heights as difference from {texts[-1]}, in {spell(power)}"
 
 
 def _scale(

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+from schemas.calibration import Coverage
 from schemas.metrics import ClassificationMetrics, Interval
-from schemas.numbers import CONSTANT, METRICS, Number, numbers, words_of
+from schemas.numbers import CONSTANT, METRICS, Number, numbers, score_words, unit_of, words_of
 from schemas.report import Report
 from storage.page.numbers import shown_unit, spell
 
@@ -11,6 +12,8 @@ from storage.page.numbers import shown_unit, spell
 PERCENT = ("accuracy", "within", "covered", "right", "found")
 FOUR_PLACES = ("auc", "precision")
 
+# A constant finds as many as are called anomalous, which the name says already.
+SAID = "found"
 # what says how many there were, and not how good they are
 COUNTS = ("samples",)
 
@@ -74,6 +77,7 @@ def _overall(rows: list[Number]) -> Table:
 def _apart(report: Report, rows: list[Number]) -> Table:
     """A row for each class or target, a column for each metric, its constant's beside it."""
     shown = [one for one in rows if one.section in (METRICS, CONSTANT) and one.of]
+    shown = [one for one in shown if one.section == METRICS or not one.name.startswith(SAID)]
     order = list(dict.fromkeys(one.name for one in shown))
     columns = [
         (section, name) for name in order for section in (METRICS, CONSTANT) if _differs(shown, section, name)
@@ -113,7 +117,7 @@ def baseline_table(report: Report) -> Table:
     body = tuple(
         (
             words(one.what),
-            words(_score_words(score.name)),
+            words(score_words(score.name)),
             _cell(score.name, score.value, score.unit),
             _cell(score.name, one.gain[score.name], score.unit) if score.name in one.gain else Cell(""),
         )
@@ -121,7 +125,7 @@ def baseline_table(report: Report) -> Table:
         for score in one.scores
     )
     own = tuple(
-        (words("the model"), words(_score_words(one.name)), _cell(one.name, one.value, one.unit), Cell(""))
+        (words("the model"), words(score_words(one.name)), _cell(one.name, one.value, one.unit), Cell(""))
         for one in report.scores
     )
     return Table("", ("what", "score", "value", "the model is better by"), own + body, named=2)
@@ -160,18 +164,43 @@ def confused_table(report: Report) -> Table:
 
 
 def coverage_table(report: Report) -> Table:
-    """How many true values predicted intervals hold."""
+    """How many true values predicted intervals hold, or how many ordinary images a threshold."""
     coverage = report.reliability.coverage if report.reliability is not None else ()
+    if report.metrics.kind == "anomaly":
+        return _threshold_table(coverage)
+    # only a model that predicts its own spread has intervals without calibration
+    raw = any(one.before is not None for one in coverage)
     return Table(
         "",
-        ("target", "should hold", "holds", "not calibrated", "median width"),
+        ("target", "should hold", "holds", *(("not calibrated",) if raw else ()), "median width"),
         tuple(
             (
                 words(one.target),
                 Cell(f"{one.level:.1%}", key=one.level),
                 _cell("covered", one.covered),
-                Cell("") if one.before is None else Cell(said("covered", one.before), key=one.before),
+                *((_share(one.before),) if raw else ()),
+                Cell(
+                    f"{spell(one.width, 4)} {shown_unit(unit_of(report, one.target))}".rstrip(), key=one.width
+                ),
+            )
+            for one in coverage
+        ),
+    )
+
+
+def _share(value: float | None) -> Cell:
+    return Cell("") if value is None else Cell(said("covered", value), key=value)
+
+
+def _threshold_table(coverage: tuple[Coverage, ...]) -> Table:
+    return Table(
+        "",
+        ("threshold of the anomaly score", "ordinary images that should be below", "that are below"),
+        tuple(
+            (
                 Cell(spell(one.width, 4), key=one.width),
+                Cell(f"{one.level:.1%}", key=one.level),
+                _cell("covered", one.covered),
             )
             for one in coverage
         ),
@@ -222,8 +251,3 @@ def _cell(name: str, value: Interval, unit: str = "1") -> Cell:
         f"{said(name, value.low)} to {said(name, value.high)}",
         value.value,
     )
-
-
-def _score_words(name: str) -> str:
-    metric, _, of = name.partition(".")
-    return f"{words_of(metric)} {of}".rstrip()

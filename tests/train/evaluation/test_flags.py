@@ -117,7 +117,7 @@ def test_of_a_run_on_shuffled_labels_chance_is_expected() -> None:
     assert flags(shuffled, (_area(0.52, 0.02),), Beside(found), ()) == ()
     (flag,) = flags(shuffled, (_area(0.58, 0.02),), Beside(found), ())
     assert flag.severity == "leak"
-    assert "With shuffled labels the model has auc_macro 0.58" in flag.text
+    assert "With shuffled labels the model has AUC macro 0.58" in flag.text
 
 
 @pytest.mark.parametrize("which", [0, 2])
@@ -142,7 +142,7 @@ def test_worse_than_a_constant_is_told_before_what_else_is_better() -> None:
 def test_too_few_samples_are_warned_of() -> None:
     (flag,) = flags(_measured(60), (_area(0.8, 0.08),), GOOD, ())
     assert flag.severity == "warning"
-    assert "60 samples leave auc_macro open between 0.72 and 0.88" in flag.text
+    assert "60 samples leave AUC macro open between 0.72 and 0.88" in flag.text
 
 
 def test_why_there_is_no_baseline_is_said() -> None:

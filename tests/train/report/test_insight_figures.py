@@ -42,5 +42,8 @@ def test_mean_maps_have_a_row_a_class() -> None:
     ]
     figure = draw_mean_maps(rows)
     assert len(figure.axes) == 4
-    assert [axis.get_ylabel() for axis in figure.axes[::2]] == ["no_sub (8)", "vortex (8)"]
+    assert [axis.get_ylabel() for axis in figure.axes[::2]] == [
+        "no_sub, 8 images",
+        "vortex, 8 images",
+    ]
     assert [axis.get_title() for axis in figure.axes[:2]] == ["mean image", "gradients"]

@@ -1,0 +1,127 @@
+"""Workers: processes that poll a pool of a server, here or elsewhere, and start the runs that it has."""
+
+import contextlib
+import os
+import platform
+import re
+import secrets
+import sys
+import time
+from pathlib import Path
+
+from flows.answers import Server
+from flows.processes import Identity, end, identity, living, spawn
+from schemas.errors import FlowError, RecipeError
+from schemas.frozen import Frozen
+from storage.state import state_folder
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# A worker is online with its first heartbeat, which it sends as soon as Prefect is loaded.
+ONLINE_SECONDS = 120.0
+LOOK_SECONDS = 0.5
+
+
+class WorkerRecord(Frozen):
+    """A worker that was started on this machine."""
+
+    pool: str
+    address: str
+    name: str
+    process: Identity
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return living(self.process) is not None
+
+
+def start_worker(pool: str, server: Server, home: Path) -> WorkerRecord:
+    """A worker that polls a pool, once the server has heard of it."""
+    # a name of its own: the server takes a dead worker for a living one for some time
+    name = f"{platform.node()}-{secrets.token_hex(3)}"
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": server.address,
+        "PREFECT_HOME": str(home),
+        "PREFECT_LOGGING_LEVEL": "INFO",
+    }
+    if server.secret is not None:
+        environment["PREFECT_API_AUTH_STRING"] = server.secret
+    log = home / f"worker-{pool}.log"
+    process = spawn([*command, "--name", name], environment, ROOT, log)
+    record = WorkerRecord(pool=pool, address=server.address, name=name, process=identity(process.pid))
+    try:
+        _wait_until_online(record, server, log)
+    except BaseException:
+        stop_worker(record)
+        raise
+    return record
+
+
+def _wait_until_online(record: WorkerRecord, server: Server, log: Path) -> None:
+    deadline = time.monotonic() + ONLINE_SECONDS
+    while record.name not in server.workers_online(record.pool):
+        if not record.alive or time.monotonic() > deadline:
+            state = f"was not online within {ONLINE_SECONDS:g} s" if record.alive else "ended"
+            raise FlowError(
+                f"the worker of pool {record.pool!r} {state}", where=str(log), advice="read that log"
+            )
+        time.sleep(LOOK_SECONDS)
+
+
+def stop_worker(record: WorkerRecord) -> None:
+    """End a worker with the runs that it started."""
+    if process := living(record.process):
+        end(process)
+
+
+# -- pools besides the service's own, such as that of a machine with a GPU
+
+
+def up_pool(pool: str, server: Server, home: Path) -> WorkerRecord:
+    """A worker for a pool of a server that may be elsewhere; the one that is there stays."""
+    if not NAME.fullmatch(pool):
+        raise RecipeError(f"the pool's name {pool!r}", expected="letters, digits, . _ and -", where="--pool")
+    known = next((one for one in recorded_pools() if one.pool == pool), None)
+    same = known and known.alive and known.address == server.address
+    if known and same and known.name in server.workers_online(pool):
+        return known
+    if known:
+        stop_worker(known)
+    make_pool(pool, server)
+    record = start_worker(pool, server, home)
+    _path(pool).parent.mkdir(parents=True, exist_ok=True)
+    _path(pool).write_text(record.to_json())
+    return record
+
+
+def make_pool(pool: str, server: Server) -> None:
+    """A process pool by that name, unless there is one."""
+    if not server.ask("/work_pools/filter", {"work_pools": {"name": {"any_": [pool]}}}):
+        server.ask("/work_pools/", {"name": pool, "type": "process"})
+    server.pause(pool, False)
+
+
+def recorded_pools() -> list[WorkerRecord]:
+    """What `up --pool` has started here."""
+    found = []
+    for path in sorted((state_folder() / "workers").glob("*.json")):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(WorkerRecord.model_validate_json(path.read_bytes()))
+    return found
+
+
+def down_pools() -> list[WorkerRecord]:
+    """End all of them; those that were alive."""
+    found = recorded_pools()
+    alive = [one for one in found if one.alive]
+    for record in found:
+        stop_worker(record)
+        _path(record.pool).unlink(missing_ok=True)
+    return alive
+
+
+def _path(pool: str) -> Path:
+    return state_folder() / "workers" / f"{pool}.json"

@@ -1,0 +1,83 @@
+"""Processes that outlive the command that starts them, and how a later command finds and ends them."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+# A process is known by its number and its start time: numbers are used again.
+Identity = tuple[int, float]
+ASKED_SECONDS, TOLD_SECONDS = 15.0, 10.0
+
+
+def spawn(
+    command: list[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    log: Path,
+    inherited: tuple[int, ...] = (),
+) -> "subprocess.Popen[bytes]":
+    """A process of its own session, so that Ctrl-C in this terminal does not reach it."""
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603
+            command,
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=inherited,
+        )
+
+
+def identity(pid: int) -> Identity:
+    """What tells a process from a later one with its number."""
+    return pid, psutil.Process(pid).create_time()
+
+
+def living(known: Identity | None) -> psutil.Process | None:
+    """The process, if it still runs."""
+    if known is None:
+        return None
+    pid, started = known
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if same else None
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    """Whether it is this process, and not somebody else's, that answers at a port."""
+    with contextlib.suppress(psutil.Error):
+        family = [process, *process.children(recursive=True)]
+        sockets = [one for member in family for one in member.net_connections("tcp")]
+        return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in sockets)
+    return False
+
+
+def end(process: psutil.Process) -> None:
+    """A process and its children: asked first, then made to."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = [*process.children(recursive=True), process]
+        process.terminate()
+        _, alive = psutil.wait_procs([process], timeout=ASKED_SECONDS)
+        rest = [one for one in (*family, *alive) if one.is_running()]
+        for one in rest:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.terminate()
+        _, alive = psutil.wait_procs(rest, timeout=TOLD_SECONDS)
+        for one in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+
+
+def mine(path: Path) -> bool:
+    """Whether a file is the user's and nobody else can read it."""
+    state = path.lstat()
+    return state.st_uid == os.getuid() and not state.st_mode & 0o077 and not path.is_symlink()
