@@ -7,21 +7,53 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from flows.server import free_port, prefect_server_command, stop, wait_until_healthy
+from flows.server import (
+    ALL_LEVELS,
+    CONSOLE_LEVEL,
+    free_port,
+    prefect_server_command,
+    stop,
+    wait_until_healthy,
+)
 from flows.service import password, running
-from schemas.errors import WriteError
+from schemas.errors import FlowError, WriteError
 from storage.state import state_folder
 
 SENDING_SECONDS = 5.0
+WATCH_SECONDS = 1.0
+# a server that cannot live is not started for ever
+MOST_STARTS = 3
 
 
 @contextlib.contextmanager
 def prefect_api() -> Iterator[str]:
     """The address of a Prefect API: by `PREFECT_API_URL`, the service's, else a server of our own."""
+    with _chosen_api() as address, _told_when_lost(address):
+        yield address
+
+
+@contextlib.contextmanager
+def _told_when_lost(address: str) -> Iterator[None]:
+    """A server that is gone for longer than clients try again is one error."""
+    from httpx import TransportError
+
+    try:
+        yield
+    except TransportError as error:
+        raise FlowError(
+            f"Prefect's server at {address} does not answer: {str(error) or type(error).__name__}",
+            expected="a server that is back within a minute or two",
+            advice="see whether it runs, then run the same command again; what was made is kept",
+        ) from error
+
+
+@contextlib.contextmanager
+def _chosen_api() -> Iterator[str]:
     # imported here: the command sets PREFECT_HOME before anything of Prefect is loaded
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
@@ -90,21 +122,51 @@ def _server(home: Path, password: str) -> Iterator[str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_API_AUTH_STRING": password,
         "PREFECT_LOGGING_LEVEL": "WARNING",
+        CONSOLE_LEVEL: ALL_LEVELS,
         "PREFECT_SERVER_UI_ENABLED": "false",
     }
     guarded = [sys.executable, "-m", "flows.guarded", str(os.getpid()), *prefect_server_command(address)]
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603
-            guarded,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            # Ctrl-C reaches all of a terminal's processes: the server must answer until the driver is done
-            start_new_session=True,
-        )
+
+        def start() -> "subprocess.Popen[bytes]":
+            return subprocess.Popen(  # noqa: S603
+                guarded,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Ctrl-C reaches all of a terminal's processes: the server answers until the driver is done
+                start_new_session=True,
+            )
+
+        process = start()
+        try:
+            wait_until_healthy(process, address, log)
+        except BaseException:
+            stop(process)
+            raise
+        with _watched(process, start):
+            yield address
+
+
+@contextlib.contextmanager
+def _watched(
+    process: "subprocess.Popen[bytes]", start: Callable[[], "subprocess.Popen[bytes]"]
+) -> Iterator[None]:
+    """Start a server anew, at the same address, when it dies; stop it in the end."""
+    ending = threading.Event()
+
+    def watch() -> None:
+        running, starts = process, 0
+        while not ending.wait(WATCH_SECONDS):
+            if running.poll() is not None and starts < MOST_STARTS:
+                running, starts = start(), starts + 1
+        stop(running)
+
+    watcher = threading.Thread(target=watch, name="lensmill-server")
+    watcher.start()
     try:
-        wait_until_healthy(process, address, log)
-        yield address
+        yield
     finally:
-        stop(process)
+        ending.set()
+        watcher.join()

@@ -1,11 +1,13 @@
 """The evaluation flow: a run and a store in, a report out."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.events import watched
 from flows.forms import MinutesForm, RunForm, SplitForm, StoreForm
 from flows.unattended import persevering, told, within
 from schemas.numbers import CONSTANT, METRICS, SPEED, numbers
@@ -18,6 +20,7 @@ BASELINE = "baseline components"
 LEFT_OUT = ("samples",)
 
 
+@watched
 @flow(name="evaluate", validate_parameters=True)
 @told
 @persevering
@@ -49,8 +52,8 @@ def show_report(report: Report, page: Path) -> None:
 
 
 def artifact_key(name: str) -> str:
-    """A recipe's name as Prefect takes it in keys: one line of history per recipe."""
-    return name.replace("_", "-")
+    """A name as Prefect takes it in keys: one line of history per recipe or experiment."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def metric_rows(report: Report) -> list[dict[str, Any]]:

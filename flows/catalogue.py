@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from flows.galaxies import with_galaxies
-from schemas.cluster import AnyCluster, ClusterRecipe, ExistingScheduler
+from schemas.cluster import AnyCluster, ClusterRecipe, ExistingScheduler, TLSFiles
 from schemas.dataset import DatasetRecipe
 from schemas.errors import RecipeError
 from schemas.experiment import ExperimentRecipe
 from schemas.galaxy_image import GalaxyImage
 from schemas.instrument import Detector, KernelFilePSF, KernelPSF, check_kernel
-from schemas.reading import read_recipe, recipe_from
+from schemas.reading import Document, read_recipe, recipe_from, validate
 from schemas.registry import unknown_name
 from simulate.feasibility import check_feasible
 from simulate.instruments import resolve
@@ -37,10 +37,10 @@ class RecipeCard:
 
 
 def shipped(kind: str = "recipe") -> dict[str, Path]:
-    """Shipped recipes or experiments by name."""
+    """Shipped recipes, experiments or clusters by name."""
     folder = Path(str(resources.files("flows") / "recipes"))
-    if kind == "experiment":
-        folder /= "experiments"
+    if kind != "recipe":
+        folder /= f"{kind}s"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
@@ -142,15 +142,48 @@ def load_experiment(experiment: AnyExperiment, overrides: Sequence[str] = ()) ->
     return read_recipe(_path(experiment, "experiment"), ExperimentRecipe, overrides)
 
 
+def clusters() -> list[tuple[str, str]]:
+    """The shipped clusters, with what they are."""
+    return [
+        (name, read_recipe(path, ClusterRecipe).cluster.kind) for name, path in shipped("cluster").items()
+    ]
+
+
 def load_cluster(file: Path | None, address: str | None) -> AnyCluster | None:
-    """The cluster that a command names, by a file or by the address of a scheduler; None for this machine."""
+    """The cluster that a command names, by a file, a shipped name or the address of a scheduler.
+
+    None for this machine.
+    """
     if file and address:
         raise RecipeError(
             "two clusters are named", expected="one of --cluster and --dask-address", advice="leave one out"
         )
     if address:
-        return ExistingScheduler(address=address)
-    return read_recipe(file, ClusterRecipe).cluster if file else None
+        return _scheduler_at(address)
+    if file is None:
+        return None
+    path = _path(str(file), "cluster")
+    return _with_files(read_recipe(path, ClusterRecipe).cluster, path.parent)
+
+
+def _scheduler_at(address: str) -> AnyCluster:
+    said: dict[str, Any] = {"kind": "scheduler", "address": address}
+    try:
+        return validate(Document({"cluster": said}, "--dask-address"), ClusterRecipe).cluster
+    except RecipeError as error:
+        error.advice = "certificates go into a file for --cluster; docs/cluster.md has one"
+        raise
+
+
+def _with_files(cluster: AnyCluster, folder: Path) -> AnyCluster:
+    """The cluster with paths of certificates that count from its file's folder."""
+    if not isinstance(cluster, ExistingScheduler) or cluster.tls is None:
+        return cluster
+    files = {
+        name: str((folder / Path(file).expanduser()).absolute())
+        for name, file in cluster.tls.model_dump().items()
+    }
+    return cluster.model_copy(update={"tls": TLSFiles(**files)})
 
 
 def _path(name: str, kind: str) -> Path:

@@ -1,9 +1,11 @@
 """The command: subcommands live in `flows.commands`; here errors become messages and exit codes."""
 
 import contextlib
+import logging
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from _thread import interrupt_main
 from collections.abc import Iterator
@@ -12,7 +14,20 @@ from typing import Any
 
 from rich.markup import escape
 
-from flows.commands import compare, convert, data, export, imports, models, repair, service, training
+from flows import journal
+from flows.commands import (
+    compare,
+    convert,
+    data,
+    export,
+    imports,
+    models,
+    repair,
+    service,
+    status,
+    training,
+    versions,
+)
 from flows.commands.app import FAILED, app, err
 from schemas.errors import LensmillError, RecipeWarning
 
@@ -23,16 +38,25 @@ AGAIN_SECONDS = 0.1
 def main() -> None:
     """Run the command; errors raised on purpose become one message and an exit code."""
     ctrl_c = _CtrlC()
+    # a log that cannot be sent is no reason to write about it over what the command says
+    logging.raiseExceptions = False
     try:
         with told_once():
             app()
     except LensmillError as error:
-        err.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
-        sys.exit(BAD_INPUT if error.is_bad_input else FAILED)
+        code = BAD_INPUT if error.is_bad_input else FAILED
+        if journal.wanted():
+            journal.write_error(error, code)
+        else:
+            err.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
+        sys.exit(code)
     except BaseException as error:
         # libraries turn Ctrl-C and Prefect's SIGTERM into errors of their own; what was asked for counts
         pressed = ctrl_c.pressed or isinstance(error, KeyboardInterrupt) or "TerminationSignal" in str(error)
         if not pressed and getattr(error, "code", None) != INTERRUPTED:
+            if journal.wanted() and isinstance(error, Exception):
+                journal.write("critical", str(error), traceback=traceback.format_exc(), exit_code=FAILED)
+                sys.exit(FAILED)
             raise
         err.print("interrupted; finished shards are kept, the same command goes on from there")
         sys.exit(INTERRUPTED)
@@ -98,7 +122,9 @@ __all__ = [
     "models",
     "repair",
     "service",
+    "status",
     "training",
+    "versions",
 ]
 
 if __name__ == "__main__":

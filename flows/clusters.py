@@ -8,31 +8,34 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import dask
 import psutil
+from dask.utils import format_bytes
 from distributed import Client
 from distributed.scheduler import KilledWorker
+from prefect.settings import PREFECT_API_URL
 from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import Field
 
-from schemas.cluster import AnyCluster, ExistingScheduler, LocalWorkers
-from schemas.errors import FlowError
+from flows.schedulers import existing
+from flows.worker_settings import THREADS_PER_WORKER, WORKER_CONFIG
+from schemas.cluster import (
+    AnyCluster,
+    ExistingScheduler,
+    Kubernetes,
+    LocalWorkers,
+    Slurm,
+    bytes_of,
+    is_loopback,
+)
+from schemas.errors import FlowError, ShardError
 from storage.threads import usable_cores
 
 SCRATCH = "lensmill-dask-"
-# one renders, the other writes and waits for the disk
-THREADS_PER_WORKER = 2
-WORKER_CONFIG: dict[str, Any] = {
-    # Dask samples the stack a hundred times a second, which rendering threads wait for
-    "distributed.worker.profile.enabled": False,
-    # Dask has workers give memory back at once. A shard's arrays are then new pages every time, which costs
-    # a fifth of the rendering; shards are alike, so what one needed the next one needs.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 30,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 25,
-}
 # None: one for each usable core
 Workers = Annotated[int, Field(ge=1)] | None
 
@@ -42,19 +45,69 @@ def chosen(cluster: AnyCluster | None, workers: int | None) -> AnyCluster:
     return cluster or LocalWorkers(workers=workers)
 
 
+def is_far(where: AnyCluster) -> bool:
+    """Whether workers are on other machines."""
+    if isinstance(where, ExistingScheduler):
+        return not is_loopback(where.address)
+    return not isinstance(where, LocalWorkers)
+
+
+def form_for(where: AnyCluster, mapped: bool | None) -> bool | None:
+    """The form that was asked for, as far as workers can take it.
+
+    In batches they speak with Prefect's server, which other machines cannot reach on loopback.
+    """
+    if not is_far(where) or (mapped is False and not _prefect_on_loopback()):
+        return mapped
+    if mapped is False:
+        raise FlowError(
+            "workers on other machines cannot reach Prefect's server on this machine's loopback",
+            expected="shards one by one, without --batches",
+            where="--batches",
+            advice="leave it out, or name a server in PREFECT_API_URL that the workers reach",
+        )
+    return True
+
+
+def _prefect_on_loopback() -> bool:
+    return is_loopback((PREFECT_API_URL.value() or "http://localhost:0").removesuffix("/api"))
+
+
 @contextlib.contextmanager
 def cluster_of(where: AnyCluster, shards: int) -> Iterator[DaskTaskRunner]:
     """Workers for so many shards, for as long as they are needed."""
-    if isinstance(where, ExistingScheduler):
-        with DaskTaskRunner(address=where.address) as runner:
-            yield runner
-        return
-    with _local(min(where.workers or usable_cores(), shards)) as runner:
+    with _workers(where, shards) as runner:
         yield runner
 
 
+def _workers(where: AnyCluster, shards: int) -> contextlib.AbstractContextManager[DaskTaskRunner]:
+    # the extras are loaded where they are needed
+    if isinstance(where, ExistingScheduler):
+        return existing(where)
+    if isinstance(where, Slurm):
+        _need("dask_jobqueue", "slurm")
+        from flows.jobs import jobs
+
+        return jobs(where, shards)
+    if isinstance(where, Kubernetes):
+        _need("dask_kubernetes", "kubernetes")
+        from flows.pods import pods
+
+        return pods(where, shards)
+    return _local(min(where.workers or usable_cores(), shards), where.memory)
+
+
+def _need(package: str, extra: str) -> None:
+    if find_spec(package) is None:
+        raise FlowError(
+            f"a cluster of kind {extra!r} needs {package}",
+            expected=f"the packages of the extra `{extra}`",
+            advice=f"pip install -e '.[{extra}]' in the folder of the repository",
+        )
+
+
 @contextlib.contextmanager
-def _local(workers: int) -> Iterator[DaskTaskRunner]:
+def _local(workers: int, memory: str | None = None) -> Iterator[DaskTaskRunner]:
     """A cluster of worker processes on this machine, loopback only, without leftovers."""
     _sweep()
     with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch:
@@ -64,6 +117,8 @@ def _local(workers: int) -> Iterator[DaskTaskRunner]:
                 "n_workers": workers,
                 "threads_per_worker": THREADS_PER_WORKER,
                 "processes": True,
+                # zero is none; over a limit the worker is ended and started anew
+                "memory_limit": bytes_of(memory) if memory else 0,
                 "host": "127.0.0.1",
                 "dashboard_address": "127.0.0.1:0",
                 "local_directory": scratch,
@@ -104,13 +159,22 @@ def thread_count(client: Client) -> int:
     return max(1, sum(map(int, client.nthreads().values())))
 
 
+def threads_to_come(runner: DaskTaskRunner) -> int:
+    """How many they may run at a time once all workers are there that may be started."""
+    most = int(runner.adapt_kwargs.get("maximum", 0))
+    return max(thread_count(runner.client), THREADS_PER_WORKER * most)
+
+
 def result_of(future: Any, what: str) -> Any:
     """What came of some work on the cluster; work that was given up is told with advice."""
     try:
         return future.result()
     except KilledWorker as error:
-        raise FlowError(
+        # as the scheduler knew the last of them; none in some versions of Dask
+        limit = getattr(error.last_worker, "memory_limit", 0)
+        allowed = f" (its limit: {format_bytes(limit)} for each worker)" if limit else ""
+        raise ShardError(
             f"{what} was given up after its worker died {error.allowed_failures + 1} times",
-            advice="a worker that dies is mostly out of memory: try --workers 1 or a smaller --shard-size,"
-            " then run the same command again; finished shards are kept",
+            advice=f"a worker that dies is mostly out of memory{allowed}: try --workers 1 or a smaller"
+            " --shard-size, then run the same command again; finished shards are kept",
         ) from error

@@ -6,8 +6,10 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
+from flows import journal
 from flows.assess import artifact_key
 from flows.catalogue import AnyExperiment, load_experiment
+from flows.events import watched
 from flows.forms import ExperimentForm, OverridesForm, RunForm, StoreForm
 from flows.unattended import persevering, told
 from schemas.errors import FlowError, RecipeError
@@ -29,7 +31,8 @@ def fit_experiment(
     from train.fit import fit
 
     recipe = load_experiment(experiment, overrides or [])
-    return fit(recipe, store_path(recipe, data), local(out), quiet, mlflow)
+    # the bar of a training is drawn, which no reader of objects can use
+    return fit(recipe, store_path(recipe, data), local(out), quiet or journal.wanted(), mlflow)
 
 
 def need_training() -> None:
@@ -56,6 +59,7 @@ def store_path(recipe: ExperimentRecipe, data: str | Root | None) -> Root:
     return place(chosen)
 
 
+@watched
 @flow(name="train", validate_parameters=True)
 @told
 @persevering

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect_dask.task_runners import DaskTaskRunner
 
-from flows.clusters import result_of, thread_count
+from flows.closing import close_task
+from flows.clusters import result_of, thread_count, threads_to_come
 from flows.shards import Order, Ticket, make_batch, make_shards, warm_worker
+from flows.suspects import Suspects, try_alone
 from flows.tally import Tally
 from storage.layout import Span
 from storage.object_path import ObjectPath
@@ -27,6 +30,9 @@ MAPPED_SECONDS = 1.0
 MOST_TOGETHER = 64
 # Work given to each thread of a worker: the next is there when one is done, and the scheduler stays small.
 SHARDS_AHEAD = 3
+GUESSED_SECONDS = 1.0
+# Workers may come later, or go; asking for their number is a question to the scheduler.
+RECOUNT_SECONDS = 5.0
 POLL_SECONDS = 0.25
 # On S3 each look is a request.
 FAR_POLL_SECONDS = 5.0
@@ -51,8 +57,12 @@ class Batch:
 def make(
     runner: DaskTaskRunner, order: Order, missing: Sequence[Span], tally: Tally, mapped: bool | None
 ) -> None:
-    """All missing shards. Unless told, one shard a thread shows which form suits; the first error ends it."""
-    threads = thread_count(runner.client)
+    """All missing shards. Unless told, one shard a thread shows which form suits.
+
+    An error that all shards would meet ends it at once. Shards that fail for a reason of their own are tried
+    again when all others are there.
+    """
+    threads, suspects = thread_count(runner.client), Suspects()
     probes = [] if mapped or (mapped is None and threads > MOST_BATCHES) else missing[:threads]
     batches = [_submit(runner, order.ticket, [span]) for span in probes]
     rest = missing[len(probes) :]
@@ -66,8 +76,9 @@ def make(
             ]
             rest = []
     if rest:
-        _map(runner.client, order.ticket, rest, tally)
-    _wait(batches, tally)
+        _map(runner, order.ticket, rest, tally, suspects)
+    _wait(batches, tally, suspects)
+    try_alone(runner.client, order.ticket, suspects, tally)
 
 
 def prepare_workers(client: Client, ticket: Ticket, mapped: bool | None) -> None:
@@ -92,22 +103,31 @@ def _submit(runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span]) -> Ba
 
 
 def _first_seconds(batches: Sequence[Batch], tally: Tally) -> float:
-    """The seconds that the first shard took."""
+    """The seconds that the first shard took; a guess where all of them failed."""
+    # results are looked at here without blame, which comes when they are waited for
     while True:
         for batch in batches:
-            if batch.done:
-                return float(result_of(batch.task, "a batch of shards"))
+            seconds = Suspects().result_of(batch.task, "a batch of shards", ()) if batch.done else None
+            if seconds is not None:
+                return float(seconds)
+        if all(batch.done for batch in batches):
+            return GUESSED_SECONDS
         _pause(batches, tally)
 
 
-def _wait(batches: Sequence[Batch], tally: Tally) -> None:
+def _wait(batches: Sequence[Batch], tally: Tally, suspects: Suspects) -> None:
     pending = list(batches)
-    while pending:
+    while pending and not suspects.too_many:
         _pause(pending, tally)
         for batch in [one for one in pending if one.done]:
             pending.remove(batch)
-            result_of(batch.task, "a batch of shards")
+            # before it is asked how it ended, so that no suspect is there already
             tally.look(batch.open)
+            if suspects.result_of(batch.task, "a batch of shards", batch.open) is None:
+                # of a batch that was given up, nobody else tells Prefect
+                close_task(batch.task.task_run_id, "its worker died, again and again")
+    for batch in pending:
+        batch.task.wrapped_future.cancel()
 
 
 def _pause(batches: Sequence[Batch], tally: Tally) -> None:
@@ -120,23 +140,31 @@ def _pause(batches: Sequence[Batch], tally: Tally) -> None:
         wait(futures, seconds, "FIRST_COMPLETED")
 
 
-def _map(client: Client, ticket: Ticket, spans: Sequence[Span], tally: Tally) -> None:
+def _map(
+    runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span], tally: Tally, suspects: Suspects
+) -> None:
     """One Prefect task, in the flow's own process, gives each thread that is ready a few shards."""
+    client, to_come = runner.client, threads_to_come(runner)
 
     # without parameters, since Prefect would look into every one of 100,000 shards
     @task(name="map shards", cache_policy=NO_CACHE)
     def map_shards() -> None:
-        for made in completed(client, ticket, spans):
+        for made in completed(client, ticket, spans, suspects, to_come):
             tally.arrived(made)
 
     map_shards()
 
 
-def completed(client: Client, ticket: Ticket, spans: Sequence[Span]) -> Iterator[Sequence[Span]]:
-    """Shards as they are made, a bounded number of them on their way."""
-    running, threads = as_completed(loop=client.loop), thread_count(client)
+def completed(
+    client: Client, ticket: Ticket, spans: Sequence[Span], suspects: Suspects, to_come: int = 0
+) -> Iterator[Sequence[Span]]:
+    """Shards as they are made, a bounded number of them on their way. Those that fail are suspects.
+
+    So many that all threads which may come have work: by what is waiting Dask decides how many to start.
+    """
+    running, threads = as_completed(loop=client.loop), max(to_come, thread_count(client))
     underway: dict[Any, Sequence[Span]] = {}
-    started, together = 0, 1
+    started, together, counted = 0, 1, time.monotonic()
 
     def start() -> None:
         nonlocal started
@@ -153,10 +181,16 @@ def completed(client: Client, ticket: Ticket, spans: Sequence[Span]) -> Iterator
         start()
     for future in running:
         made = underway.pop(future)
-        seconds = result_of(future, told(made))
-        together = min(MOST_TOGETHER, max(1, round(MAPPED_SECONDS / max(seconds, 1e-3))))
-        start()
-        yield made
+        seconds = suspects.result_of(future, told(made), made)
+        if seconds is not None:
+            together = min(MOST_TOGETHER, max(1, round(MAPPED_SECONDS / max(seconds, 1e-3))))
+        if time.monotonic() - counted > RECOUNT_SECONDS:
+            threads, counted = max(to_come, thread_count(client)), time.monotonic()
+        if not suspects.too_many:
+            for _ in range(max(1, SHARDS_AHEAD * threads - len(underway))):
+                start()
+        if seconds is not None:
+            yield made
 
 
 def told(spans: Sequence[Span]) -> str:

@@ -8,6 +8,7 @@ from flows.api import prefect_api
 from flows.auditing import audit_task
 from flows.catalogue import AnyRecipe, load_experiment, load_recipe
 from flows.clusters import Workers
+from flows.events import watched
 from flows.fitting import need_training
 from flows.forms import (
     ClusterForm,
@@ -76,6 +77,7 @@ def data_path(folder: Path, recipe: AnyRecipe) -> Path:
     return folder / f"{load_recipe(recipe).name}.zarr"
 
 
+@watched
 @flow(name="simulate-and-train", validate_parameters=True)
 @told
 def pipeline_flow(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flows.answers import Server
 from flows.processes import Identity, end, identity, living, spawn
+from flows.server import ALL_LEVELS, CONSOLE_LEVEL
 from schemas.errors import FlowError, RecipeError
 from schemas.frozen import Frozen
 from storage.state import state_folder
@@ -46,6 +47,7 @@ def start_worker(pool: str, server: Server, home: Path) -> WorkerRecord:
         "PREFECT_API_URL": server.address,
         "PREFECT_HOME": str(home),
         "PREFECT_LOGGING_LEVEL": "INFO",
+        CONSOLE_LEVEL: ALL_LEVELS,
     }
     if server.secret is not None:
         environment["PREFECT_API_AUTH_STRING"] = server.secret

@@ -4,10 +4,12 @@ A shard counts as repaired only if its files come out with the SHA-256 sums that
 repair cannot make another data set out of a damaged one, whichever versions do it.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prefect import flow
+from prefect.context import FlowRunContext
 from pydantic import Field
 
 from flows.api import prefect_api
@@ -100,7 +102,8 @@ def _make(order: Order, spans: Sequence[Span], cluster: AnyCluster, quiet: bool)
     def repair_flow() -> dict[Span, Receipt]:
         return make_missing(order, spans, cluster, quiet, None)[0]
 
-    with prefect_api():
+    # a flow that repairs has its API already, which may be another than ours
+    with contextlib.nullcontext() if FlowRunContext.get() else prefect_api():
         return repair_flow()
 
 

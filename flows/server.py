@@ -14,15 +14,22 @@ from schemas.errors import FlowError
 from storage.state import state_folder
 
 STARTUP_SECONDS = 90
+# Prefect's own override of its console's level; servers and workers, whose console is a file, want all
+CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
+ALL_LEVELS = "NOTSET"
 
 
-def set_private_environment(verbose: bool = False) -> None:
+def set_private_environment(verbose: bool = False, shown: bool = False) -> None:
     """Keep Prefect off the user's own `~/.prefect` and quiet. To be called before Prefect is imported."""
     home = state_folder() / "prefect"
     with contextlib.suppress(OSError):
         home.mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(home)
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if verbose else "CRITICAL")
+    # the log goes to Prefect's page in any case, and to the screen where somebody wants it
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
+    # of events that find no server: they are sent again when it is back
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "ERROR" if verbose else "CRITICAL")
+    os.environ.setdefault(CONSOLE_LEVEL, "INFO" if verbose or shown else "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "info" if verbose else "critical")

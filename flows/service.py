@@ -27,7 +27,14 @@ from flows.pools import (
     up_pool,
 )
 from flows.processes import Identity, end, identity, listens, living, mine, spawn
-from flows.server import free_port, prefect_server_command, stop, wait_until_healthy
+from flows.server import (
+    ALL_LEVELS,
+    CONSOLE_LEVEL,
+    free_port,
+    prefect_server_command,
+    stop,
+    wait_until_healthy,
+)
 from schemas.errors import FlowError
 from schemas.frozen import Frozen, sha256_of
 from schemas.reading import parse
@@ -185,7 +192,7 @@ def _start(lock: int) -> ServiceRecord:
 def _start_server(lock: int, port: int) -> ServiceRecord:
     """A server that answers at a port, if that one is ours."""
     address = f"http://127.0.0.1:{port}/api"
-    environment = os.environ | client_environment(address)
+    environment = os.environ | client_environment(address) | {CONSOLE_LEVEL: ALL_LEVELS}
     server_environment = environment | {
         "PREFECT_SERVER_API_AUTH_STRING": password(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -1,21 +1,26 @@
 """What Dask workers run: simulate shards and write them.
 
-Nothing that a worker receives is defined in another file of flows, and nothing here loads Prefect.
+Nothing that a worker receives is defined in another file of flows, but for what sends its log home
+(`flows.workerlog`), and nothing here loads Prefect.
 """
 
+import atexit
+import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import version
+from multiprocessing import current_process
 
 import numpy as np
 
 from flows.galaxies import galaxies_of
 from schemas.dataset import DatasetRecipe
-from schemas.errors import FlowError, LensmillError, StoreConflictError
+from schemas.errors import LensmillError, ShardError, StoreConflictError
 from schemas.galaxy_image import GalaxyImage
 from schemas.imported import ImportedData
 from schemas.store import Manifest, Receipt, StoredRecipe, StorePlan
@@ -25,6 +30,9 @@ from storage.commit import MANIFEST, PLAN, RECIPE, plan_digest, read_json, write
 from storage.layout import Span
 from storage.place import Root, place
 
+# how Dask's nannies name the processes that they start
+DASK_PROCESS = "Dask Worker process"
+LOG = logging.getLogger(__name__)
 # A worker has two threads: one renders while the other writes and waits for the disk.
 RENDERING = threading.Lock()
 
@@ -86,10 +94,28 @@ def order_of(ticket: Ticket) -> Order:
 
 def warm_worker(ticket: Ticket, *modules: str) -> None:
     """Load what a shard needs, and what is named."""
+    _end_at_once()
     recipe = order_of(ticket).recipe
     warm_up(recipe, galaxies_of(recipe))
     for module in modules:
         import_module(module)
+    LOG.info("ready, process %d, numpy %s", os.getpid(), np.__version__)
+
+
+@cache
+def _end_at_once() -> None:
+    """Let a process that Dask started end when its work has.
+
+    Taking numba's compiled code apart takes seconds, which the flow would wait for. What is registered first
+    is called last: logs on their way have been sent by then.
+    """
+    if current_process().name.startswith(DASK_PROCESS):
+        atexit.register(os._exit, 0)
+
+
+def look_around(ticket: Ticket) -> dict[str, str]:
+    """The versions that a worker has of the packages that matter; fails where the store is not to be seen."""
+    return versions_here(order_of(ticket).plan)
 
 
 def make_shard(
@@ -127,7 +153,7 @@ def make_shards(ticket: Ticket, spans: Sequence[Span]) -> float:
         except LensmillError:
             raise
         except Exception as error:
-            raise FlowError(f"{span} failed: {type(error).__name__}: {error}", where=ticket.root) from error
+            raise ShardError(f"{span} failed: {type(error).__name__}: {error}", where=ticket.root) from error
         seconds = time.perf_counter() - started
     return seconds
 

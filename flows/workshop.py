@@ -1,15 +1,26 @@
 """Missing shards made on a Dask cluster, for whichever flow needs them."""
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from flows.clusters import cluster_of
+from distributed import Client
+from distributed.client import FutureCancelledError
+from distributed.comm.core import CommClosedError
+
+from flows import journal
+from flows.bulletin import run_logger
+from flows.closing import books_closed
+from flows.clusters import cluster_of, form_for
 from flows.galaxies import galaxies_of
 from flows.making import make, prepare_workers
 from flows.progress import patience, progress_bar
+from flows.schedulers import check_workers
 from flows.shards import Order, row_count
 from flows.tally import Tally
-from schemas.cluster import AnyCluster
+from flows.workerlog import heard
+from schemas.cluster import AnyCluster, LocalWorkers
+from schemas.errors import ClusterLostError
 from schemas.store import Receipt
 from simulate.render import warm_up
 from storage.layout import Span
@@ -19,16 +30,39 @@ def make_missing(
     order: Order, missing: Sequence[Span], cluster: AnyCluster, quiet: bool, mapped: bool | None
 ) -> tuple[dict[Span, Receipt], float]:
     """The missing shards on a Dask cluster: their receipts, and the seconds from when workers were ready."""
+    mapped = form_for(cluster, mapped)
     with patience("loading the simulator; its first use on a machine compiles it", quiet):
         warm_up(order.recipe, galaxies_of(order.recipe))
-    with cluster_of(cluster, len(missing)) as runner:
+    with (
+        books_closed(),
+        cluster_of(cluster, len(missing)) as runner,
+        _told_when_lost(runner.client),
+        heard(runner.client, run_logger()),
+    ):
         with patience("starting workers", quiet):
+            if not isinstance(cluster, LocalWorkers):
+                check_workers(runner.client, order)
             prepare_workers(runner.client, order.ticket, mapped)
         started = time.perf_counter()
         what = f"simulating {order.recipe.name}"
         with (
-            progress_bar(what, row_count(missing), "images", quiet) as report,
+            # as objects, the flow's log tells the same with the run's name
+            progress_bar(what, row_count(missing), "images", quiet or journal.wanted()) as report,
             Tally(order, missing, report) as tally,
         ):
             make(runner, order, missing, tally, mapped)
             return tally.receipts(), time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def _told_when_lost(client: Client) -> Iterator[None]:
+    """A scheduler that goes away is one error; it is not waited for, since it would know of no work."""
+    address = client.scheduler.address if client.scheduler else "?"
+    try:
+        yield
+    except (FutureCancelledError, CommClosedError) as error:
+        raise ClusterLostError(
+            f"the Dask scheduler at {address} went away while shards were made",
+            expected="a scheduler that runs until its flows have ended",
+            advice="start one again and run the same command; finished shards are kept",
+        ) from error

@@ -22,6 +22,8 @@
     ├── WriteError (OSError)                a path cannot be written, or the disk is too small
     │   └── PlaceError                      the path was a bad choice: its name, its folder, what is there
     └── FlowError (RuntimeError)            shards or services failed
+        ├── ShardError                      work on these shards failed, which says nothing of others
+        └── ClusterLostError (ConnectionError)   the scheduler went away during the work
 
 Each message answers four questions: what was found, what was expected, where, and what to do.
 `is_bad_input` says that what was given is wrong, not that the work failed; exit codes tell these apart.
@@ -32,6 +34,7 @@ Workers send errors home through pickle, so each class can be rebuilt from its f
 from typing import ClassVar
 
 __all__ = [
+    "ClusterLostError",
     "ColumnError",
     "DataError",
     "FlowError",
@@ -43,6 +46,7 @@ __all__ = [
     "ResourceError",
     "RunError",
     "RunMissingError",
+    "ShardError",
     "StoreBusyError",
     "StoreConflictError",
     "StoreDamagedError",
@@ -174,3 +178,11 @@ class PlaceError(WriteError):
 
 class FlowError(LensmillError, RuntimeError):
     """Shards or services failed."""
+
+
+class ShardError(FlowError):
+    """Work on some shards failed for a reason that is theirs."""
+
+
+class ClusterLostError(FlowError, ConnectionError):
+    """The scheduler went away during the work."""

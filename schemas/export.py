@@ -4,13 +4,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from schemas.cluster import ClusterRecipe
 from schemas.dataset import DatasetRecipe
 from schemas.experiment import ExperimentRecipe
 from schemas.reading import document_kind
 from schemas.registry import unknown_name
 from schemas.store_schema import DIALECT, store_schema
 
-RECIPES: tuple[type[BaseModel], ...] = (DatasetRecipe, ExperimentRecipe)
+RECIPES: tuple[type[BaseModel], ...] = (DatasetRecipe, ExperimentRecipe, ClusterRecipe)
 DOCUMENTS = {document_kind(model): model for model in RECIPES}
 STORE = "store"
 

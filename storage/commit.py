@@ -59,15 +59,18 @@ NOTHING = np.empty(0)
 
 
 @contextlib.contextmanager
-def writing(root: Root) -> Iterator[None]:
-    """The right to write a store, one driver at a time; the kernel takes it back from a dead one."""
+def writing(root: Root, held: Path = LOCK) -> Iterator[None]:
+    """The right to write a store, one driver at a time; the kernel takes it back from a dead one.
+
+    `held` is the lock's file, of something else that is written by one at a time.
+    """
     if isinstance(root, ObjectPath):
-        with leased(root, root / LOCK):
+        with leased(root, root / held):
             yield
         return
     try:
-        (root / BOOKS).mkdir(parents=True, exist_ok=True)
-        lock = (root / LOCK).open("w")
+        (root / held).parent.mkdir(parents=True, exist_ok=True)
+        lock = (root / held).open("w")
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise (WriteError if full else PlaceError)(

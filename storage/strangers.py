@@ -4,7 +4,7 @@ Other readers take some of them for data: pandas reads every table of a folder, 
 are faults. A note or a picture beside the data harms nobody and is only told.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from schemas.dataset import SPLITS
@@ -31,19 +31,31 @@ def find_strangers(root: Root, plan: StorePlan, manifest: Manifest) -> Strangers
     read, beside = list[str](), list[str]()
     entries = {backend.entry for backend in BACKENDS.values()}
     for path, name in _files(root):
-        if path not in known and not (name.startswith(".") and name.endswith(TEMPORARY)):
+        if path not in known and not is_half_written(name):
             inside = path.startswith((*(f"{split}/" for split in SPLITS), f"{RECEIPTS.as_posix()}/"))
             (read if inside or name in entries else beside).append(path)
     return Strangers(tuple(sorted(read)), tuple(sorted(beside)))
 
 
 def _known(plan: StorePlan, manifest: Manifest) -> set[str]:
+    return known_files(plan, [record.path for record in manifest.metadata])
+
+
+def known_files(plan: StorePlan | None, metadata: Iterable[str]) -> set[str]:
+    """All files that a store of this plan may have; without a plan its books alone."""
     known = {one.as_posix() for one in (RECIPE, PLAN, SCHEMA, MANIFEST, MARKER, LOCK, VERIFICATION)}
-    known |= {record.path for record in manifest.metadata}
+    known |= set(metadata)
+    if plan is None:
+        return known
     for span in layout.spans(plan):
         known.add(receipt_path(span).as_posix())
         known |= {*BACKENDS[plan.backend].shard_paths(plan, span), *catalogue.shard_paths(plan, span)}
     return known
+
+
+def is_half_written(name: str) -> bool:
+    """Whether a file is what a killed writer left."""
+    return name.startswith(".") and name.endswith(TEMPORARY)
 
 
 def _files(root: Root) -> Iterator[tuple[str, str]]:

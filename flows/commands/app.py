@@ -1,11 +1,14 @@
 """The application that subcommands register with, and what they share."""
 
+import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from flows import journal
 from flows.server import set_private_environment
 from storage.place import local, place
 
@@ -43,7 +46,9 @@ Mapped = Annotated[
 ClusterFile = Annotated[
     Path | None,
     typer.Option(
-        "--cluster", metavar="FILE", help="Where shards are made, a YAML file; this machine by default."
+        "--cluster",
+        metavar="FILE",
+        help="Where shards are made, a YAML file or a shipped name; this machine by default.",
     ),
 ]
 DaskAddress = Annotated[
@@ -57,8 +62,27 @@ out = Console()
 err = Console(stderr=True)
 
 
+class LogForm(StrEnum):
+    """What stderr is written for."""
+
+    TEXT = "text"
+    JSON = journal.JSON
+
+
 @app.callback()
 def _options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log.")] = False,
+    log: Annotated[
+        LogForm,
+        typer.Option(
+            envvar=journal.VARIABLE,
+            help="Progress, warnings and errors as words, or as one JSON object a line on stderr.",
+        ),
+    ] = LogForm.TEXT,
 ) -> None:
-    set_private_environment(verbose)
+    # whatever this command starts, workers and services, writes the same
+    os.environ[journal.VARIABLE] = log.value
+    if log is LogForm.JSON:
+        os.environ |= journal.PREFECT
+    err.file = journal.lines() if log is LogForm.JSON else None  # type: ignore[assignment]
+    set_private_environment(verbose, log is LogForm.JSON)

@@ -139,11 +139,26 @@ def _engine(made_by: Provenance) -> str:
 
 
 @app.command("verify")
-def verify_command(store: StorePath, as_json: AsJson = False) -> None:
+def verify_command(
+    store: StorePath,
+    as_json: AsJson = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="STORE is a folder: verify all stores and runs below it.")
+    ] = False,
+    mend: Annotated[bool, typer.Option("--repair", help="With --all: repair what is damaged.")] = False,
+) -> None:
     """Check every byte of a store against its receipts and every row against the specification.
 
     Exit code 1 and one line per fault when anything is wrong. Example: `lensmill verify model_ii.zarr`
+    or `lensmill verify runs --all`
     """
+    if every or mend:
+        from flows.commands.inspection import verify_all
+
+        if not every:
+            raise typer.BadParameter("--repair goes with --all; of one store: lensmill repair STORE")
+        verify_all(place(store), mend, as_json)
+        return
     from flows.progress import progress_bar
     from storage.reader import open_books
     from storage.verification import record
@@ -335,11 +350,11 @@ def _print_sample(found: SampleSheet) -> None:
 
 @app.command("recipes")
 def recipes_command() -> None:
-    """List the recipes and experiments that come with lensmill.
+    """List the recipes, experiments and clusters that come with lensmill.
 
     Example: `lensmill recipes`
     """
-    from flows.catalogue import experiments, recipes
+    from flows.catalogue import clusters, experiments, recipes
 
     rows = []
     for card in recipes():
@@ -348,6 +363,7 @@ def recipes_command() -> None:
     out.print(lined_up(("recipe", "family", "images", "purpose"), rows, named=3))
     learned = [(name, purpose(description)) for name, description in experiments()]
     out.print(lined_up(("experiment", "purpose"), learned))
+    out.print(lined_up(("cluster", "kind"), clusters()))
 
 
 @app.command("schema")

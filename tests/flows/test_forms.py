@@ -14,11 +14,20 @@ from flows.fitting import train_flow
 from flows.generate import simulate_flow
 from flows.pipeline import pipeline_flow
 from flows.regenerate import regenerate_flow
+from flows.verifying import verify_all_flow
 from schemas.cluster import ExistingScheduler, LocalWorkers
 from schemas.errors import RecipeError
 
 FLOWS: dict[str, Flow[Any, Any]] = {
-    flow.name: flow for flow in (simulate_flow, train_flow, evaluate_flow, pipeline_flow, regenerate_flow)
+    flow.name: flow
+    for flow in (
+        simulate_flow,
+        train_flow,
+        evaluate_flow,
+        pipeline_flow,
+        regenerate_flow,
+        verify_all_flow,
+    )
 }
 NEEDED = {
     "simulate": {"recipe": "tiny", "out": "tiny.zarr"},
@@ -26,6 +35,7 @@ NEEDED = {
     "evaluate": {"run": "run", "data": "tiny.zarr"},
     "simulate-and-train": {},
     "regenerate": {"recipe": "tiny", "folder": "tiny"},
+    "verify-all": {},
 }
 
 
@@ -133,7 +143,10 @@ def test_faults_of_a_sent_recipe_are_told_as_those_of_a_file() -> None:
     [
         (None, None),
         ({"kind": "local", "workers": 2}, LocalWorkers(workers=2)),
-        ({"kind": "scheduler", "address": "tcp://h:1"}, ExistingScheduler(address="tcp://h:1")),
+        (
+            {"kind": "scheduler", "address": "tcp://127.0.0.1:1"},
+            ExistingScheduler(address="tcp://127.0.0.1:1"),
+        ),
         (LocalWorkers(), LocalWorkers()),
     ],
 )

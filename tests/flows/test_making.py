@@ -1,8 +1,6 @@
 """How shards reach workers: which form is chosen, mapping on a cluster, what is read back, who gives up."""
 
 import logging
-import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from flows.clusters import result_of
 from flows.generate import Order
 from flows.making import MOST_BATCHES, SHARDS_AHEAD, completed, prepare_workers
 from flows.shards import Ticket, make_shard, make_shards, order_of
+from flows.suspects import Suspects
 from flows.tally import Tally
 from schemas.errors import FlowError, StoreConflictError
 from storage import commit, layout
@@ -70,7 +69,7 @@ def test_mapped_shards_are_those_of_batches(
     spans, told = list(layout.spans(order.plan)), list[int]()
     prepare_workers(client, order.ticket, mapped=True)
     with _tally(order, told) as seen:
-        for made in completed(client, order.ticket, spans):
+        for made in completed(client, order.ticket, spans, Suspects()):
             seen.arrived(made)
         receipts = seen.receipts()
     assert set(receipts) == set(spans)
@@ -104,7 +103,7 @@ def test_few_shards_are_underway_at_a_time(
     monkeypatch.setattr(client, "submit", counted)
     spans = [Span("train", number, number, 1) for number in range(300)]
     found: list[Span] = []
-    for made in completed(client, order.ticket, spans):
+    for made in completed(client, order.ticket, spans, Suspects()):
         done += 1
         found += made
     assert sorted(found, key=lambda span: span.shard) == spans
@@ -115,20 +114,7 @@ def test_few_shards_are_underway_at_a_time(
 def test_the_error_of_a_mapped_shard_comes_home(client: Client, order: Order) -> None:
     (order.root / "train").write_text("in the way")
     with pytest.raises(OSError, match="cannot write"):
-        list(completed(client, order.ticket, list(layout.spans(order.plan))))
-
-
-def _die(ticket: Ticket, spans: list[Span]) -> float:
-    if spans[0].shard == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return 0.0
-
-
-@pytest.mark.slow
-def test_a_shard_that_kills_its_workers_is_named(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(making, "make_shards", _die)
-    with _cluster(processes=True) as client, pytest.raises(FlowError, match="given up after its worker died"):
-        list(completed(client, order.ticket, [Span("train", 1, 8, 8)]))
+        list(completed(client, order.ticket, list(layout.spans(order.plan)), Suspects()))
 
 
 class GivenUp:
@@ -152,7 +138,7 @@ def forms(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """What `make` submits, without a cluster: the form and how many shards."""
     seen: list[tuple[str, int]] = []
     monkeypatch.setattr(making, "_submit", lambda _, __, spans: seen.append(("batch", len(spans))))
-    monkeypatch.setattr(making, "_map", lambda _, __, spans, ___: seen.append(("mapped", len(spans))))
+    monkeypatch.setattr(making, "_map", lambda _, __, spans, *___: seen.append(("mapped", len(spans))))
     monkeypatch.setattr(making, "_wait", lambda *_: None)
     return seen
 

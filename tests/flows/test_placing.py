@@ -34,8 +34,8 @@ SCHEDULER = ExistingScheduler(address="tcp://127.0.0.1:9")
         ("{kind: here}", Here()),
         ("{kind: pool, pool: gpu}", OnWorkPool(pool="gpu")),
         (
-            "{kind: dask, scheduler: {address: 'tcp://gpu:8786'}, amount: 2}",
-            OnDask(scheduler=ExistingScheduler(address="tcp://gpu:8786"), amount=2),
+            "{kind: dask, scheduler: {address: 'tcp://127.0.0.1:8786'}, amount: 2}",
+            OnDask(scheduler=ExistingScheduler(address="tcp://127.0.0.1:8786"), amount=2),
         ),
     ],
 )

@@ -15,7 +15,7 @@ from schemas.report import Report
 from storage.verify import verify
 from tests.live_service import Service, live_service, parameters_of
 
-DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate")
+DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate", "verify-all")
 
 
 @pytest.fixture
@@ -63,8 +63,10 @@ def test_up_run_and_down(real_service: Service, tmp_path: Path, small_overrides:
     deployments = real_service.ask("/deployments/filter", {}, user)
     assert {one["name"] for one in deployments} == set(DEPLOYMENTS)
     assert all(name in listed for name in DEPLOYMENTS)
-    (scheduled,) = [one for one in deployments if one["schedules"]]
-    assert (scheduled["name"], scheduled["schedules"][0]["schedule"]["cron"]) == ("regenerate", "0 3 * * *")
+    scheduled = {
+        one["name"]: one["schedules"][0]["schedule"]["cron"] for one in deployments if one["schedules"]
+    }
+    assert scheduled == {"regenerate": "0 3 * * *", "verify-all": "0 6 * * 0"}
 
     (tmp_path / "quick.yaml").write_text(
         "name: quick\nobjective: {kind: classification}\ntraining: {epochs: 1, batch_size: 16}\n"
@@ -80,7 +82,7 @@ def test_up_run_and_down(real_service: Service, tmp_path: Path, small_overrides:
     report = Report.model_validate_json((folder / "report.json").read_bytes())
 
     artifacts = {one["key"]: one for one in real_service.ask("/artifacts/latest/filter", {}, user)}
-    assert {"shards", "training-quick", "metrics-quick", "report-quick"} <= set(artifacts)
+    assert {"shards-tiny", "training-quick", "metrics-quick", "report-quick"} <= set(artifacts)
     assert report.headline in artifacts["report-quick"]["data"]
     rows = json.loads(artifacts["metrics-quick"]["data"])
     assert {"metric", "value", "constant"} == set(rows[0])

@@ -28,7 +28,7 @@ from flows.service import (
 from flows.submission import run_deployment
 from schemas.errors import FlowError
 
-DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate")
+DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate", "verify-all")
 
 
 @pytest.fixture

@@ -108,6 +108,26 @@ def test_paper_shows_what_is_folded_away(visit: Callable[..., Any]) -> None:
     assert not page.locator("nav").is_visible()
 
 
+def test_a_table_that_goes_on_beside_the_screen_shows_it_and_paper_has_all_of_it(
+    visit: Callable[..., Any],
+) -> None:
+    page = visit(viewport={"width": 360, "height": 740})
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    hints = page.locator(".wide").evaluate_all(
+        """all => all.filter((one) => one.scrollWidth > one.clientWidth)
+            .map((one) => getComputedStyle(one).backgroundAttachment)"""
+    )
+    # covers move with the table, shadows stay at the sides
+    assert set(hints) == {"local, local, scroll, scroll"}
+    # A4 less its margins
+    page.set_viewport_size({"width": 688, "height": 1017})
+    page.emulate_media(media="print")
+    rights = page.locator("table").evaluate_all("all => all.map((one) => one.getBoundingClientRect().right)")
+    assert max(rights) <= 688
+    cut = page.locator(".wide").evaluate_all("all => all.map((one) => getComputedStyle(one).overflowX)")
+    assert set(cut) == {"visible"}
+
+
 def test_without_scripts_everything_is_there(visit: Callable[..., Any]) -> None:
     page = visit(java_script_enabled=False)
     assert page.locator("table.sortable").count() >= 6

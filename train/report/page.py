@@ -21,7 +21,7 @@ from train.objectives.anomaly import AnomalyObjective
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
 from train.predict import reconstructions
-from train.report import captions, provenance, section_figures, tables
+from train.report import captions, provenance, repetition, section_figures, tables
 from train.report.anomalies import draw_anomalies, draw_reconstructions, examples
 from train.report.figures import draw_classification, draw_history, draw_regression, draw_reliability
 from train.report.pictures import ExamplePicture, Picture, load_examples, load_mean_maps, save_figures
@@ -64,8 +64,8 @@ def write_page(
         load_examples(report.examples, folder / PICTURES),
         "" if report.same_recipe else run.record.data.recipe_name,
         provenance.facts(report, run.record, store),
-        provenance.commands(report, store),
-        provenance.texts(run.record, store),
+        repetition.commands(report, run.record, store),
+        repetition.texts(run.record, store),
         load_mean_maps(folder / PICTURES),
     )
     path = folder / "report.html"

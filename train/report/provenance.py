@@ -1,13 +1,9 @@
-"""Where a report's numbers come from, and how to come by them again, as lines for people."""
+"""Where a report's numbers come from, as lines for people."""
 
-import json
-import shlex
-
-from schemas.imported import ImportedData
 from schemas.page import Fact
 from schemas.report import Report
 from schemas.run import RunRecord
-from storage.page.provenance import FAMILIES, recipe_text
+from storage.page.provenance import FAMILIES
 from storage.reader import Store
 
 SHOWN_DIGITS = 16
@@ -30,6 +26,7 @@ def facts(report: Report, record: RunRecord, store: Store) -> tuple[Fact, ...]:
         f" {record.train_seconds:,.0f} s on {record.device}",
         "measured on": f"{report.store_recipe}, digest {report.store_digest[:SHOWN_DIGITS]},"
         f" split {report.split}, seed {store.origin.seed}; no sample was trained on",
+        "files": f"run {report.run}, data {report.store}",
         "measured at": (report.at or "").replace("T", " ").replace("+00:00", " UTC"),
         "measured with": f"{report.device}, {report.ms_per_image:.2g} ms per image",
         "data family": FAMILIES[store.origin.family],
@@ -42,34 +39,3 @@ def facts(report: Report, record: RunRecord, store: Store) -> tuple[Fact, ...]:
 def versions_told(versions: dict[str, str]) -> str:
     """Names and numbers in one line."""
     return ", ".join(f"{name} {number}" for name, number in versions.items())
-
-
-def texts(record: RunRecord, store: Store) -> tuple[Fact, ...]:
-    """The experiment, the data and the stretch in full, as JSON, which is YAML too."""
-    data = "data.yaml: what was known of the imported data"
-    if not isinstance(store.origin, ImportedData):
-        data = "data.yaml: the recipe of the data"
-    stretch = json.dumps(record.stretch.model_dump(mode="json"), indent=2)
-    return (
-        Fact(name="experiment.yaml: the recipe of the training", text=_recipe(record)),
-        Fact(name=data, text=recipe_text(store)),
-        Fact(name="the stretch as it was fitted", text=stretch),
-    )
-
-
-def _recipe(record: RunRecord) -> str:
-    return json.dumps(record.experiment.model_dump(mode="json"), indent=2, ensure_ascii=False)
-
-
-def commands(report: Report, store: Store) -> tuple[Fact, ...]:
-    """What a reader types to get this report again, with the texts above as files."""
-    data, run = shlex.quote(report.store), shlex.quote(report.run)
-    made = f"lensmill simulate data.yaml --out {data}"
-    if isinstance(store.origin, ImportedData):
-        made = f"lensmill import {shlex.quote(store.origin.source)} --out {data}"
-    elsewhere = "" if report.same_recipe else "; this model was trained on other data, which are named above"
-    return (
-        Fact(name=f"the data{elsewhere}", text=made),
-        Fact(name="the model", text=f"lensmill train experiment.yaml --data {data} --out {run}"),
-        Fact(name="this report", text=f"lensmill evaluate {run} --data {data} --split {report.split}"),
-    )

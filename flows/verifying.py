@@ -1,0 +1,229 @@
+"""All stores and runs below a folder, byte by byte: what a disk does to data is found before it is needed."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from prefect import flow
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from pydantic import Field, ValidationError
+
+from flows.clusters import Workers
+from flows.forms import ClusterForm, WorkersForm
+from flows.repair import repair as repair_store
+from flows.telling import in_a_run, say, show_table
+from flows.unattended import told
+from schemas.cluster import AnyCluster
+from schemas.errors import LensmillError, StoreDamagedError, StoreUnfinishedError
+from schemas.frozen import Frozen
+from schemas.run import RunRecord
+from storage.inventory import stores_below
+from storage.place import Root, place
+from storage.verification import record
+from storage.verify import verify
+from storage.versions import VERSION, has_book, read_book
+
+WEIGHTS, RECORD = "weights.safetensors", "run.json"
+# Shown of a store with thousands of faults.
+SHOWN = 200
+
+
+class Checked(Frozen):
+    """What was found of one store or run."""
+
+    path: str
+    kind: Literal["store", "run"]
+    state: Literal["sound", "damaged", "repaired", "unfinished", "set aside", "unreadable"]
+    faults: int = Field(default=0, ge=0)
+    first: str = Field(default="", description="the first fault, or what keeps us from knowing")
+    rows: int = Field(default=0, ge=0)
+    bytes: int = Field(default=0, ge=0)
+
+    @property
+    def bad(self) -> bool:
+        """Whether somebody has to do something."""
+        return self.state in ("damaged", "unreadable")
+
+
+class Inspection(Frozen):
+    """What was found below a folder."""
+
+    folder: str
+    checked: tuple[Checked, ...]
+
+    @property
+    def bad(self) -> tuple[Checked, ...]:
+        """What somebody has to see to."""
+        return tuple(one for one in self.checked if one.bad)
+
+
+@flow(name="verify-all", validate_parameters=True)
+@told
+def verify_all_flow(
+    folder: Annotated[str, Field(min_length=1, examples=["runs", "s3://bucket/data"])] = "runs",
+    repair: bool = False,
+    workers: WorkersForm = None,
+    cluster: ClusterForm = None,
+) -> Inspection:
+    """Verify every store and the weights of every run below a folder; ends Failed if any is damaged.
+
+    Unfinished stores are told and are no fault; neither are versions that the regeneration has set aside.
+
+    Args:
+        folder: A folder with stores and runs below it, or an `s3://` URL.
+        repair: Make what is damaged of a store again, where the same bytes come out.
+        workers: Worker processes on this machine for repairs; one per core when left out.
+        cluster: Where shards are made again; on the machine of the flow when left out.
+    """
+    found = inspect(place(folder), repair, workers, cluster)
+    refuse_damage(found)
+    return found
+
+
+def inspect(
+    root: Root, repair: bool = False, workers: Workers = None, cluster: AnyCluster | None = None
+) -> Inspection:
+    """Everything below a folder, one after the other; nothing that is found ends it."""
+    stores, runs = list(stores_below(root)), list(_runs_below(root))
+    aside = _set_aside(stores)
+    checked: list[Checked] = []
+    total = len(stores) + len(runs)
+    artifact = _bar(str(root), total)
+    for one in stores:
+        checked.append(_check_store(one, one in aside, repair, workers, cluster))
+        _tell(checked, total, artifact)
+    for run in runs:
+        checked.append(_check_run(run))
+        _tell(checked, total, artifact)
+    found = Inspection(folder=str(root), checked=tuple(checked))
+    worst_first = sorted(checked, key=lambda one: not one.bad)
+    rows: list[dict[str, object]] = [one.model_dump() for one in worst_first[:SHOWN]]
+    show_table("verification", rows, headline(found))
+    return found
+
+
+def headline(found: Inspection) -> str:
+    """One line: how many there are of each state."""
+    states = [one.state for one in found.checked]
+    counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states))]
+    size = sum(one.bytes for one in found.checked)
+    return f"{found.folder}: {', '.join(counts) or 'nothing is there'}, {size / 1e9:,.2f} GB of stores"
+
+
+def refuse_damage(found: Inspection) -> None:
+    """An error that names everything that is damaged and what to do, if anything is."""
+    if not found.bad:
+        return
+    lines = [f"  - {one.path}: {one.first}" for one in found.bad]
+    verb = "are" if len(found.bad) > 1 else "is"
+    raise StoreDamagedError(
+        "\n".join((f"{len(found.bad)} of {len(found.checked)} stores and runs {verb} damaged", *lines)),
+        where=found.folder,
+        advice="of a store: `lensmill repair STORE`, or this with repair; of a run: restore it from a copy,"
+        " or train again",
+    )
+
+
+def _check_store(
+    root: Root, aside: bool, repair: bool, workers: Workers, cluster: AnyCluster | None
+) -> Checked:
+    found = _verified(root)
+    if aside:
+        return found.model_copy(update={"state": "set aside"})
+    if found.state != "damaged" or not repair:
+        return found
+    try:
+        repair_store(root, workers, True, cluster=cluster)
+    except LensmillError as error:
+        return found.model_copy(update={"first": f"{found.first}; repair: {error.found}"})
+    again = _verified(root)
+    return again.model_copy(update={"state": "repaired"}) if again.state == "sound" else again
+
+
+def _verified(root: Root) -> Checked:
+    def found_as(state: str, **more: Any) -> Checked:
+        return Checked.model_validate({"path": str(root), "kind": "store", "state": state} | more)
+
+    try:
+        found = verify(root)
+    except StoreUnfinishedError as error:
+        return found_as("unfinished", first=error.found)
+    except StoreDamagedError as error:
+        return found_as("damaged", faults=1, first=error.found)
+    except LensmillError as error:
+        return found_as("unreadable", first=error.found)
+    record(root, found)
+    state = "sound" if found.sound else "damaged"
+    first = found.faults[0] if found.faults else ""
+    return found_as(state, faults=len(found.faults), first=first, rows=found.rows, bytes=found.bytes)
+
+
+def _set_aside(stores: list[Root]) -> set[Root]:
+    """Versions that may not be used anyway, by the books of their folders."""
+    aside: set[Root] = set()
+    for folder in {one.parent for one in stores if VERSION.fullmatch(one.name)}:
+        if not has_book(folder):
+            continue
+        try:
+            book = read_book(folder)
+        except LensmillError as error:
+            say(str(error), bad=True)
+            continue
+        bad = {one.number for one in book.there if one.state not in ("good", "sealed")}
+        for one in stores:
+            name = VERSION.fullmatch(one.name)
+            if one.parent == folder and name and int(name[1]) in bad:
+                aside.add(one)
+    return aside
+
+
+def _runs_below(root: Root) -> Iterator[Path]:
+    """Finished runs; there are none on S3."""
+    if isinstance(root, Path):
+        for here, below, names in os.walk(root):
+            below.sort()
+            if RECORD in names:
+                below.clear()
+                yield Path(here)
+
+
+def _check_run(run: Path) -> Checked:
+    """The record, and the weights against the sum in it."""
+
+    def found_as(state: str, first: str = "") -> Checked:
+        values = {"path": str(run), "kind": "run", "state": state, "first": first, "faults": int(bool(first))}
+        return Checked.model_validate(values)
+
+    try:
+        wanted = RunRecord.model_validate_json((run / RECORD).read_bytes()).weights_sha256
+        same = _sha256(run / WEIGHTS) == wanted
+    except ValidationError:
+        return found_as("damaged", f"{RECORD} is not what lensmill wrote")
+    except OSError as error:
+        return found_as("damaged", f"{Path(error.filename or WEIGHTS).name}: {error.strerror}")
+    return (
+        found_as("sound")
+        if same
+        else found_as("damaged", f"{WEIGHTS} is not the file that {RECORD} describes")
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _bar(folder: str, total: int) -> Any:
+    if not in_a_run():
+        return None
+    return create_progress_artifact(progress=0.0, key="verify-all", description=f"{folder}: {total} to check")
+
+
+def _tell(checked: list[Checked], total: int, artifact: Any) -> None:
+    one = checked[-1]
+    about = f": {one.first}" if one.first else ""
+    say(f"{len(checked)} of {total}: {one.path} is {one.state}{about}", bad=one.bad)
+    if artifact is not None:
+        update_progress_artifact(artifact, progress=100 * len(checked) / total)

@@ -1,0 +1,148 @@
+"""Runs whose process is dead are closed by the next run, on a real server; the living are left alone."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.states import Cancelling, Crashed, Running, State
+from prefect.tasks import Task
+
+from flows import closing
+from flows.api import prefect_api
+from flows.closing import HOST, PID, STARTED, books_closed, close_orphans, close_task, identity, is_alive
+
+DEAD = {HOST: socket.gethostname(), PID: "4194304", STARTED: "1.0"}
+
+
+def test_this_process_is_alive() -> None:
+    assert is_alive(identity()) is True
+
+
+def test_a_process_that_ended_is_not() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    labels = {**identity(), PID: str(child.pid), STARTED: f"{psutil.Process(child.pid).create_time():.1f}"}
+    child.wait(timeout=30)
+    assert is_alive(labels) is False
+
+
+def test_a_number_that_was_used_again_is_not() -> None:
+    assert is_alive({**identity(), STARTED: "100.0"}) is False
+
+
+@pytest.mark.parametrize("labels", [{}, {HOST: "elsewhere", PID: str(os.getpid()), STARTED: "1.0"}])
+def test_of_other_machines_nothing_is_known(labels: dict[str, str]) -> None:
+    assert is_alive(labels) is None
+
+
+def test_books_that_cannot_be_closed_are_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectionError("no server")
+
+    for name in ("close_orphans", "close_own_tasks", "_label"):
+        monkeypatch.setattr(closing, name, fail)
+    with books_closed():
+        pass
+    with pytest.raises(KeyError, match="mine"), books_closed():
+        raise KeyError("mine")
+
+
+# -- with a real server, shared by the module
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[SyncPrefectClient]:
+    """A client of a server of our own."""
+    with prefect_api(), get_client(sync_client=True) as client:
+        yield client
+
+
+@flow(name="some flow")
+def some_flow() -> None:
+    """Stands for any."""
+
+
+def some_task() -> None:
+    """Stands for any."""
+
+
+TASK: Task[Any, Any] = Task(some_task, name="some task")
+
+
+def _run(client: SyncPrefectClient, labels: dict[str, Any], state: State[Any]) -> tuple[Any, Any]:
+    run = client.create_flow_run(some_flow, state=state)
+    if labels:
+        client.update_flow_run_labels(run.id, labels)
+    task = client.create_task_run(TASK, flow_run_id=run.id, dynamic_key="0", state=Running())
+    return run.id, task.id
+
+
+def _states(client: SyncPrefectClient, run: Any, task: Any) -> tuple[str, str]:
+    mine, its = client.read_flow_run(run).state, client.read_task_run(task).state
+    assert mine
+    assert its
+    return mine.name, its.name
+
+
+def test_runs_of_the_dead_are_closed_with_their_tasks(client: SyncPrefectClient) -> None:
+    dead = _run(client, DEAD, Running())
+    cancelling = _run(client, DEAD, Cancelling())
+    others = [_run(client, labels, Running()) for labels in (identity(), {}, {**DEAD, HOST: "elsewhere"})]
+    assert close_orphans() == 2
+    assert _states(client, *dead) == ("Crashed", "Crashed")
+    assert _states(client, *cancelling) == ("Cancelled", "Crashed")
+    assert [_states(client, *one) for one in others] == [("Running", "Running")] * 3
+    assert close_orphans() == 0
+
+
+def test_the_subflows_of_the_dead_are_closed(client: SyncPrefectClient) -> None:
+    _, stand_in = _run(client, DEAD, Running())
+    child = client.create_flow_run(some_flow, state=Running(), parent_task_run_id=stand_in)
+    task = client.create_task_run(TASK, flow_run_id=child.id, dynamic_key="0", state=Running())
+    assert close_orphans() == 2
+    assert _states(client, child.id, task.id) == ("Crashed", "Crashed")
+
+
+def test_a_task_that_was_given_up_is_closed_and_one_that_ended_is_not(client: SyncPrefectClient) -> None:
+    _, task = _run(client, identity(), Running())
+    close_task(task, "its worker died")
+    assert client.read_task_run(task).state_name == "Crashed"
+    _, ended = _run(client, identity(), Running())
+    client.set_task_run_state(ended, Crashed(name="Ended"), force=True)
+    close_task(ended, "its worker died")
+    assert client.read_task_run(ended).state_name == "Ended"
+
+
+def test_a_flow_is_labelled_and_what_it_leaves_open_is_closed(client: SyncPrefectClient) -> None:
+    seen: dict[str, Any] = {}
+
+    @flow(name="a flow that fails")
+    def failing() -> None:
+        from prefect.runtime import flow_run
+
+        with books_closed():
+            seen["run"] = flow_run.id
+            task = client.create_task_run(TASK, flow_run_id=flow_run.id, dynamic_key="0", state=Running())
+            seen["task"] = task.id
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        failing()
+    assert is_alive(client.read_flow_run(seen["run"]).labels) is True
+    assert _states(client, seen["run"], seen["task"]) == ("Failed", "Crashed")
+
+
+def test_a_server_of_our_own_that_is_killed_comes_back(client: SyncPrefectClient) -> None:
+    run, _ = _run(client, identity(), Running())
+    (server,) = [one for one in psutil.Process().children() if "prefect" in one.cmdline()]
+    for one in (*server.children(recursive=True), server):
+        one.kill()
+    # the client tries again until there is an answer
+    assert client.read_flow_run(run).state_name == "Running"
+    assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
