@@ -53,9 +53,11 @@ def _label() -> None:
     from prefect.client.orchestration import get_client
     from prefect.runtime import flow_run
 
+    if flow_run.id is None:
+        return
     # labels, not tags: for tags each task would ask the server whether it may run
     with get_client(sync_client=True) as client:
-        for run in {flow_run.id, flow_run.root_flow_run_id} - {None}:
+        for run in {flow_run.id, flow_run.root_flow_run_id}:
             client.update_flow_run_labels(UUID(run), identity())
 
 
