@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.events import watched
 from flows.forms import MinutesForm, RunForm, SplitForm, StoreForm
 from flows.unattended import persevering, told, within
 from schemas.numbers import CONSTANT, METRICS, SPEED, numbers
@@ -19,6 +20,7 @@ BASELINE = "baseline components"
 LEFT_OUT = ("samples",)
 
 
+@watched
 @flow(name="evaluate", validate_parameters=True)
 @told
 @persevering
@@ -37,12 +39,16 @@ def evaluate_flow(
 
     with within(timeout_minutes, "the evaluation"):
         report = evaluate(local(run), place(data), split)
-    page = report_folder(Path(run), report) / "report.html"
+    show_report(report, report_folder(Path(run), report) / "report.html")
+    return report
+
+
+def show_report(report: Report, page: Path) -> None:
+    """The numbers in Prefect's page, with the way to ours."""
     about = f"{report.experiment} on {report.store_recipe}, {report.split}"
     key = artifact_key(report.experiment)
     create_table_artifact(table=metric_rows(report), key=f"metrics-{key}", description=about)
     create_markdown_artifact(markdown=report_text(report, page), key=f"report-{key}", description=about)
-    return report
 
 
 def artifact_key(name: str) -> str:

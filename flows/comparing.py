@@ -6,10 +6,12 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from flows.assess import artifact_key
+from flows.events import watched
 from schemas.comparison import Comparison
 from storage.place import local, place
 
 
+@watched
 @flow(name="compare", validate_parameters=True)
 def compare_flow(
     runs: list[str],

@@ -10,6 +10,7 @@ from flows import journal
 from flows.assess import artifact_key
 from flows.catalogue import AnyExperiment, load_experiment
 from flows.closing import label_run
+from flows.events import watched
 from flows.forms import ExperimentForm, OverridesForm, RunForm, StoreForm
 from flows.unattended import persevering, told
 from schemas.errors import FlowError, RecipeError
@@ -59,6 +60,7 @@ def store_path(recipe: ExperimentRecipe, data: str | Root | None) -> Root:
     return place(chosen)
 
 
+@watched
 @flow(name="train", validate_parameters=True)
 @told
 @persevering
@@ -86,6 +88,12 @@ def train_flow(
     record = finished(recipe, place(data), local(out)) or fit_experiment(
         experiment, data, out, overrides, quiet
     )
+    show_training(record, out)
+    return record
+
+
+def show_training(record: RunRecord, out: str) -> None:
+    """What came of a training as a table in Prefect's page."""
     rows = [
         {"what": "model", "value": record.experiment.model.name},
         {"what": "parameters", "value": f"{record.parameters:,}"},
@@ -96,6 +104,7 @@ def train_flow(
         {"what": "run folder", "value": out},
     ]
     create_table_artifact(
-        table=rows, key=f"training-{artifact_key(recipe.name)}", description=recipe.description
+        table=rows,
+        key=f"training-{artifact_key(record.experiment.name)}",
+        description=record.experiment.description,
     )
-    return record

@@ -10,6 +10,8 @@ from pydantic import Field
 from flows.api import prefect_api
 from flows.catalogue import AnyRecipe, load_recipe
 from flows.clusters import Workers, chosen
+from flows.events import watched
+from flows.exhibits import exhibit
 from flows.forms import ClusterForm, OverridesForm, RecipeForm, ShardSizeForm, StoreForm, WorkersForm
 from flows.galaxies import galaxies_of
 from flows.progress import progress_bar
@@ -67,6 +69,7 @@ def generate(
         )
 
 
+@watched
 @flow(name="simulate", validate_parameters=True)
 @told
 @persevering
@@ -108,11 +111,12 @@ def simulate_flow(
                 commit.discard(order.root, span)
             new, seconds = _make(order, missing, chosen(cluster, workers), quiet, mapped)
             receipts |= new
-        if missing or not commit.is_sealed(order.root):
+        unsealed = bool(missing) or not commit.is_sealed(order.root)
+        if unsealed:
             commit.seal(order.root, order.recipe, order.plan, [receipts[s] for s in layout.spans(order.plan)])
         open_store(order.root)
     made = row_count(missing)
-    return DatasetSummary(
+    summary = DatasetSummary(
         store=str(order.root),
         recipe=order.recipe.name,
         digest=order.recipe.digest,
@@ -122,6 +126,9 @@ def simulate_flow(
         seconds=seconds,
         images_per_s=made / seconds if seconds else 0.0,
     )
+    if unsealed:
+        exhibit(order, summary)
+    return summary
 
 
 def prepare(recipe: AnyRecipe, out: str | Root, shard_size: int | None, overrides: Sequence[str]) -> Order:

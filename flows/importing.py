@@ -44,6 +44,8 @@ def import_data(
     A source with any fault is refused with all of them. A dry run ends there, and so does nothing.
     """
     options, root = options or ImportOptions(), place(out)
+    if not dry_run:
+        target.check_place(root)
     with open_source(Path(source), options) as opened:
         with progress_bar("looking at the source", opened.count, "images", quiet) as report:
             found = survey(opened, options, report)

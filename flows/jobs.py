@@ -11,6 +11,7 @@ import math
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psutil
-from dask_jobqueue.slurm import SLURMCluster, SLURMJob
+from distributed.core import Status
 from distributed.deploy.adaptive import Adaptive
 from distributed.security import Security
 from prefect_dask.task_runners import DaskTaskRunner
@@ -31,6 +32,21 @@ from flows.worker_settings import THREADS_PER_WORKER, worker_environment
 from schemas.cluster import PLAIN_PATH, Slurm, seconds_of
 from schemas.errors import FlowError
 from storage.state import state_folder
+
+
+@contextlib.contextmanager
+def _signals_untouched() -> Iterator[None]:
+    """When dask_jobqueue is loaded it takes Ctrl-C over: the command would end as if all were well."""
+    real = signal.signal
+    signal.signal = lambda *_: None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        signal.signal = real
+
+
+with _signals_untouched():
+    from dask_jobqueue.slurm import SLURMCluster, SLURMJob
 
 COMMANDS = ("sbatch", "squeue", "scancel")
 NAME = "lensmill"
@@ -56,6 +72,8 @@ class Job(SLURMJob):
             return await super()._submit_job(script_filename)  # type: ignore[no-untyped-call]
         except (OSError, RuntimeError) as error:
             self.refusals.append(_said_by_sbatch(str(error)))
+            # else the cluster could not be closed
+            self.status = Status.failed
             raise
 
 

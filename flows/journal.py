@@ -108,15 +108,3 @@ class Lines:
 def lines() -> TextIO:
     """The file of a console that is to write objects."""
     return Lines()  # type: ignore[return-value]
-
-
-def take_over() -> None:
-    """Let the handlers that Prefect has set up in this process write objects, if they are wanted."""
-    if not wanted():
-        return
-    from prefect.logging.handlers import PrefectConsoleHandler
-
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, PrefectConsoleHandler):
-            handler.console.no_color = True
-            handler.setFormatter(Objects())

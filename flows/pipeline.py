@@ -5,25 +5,28 @@ from pathlib import Path
 from prefect import flow
 
 from flows.api import prefect_api
-from flows.assess import evaluate_flow
 from flows.auditing import audit_task
 from flows.catalogue import AnyRecipe, load_experiment, load_recipe
 from flows.clusters import Workers
-from flows.fitting import need_training, train_flow
+from flows.events import watched
+from flows.fitting import need_training
 from flows.forms import (
     ClusterForm,
     ExperimentForms,
     FolderForm,
     OverridesForm,
+    PlacementForm,
     RecipeForm,
     ShardSizeForm,
     WorkersForm,
 )
 from flows.generate import DatasetSummary, prepare, simulate_flow
+from flows.placing import measured, page_of, trained
 from flows.unattended import told
 from schemas.cluster import AnyCluster
 from schemas.errors import RecipeError
 from schemas.frozen import Frozen
+from schemas.placement import Here
 from schemas.report import Report
 from storage.place import local
 
@@ -55,10 +58,12 @@ def run(
     Everything goes below `out`; what is there and whole is kept, so the same command resumes. With `audit`
     nothing is trained on data that give the labels away.
     """
-    need_training()
+    loaded = [load_experiment(experiment) for experiment in experiments]
+    if any(isinstance(one.placement, Here) for one in loaded):
+        need_training()
     folder = local(out)
     prepare(recipe, data_path(folder, recipe), shard_size, overrides or [])
-    names = [load_experiment(experiment).name for experiment in experiments]
+    names = [one.name for one in loaded]
     if len(set(names)) < len(names):
         raise RecipeError(f"two experiments have the same name: {', '.join(names)}", advice="rename one")
     with prefect_api():
@@ -72,6 +77,7 @@ def data_path(folder: Path, recipe: AnyRecipe) -> Path:
     return folder / f"{load_recipe(recipe).name}.zarr"
 
 
+@watched
 @flow(name="simulate-and-train", validate_parameters=True)
 @told
 def pipeline_flow(
@@ -84,6 +90,7 @@ def pipeline_flow(
     quiet: bool = True,
     audit: bool = False,
     cluster: ClusterForm = None,
+    placement: PlacementForm = None,
 ) -> PipelineSummary:
     """Simulate, audit if asked, train, evaluate; the parts are flows of their own.
 
@@ -99,18 +106,19 @@ def pipeline_flow(
         quiet: No progress bars in the log.
         audit: Stop before training if the data give the labels away.
         cluster: Where shards are made; on the machine of the flow when left out.
+        placement: Where models are trained and measured, whatever the experiments say: in the flow's process,
+            on another work pool, or on a Dask worker with a GPU. As each experiment says when left out.
     """
-    from train.evaluate import report_folder
-
     store = str(data_path(local(out), recipe))
     data = simulate_flow(recipe, store, workers, shard_size, overrides, quiet, cluster=cluster)
     if audit:
         audit_task(store, out=str(Path(out) / "audit"))
     reports, pages = [], []
     for experiment in experiments:
-        folder = Path(out) / "runs" / load_experiment(experiment).name
-        train_flow(experiment, store, str(folder), quiet=quiet)
-        report = evaluate_flow(str(folder), store)
-        reports.append(report)
-        pages.append(str(report_folder(folder, report) / "report.html"))
+        loaded = load_experiment(experiment)
+        folder = str(Path(out) / "runs" / loaded.name)
+        where = placement or loaded.placement
+        trained(where, experiment, store, folder, quiet)
+        reports.append(measured(where, folder, store))
+        pages.append(page_of(folder, store))
     return PipelineSummary(data=data, reports=tuple(reports), pages=tuple(pages))

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import kr8s
 from dask_kubernetes.operator import KubeCluster, make_cluster_spec
 from prefect_dask.task_runners import DaskTaskRunner
 
@@ -14,12 +15,14 @@ from schemas.cluster import Kubernetes, bytes_of
 from schemas.errors import FlowError
 
 ALONE_SECONDS = 120
+CLUSTERS = "daskclusters.kubernetes.dask.org"
 SCHEDULER = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}}
 
 
 @contextlib.contextmanager
 def pods(where: Kubernetes, shards: int) -> Iterator[DaskTaskRunner]:
     """A task runner on pods for so many shards, once a worker is there; they end with it."""
+    _need_operator(where)
     most = min(where.most_workers, shards)
     runner = DaskTaskRunner(
         cluster_class=KubeCluster,
@@ -36,17 +39,33 @@ def pods(where: Kubernetes, shards: int) -> Iterator[DaskTaskRunner]:
         yield runner
 
 
+def _need_operator(where: Kubernetes) -> None:
+    """Ask what Dask clusters there are, which takes kubectl's settings, the operator and the right to ask.
+
+    A cluster that was begun and failed could not be tidied up.
+    """
+    try:
+        list(kr8s.get(CLUSTERS, namespace=where.namespace))
+    # whatever kr8s and httpx raise: none of it can be mended here
+    except Exception as error:
+        raise _refused(where, error) from error
+
+
 def _begun(runner: DaskTaskRunner, where: Kubernetes) -> Any:
     try:
         return runner.client
-    # whatever kr8s, httpx and the operator raise: none of it can be mended here
+    # the same, and what the operator's client raises
     except Exception as error:
-        raise FlowError(
-            f"Kubernetes made no Dask cluster: {type(error).__name__}: {error}",
-            expected="a cluster that kubectl reaches, with Dask's operator",
-            where=f"namespace {where.namespace}",
-            advice="try `kubectl get daskclusters`; docs/cluster.md has how the operator is installed",
-        ) from error
+        raise _refused(where, error) from error
+
+
+def _refused(where: Kubernetes, error: Exception) -> FlowError:
+    return FlowError(
+        f"Kubernetes made no Dask cluster: {type(error).__name__}: {error}",
+        expected="a cluster that kubectl reaches, with Dask's operator",
+        where=f"namespace {where.namespace}",
+        advice=f"try `kubectl get {CLUSTERS}`; docs/cluster.md has how the operator is installed",
+    )
 
 
 def _nobody(where: Kubernetes) -> FlowError:

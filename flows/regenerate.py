@@ -9,13 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow
-from pydantic import Field
 
 from flows.catalogue import load_recipe
-from flows.forms import ClusterForm, LineageForm, OverridesForm, RecipeForm, WorkersForm
+from flows.events import watched
+from flows.forms import (
+    ClusterForm,
+    KeepForm,
+    LineageForm,
+    NamesForm,
+    OverridesForm,
+    RecipeForm,
+    RunsForm,
+    ToleranceForm,
+    VersionForm,
+    WorkersForm,
+)
 from flows.generate import DatasetSummary, prepare, provenance, simulate_flow
 from flows.judging import Bench, judge_new, settle
 from flows.retention import Retention, apply_policy
@@ -24,7 +34,14 @@ from flows.telling import say, show
 from flows.unattended import told
 from flows.versions_page import key_of, page
 from schemas.dataset import DatasetRecipe
-from schemas.errors import FlowError, LensmillError, StoreConflictError, StoreDamagedError
+from schemas.errors import (
+    ColumnError,
+    FlowError,
+    LensmillError,
+    RecipeError,
+    StoreConflictError,
+    StoreDamagedError,
+)
 from schemas.lineage import USABLE, Keep, Version, lineage_digest, version_seed
 from storage import commit
 from storage.place import Root, place
@@ -62,6 +79,7 @@ class Night:
         return [*self.overrides, f"seed={version_seed(self.bench.recipe.seed, number)}"]
 
 
+@watched
 @flow(name="regenerate", validate_parameters=True)
 @told
 def regenerate_flow(
@@ -72,11 +90,11 @@ def regenerate_flow(
     cluster: ClusterForm = None,
     new: bool = True,
     audit: bool | None = None,
-    keep: Keep = KEEP,
-    runs: list[str] | None = None,
-    experiments: list[str] | None = None,
-    tolerance: Annotated[float, Field(ge=0, le=1)] = TOLERANCE,
-    scores_since: Annotated[int, Field(ge=1)] = 1,
+    keep: KeepForm = KEEP,
+    runs: RunsForm = None,
+    experiments: NamesForm = None,
+    tolerance: ToleranceForm = TOLERANCE,
+    scores_since: VersionForm = 1,
     fail_on_regression: bool = False,
 ) -> DatasetSummary:
     """Make the next version below `folder`, verify and audit it, and let `latest` name it.
@@ -143,7 +161,7 @@ def _unfinished(night: Night) -> int | None:
     """The newest version if an earlier run of this recipe and these packages left it unfinished."""
     root, book = night.bench.root, read_book(night.bench.root)
     newest = book.find(book.newest)
-    if newest is None or newest.state in ("removing", "removed") or is_finished(root, newest.number):
+    if newest is None or newest.state not in ("unfinished", *USABLE) or is_finished(root, newest.number):
         return None
     try:
         prepare(night.name, night.bench.store(newest.number), None, night.changed(newest.number))
@@ -163,9 +181,15 @@ def _make(night: Night, number: int) -> DatasetSummary:
     changed = night.changed(number)
     prepare(night.name, store, None, changed)
     _begin(night, number)
-    made = simulate_flow(
-        night.name, str(store), night.bench.workers, None, changed, True, cluster=night.bench.cluster
-    )
+    bench = night.bench
+    try:
+        made = simulate_flow(
+            night.name, str(store), bench.workers, None, changed, True, cluster=bench.cluster
+        )
+    except (RecipeError, ColumnError) as error:
+        # it fails every time, but another seed may draw no such sample
+        note(bench.root, number, state="left", reason=error.found)
+        raise
     judge_new(night.bench, number)
     return made
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed import Client
+from distributed.comm.core import CommClosedError
 from distributed.security import Security
 from distributed.versions import VersionMismatchWarning
 from prefect_dask.task_runners import DaskTaskRunner
@@ -22,7 +23,7 @@ CONNECT_SECONDS = 20.0
 LOOK_SECONDS = 0.5
 # What scheduler, workers and client must have alike to understand each other.
 SPOKEN = ("dask", "distributed", "cloudpickle")
-START_WORKERS = "lensmill's own python -m distributed.cli.dask_worker ADDRESS --nthreads 2"
+START = "in lensmill's environment, python -m distributed.cli.dask_worker {address} --nthreads 2"
 
 
 @contextlib.contextmanager
@@ -80,7 +81,9 @@ def _reached(runner: DaskTaskRunner, where: ExistingScheduler) -> Client:
         advice = "start one, or mend the address; a scheduler that asks for TLS answers tls:// alone"
         if where.tls:
             advice = "start one, or mend the address; both ends need certificates of the same authority"
-        said = (str(error) or type(error).__name__).splitlines()[0]
+        # Dask's words for it are of sockets
+        broken = isinstance(error, CommClosedError)
+        said = "it breaks off, as one does that speaks TLS to one that does not" if broken else str(error)
         raise FlowError(
             f"no Dask scheduler answers: {said}",
             expected="a scheduler that takes us in",
@@ -106,7 +109,7 @@ def _nobody(where: ExistingScheduler) -> FlowError:
         f"the scheduler has no workers, and none came within {60 * where.patience_minutes:.0f} s",
         expected="one worker at least",
         where=where.address,
-        advice=f"start some: {START_WORKERS}; or give patience_minutes in the cluster's file",
+        advice=f"start some: {START.format(address=where.address)}; or give patience_minutes in the file",
     )
 
 

@@ -5,8 +5,9 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.expectation import Expectation
-from schemas.frozen import Extended, Frozen, canonical_json, sha256_of
+from schemas.frozen import Extended, canonical_json, sha256_of
 from schemas.objective import Classification, CrossEntropyThenBCE, Name, Objective
+from schemas.placement import Here, Placement
 from schemas.preparation import AnyStretch, AsinhStretch, Augmentation
 
 
@@ -105,8 +106,10 @@ class Training(Extended):
     )
 
 
-class ExperimentRecipe(Frozen):
+class ExperimentRecipe(Extended):
     """Everything that makes a trained model, the data apart."""
+
+    LATER: ClassVar[tuple[str, ...]] = ("placement",)
 
     name: Name
     description: str = Field(default="", description="purpose, duration and expected score, for people")
@@ -123,6 +126,9 @@ class ExperimentRecipe(Frozen):
     expectation: Expectation | None = Field(
         default=None, description="what a training reaches on which data; `evaluate` says whether it did"
     )
+    placement: Placement = Field(
+        default=Here(), description="where it is trained and measured when a flow does so"
+    )
 
     @model_validator(mode="after")
     def _the_loss_changes_in_time(self) -> Self:
@@ -138,11 +144,17 @@ class ExperimentRecipe(Frozen):
     def digest(self) -> str:
         """SHA-256 of what determines the outcome: not of name, description, expectation or the store's path.
 
-        Nor of how images come to the device, for the batches are the same.
+        Nor of how images come to the device, for the batches are the same, nor of where that device is.
         """
         content = self.model_dump(
             mode="json",
-            exclude={"name": True, "description": True, "expectation": True, "data": {"store", "mode"}},
+            exclude={
+                "name": True,
+                "description": True,
+                "expectation": True,
+                "placement": True,
+                "data": {"store", "mode"},
+            },
         )
         # how often a training is saved does not change it
         content["training"].pop("checkpoint_minutes", None)

@@ -16,7 +16,8 @@ from schemas.dataset import DatasetRecipe
 from schemas.frozen import Frozen, canonical_json, sha256_of
 from schemas.store import Digest
 
-# A version's path through life; `left` was begun by another recipe or other package versions.
+# A version's path through life. `left`: it cannot be finished, as recipe or packages are others now, or as
+# one of its samples cannot be made.
 State = Literal["unfinished", "sealed", "good", "leaks", "damaged", "left", "removing", "removed"]
 FAILED: tuple[State, ...] = ("leaks", "damaged", "left")
 # Stores that training may use: verified and audited, or made before there was a book.

@@ -265,6 +265,10 @@ def _fault(error: dict[str, Any], document: Document, known: list[str]) -> str:
         message = f"unknown key{advice}"
     elif error["type"] == "missing":
         message = "missing"
+    elif error["type"] == "union_tag_invalid":
+        tags = [part for part in error["loc"] if isinstance(part, str) and part not in path]
+        who = f"{tags[-1]} takes" if tags else "expected"
+        message = f"unknown kind {error['ctx']['tag']!r} at this place; {who} {error['ctx']['expected_tags']}"
     elif not isinstance(error["input"], dict | list):
         message += f" (found {error['input']!r})"
     name = _dotted(path, document.value) or "the recipe"

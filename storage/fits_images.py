@@ -1,5 +1,6 @@
 """The images of a FITS file: which of its units they are in, and how large their pixels are."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import DataError
-from storage.foreign import reading_fits
+from storage.foreign import GZIP_BEGINS, check_packed, reading_fits
 from storage.unreadable import SHOWN_BYTES, UnreadableError
 
 ARCSEC_PER_DEGREE = 3600.0
@@ -22,7 +23,8 @@ class FitsImage:
 
     section: Any
     shape: tuple[int, ...]
-    pixel_scale_arcsec: float | None
+    # along x and y
+    pixel_sides_arcsec: tuple[float, float] | None
     beside: tuple[str, ...]
 
 
@@ -35,16 +37,17 @@ def open_fits_image(path: Path, opened: ExitStack, hdu: str | None = None) -> Fi
 
     with path.open("rb") as file:
         begins = file.read(SHOWN_BYTES)
+        check_packed(file, begins)
     with reading_fits(begins):
         units = opened.enter_context(fits.open(path, memmap=True))
         with_image = [at for at, unit in enumerate(units) if unit.is_image and len(unit.shape) >= 2]
-        packed = begins.startswith(b"\x1f\x8b")
+        packed = begins.startswith(GZIP_BEGINS)
     at = _chosen(path, units, with_image, hdu)
     unit = units[at]
     if not packed:
         _check_length(unit, path.stat().st_size)
     beside = tuple(_told(units, other) for other in with_image if other != at)
-    return FitsImage(unit.section, tuple(unit.shape), _pixel_scale(unit.header), beside)
+    return FitsImage(unit.section, tuple(unit.shape), _pixel_sides(unit.header), beside)
 
 
 def _chosen(path: Path, units: Any, with_image: Sequence[int], hdu: str | None) -> int:
@@ -78,39 +81,47 @@ def _check_length(unit: Any, size: int) -> None:
         raise UnreadableError(f"it is cut off: {size:,} of {promised:,} bytes", "it is cut off")
 
 
-def _pixel_scale(header: Any) -> float | None:
-    """The side of a pixel, arcsec: by a WCS on the sky, else by CD or CDELT, else by a keyword."""
-    scale = _scale_of_wcs(header) or _scale_of_steps(header)
-    if scale is not None:
-        return scale
+def _pixel_sides(header: Any) -> tuple[float, float] | None:
+    """Sides of a pixel along x and y, arcsec: by a WCS on the sky, else by CD or CDELT, else by a keyword."""
+    sides = _sides_of_wcs(header) or _sides_of_steps(header)
+    if sides is not None:
+        return sides
     for name in SCALE_KEYWORDS:
         if isinstance(header.get(name), int | float) and header[name] > 0:
-            return float(header[name])
+            return float(header[name]), float(header[name])
     return None
 
 
-def _scale_of_wcs(header: Any) -> float | None:
+def _sides_of_wcs(header: Any) -> tuple[float, float] | None:
     from astropy.wcs import WCS
-    from astropy.wcs.utils import proj_plane_pixel_area
+    from astropy.wcs.utils import proj_plane_pixel_scales
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             sky = WCS(header).celestial
-            found = float(proj_plane_pixel_area(sky)) ** 0.5 if sky.naxis == 2 else 0.0
+            x, y = map(float, proj_plane_pixel_scales(sky)) if sky.naxis == 2 else (0.0, 0.0)
         # broken headers make it raise anything; a prediction does not need them
         except Exception:
             return None
-    return found * ARCSEC_PER_DEGREE if found > 0 else None
+    return (x * ARCSEC_PER_DEGREE, y * ARCSEC_PER_DEGREE) if x > 0 and y > 0 else None
 
 
-def _scale_of_steps(header: Any) -> float | None:
+def _sides_of_steps(header: Any) -> tuple[float, float] | None:
     """Steps along the axes without a word on what the axes are; in degrees unless they say otherwise."""
     unit = str(header.get("CUNIT1", "deg")).strip().lower()
     factor = {"deg": ARCSEC_PER_DEGREE, "degree": ARCSEC_PER_DEGREE, "arcsec": 1.0}.get(unit)
-    step = header.get("CD1_1") or header.get("CDELT1")
-    if factor is None or not isinstance(step, int | float) or abs(step) == 1:
+    x, y = (_step(header, axis) for axis in (1, 2))
+    if factor is None or not x:
         return None
-    other = header.get("CD2_1", 0.0)
-    size = float((step**2 + (other**2 if isinstance(other, int | float) else 0.0)) ** 0.5)
-    return size * factor
+    return x * factor, (y or x) * factor
+
+
+def _step(header: Any, axis: int) -> float | None:
+    """How far a pixel is from the next one along an axis; 1 is what stands where nobody knew."""
+    column = [header.get(f"CD{row}_{axis}", 0.0) for row in (1, 2)]
+    column = column if any(column) else [header.get(f"CDELT{axis}", 0.0)]
+    if not all(isinstance(one, int | float) for one in column):
+        return None
+    size = math.hypot(*column)
+    return None if size == 1 else size

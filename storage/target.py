@@ -21,7 +21,14 @@ def check_target(root: Root, recipe: Origin, plan: StorePlan) -> None:
     """Refuse a path where this store cannot be made or continued. Writes nothing."""
     if isinstance(root, ObjectPath):
         _check_objects(root, plan)
-    else:
+    check_place(root)
+    if (root / PLAN).is_file():
+        _check_plan(root, recipe, plan)
+
+
+def check_place(root: Root) -> None:
+    """Refuse a path where no store can be, whatever it is to hold; quick, to be done before long work."""
+    if isinstance(root, Path):
         _check_folder(root)
     if not (root / PLAN).is_file():
         foreign = [one.name for one in root.iterdir() if one.name != BOOKS.name] if root.exists() else []
@@ -31,8 +38,6 @@ def check_target(root: Root, recipe: Origin, plan: StorePlan) -> None:
                 expected="an empty or new folder, or a store of this recipe",
                 advice="choose another --out",
             )
-        return
-    _check_plan(root, recipe, plan)
 
 
 def _check_objects(root: ObjectPath, plan: StorePlan) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from schemas.errors import DataError
+from schemas.errors import DataError, RunError, RunMissingError
 from schemas.report import Report
 from schemas.run import ClassifierHead, Head, RegressorHead, RunRecord
 from storage.place import Root
@@ -41,7 +41,7 @@ class Entry:
 def gather(roots: list[Path], data: Root | str | None, split: str) -> list[Entry]:
     """Each run with its report on the split; one without is evaluated, which takes the data."""
     _check_each_once(roots)
-    records = [read_record(root) for root in roots]
+    records = _records(roots)
     names = names_of(roots)
     _check_alike(records, names)
     digest = _digest(roots, data, split)
@@ -60,6 +60,27 @@ def _check_each_once(roots: list[Path]) -> None:
     twice = [str(root) for k, root in enumerate(roots) if places[k] in places[:k]]
     if twice:
         raise DataError(f"the same run is named twice: {', '.join(twice)}", expected="each run folder once")
+
+
+def _records(roots: list[Path]) -> list[RunRecord]:
+    """What the runs say of themselves; all that are none are told at once."""
+    found, faults = [], []
+    for root in roots:
+        try:
+            found.append(read_record(root))
+        except RunError as error:
+            faults.append(error)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        kind = RunMissingError if any(one.is_bad_input for one in faults) else RunError
+        raise kind(
+            f"{len(faults)} of {len(roots)} runs cannot be used:\n"
+            + "\n".join(f"  - {one.found}" for one in faults),
+            expected=faults[0].expected,
+            advice="correct or leave out these folders; nothing was measured",
+        )
+    return found
 
 
 def names_of(roots: list[Path]) -> list[str]:
@@ -162,5 +183,12 @@ def _entry(
         report = evaluate(root, data, split)
         found = report_folder(root, report), report
     folder, report = found
-    table = pq.read_table(folder / PREDICTIONS)
+    try:
+        table = pq.read_table(folder / PREDICTIONS)
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(
+            f"{folder / PREDICTIONS} cannot be read",
+            expected="the table of predictions that lensmill evaluate writes",
+            advice=f"remove {folder} and measure the run again: lensmill evaluate {root} --data STORE",
+        ) from error
     return Entry(root, name, record, report, folder, measured_now, table)

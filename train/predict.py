@@ -171,7 +171,7 @@ def _refuse_all(broken: Sequence[tuple[str, NDArray[np.int64]]]) -> None:
         lines.append(f"and {len(found) - MOST_LINES:,} more files")
     raise DataError(
         lines[0] if len(lines) == 1 else "in several files:\n" + "\n".join(f"  - {line}" for line in lines),
-        expected="finite numbers in all pixels",
+        expected="finite numbers in all pixels, as float32 can hold them",
         where=", ".join(path for path, _ in found[:3]),
         advice="put numbers where they have none, or predict the other images: --skip-bad",
     )

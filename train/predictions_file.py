@@ -16,12 +16,15 @@ SUFFIXES = (".parquet", ".csv")
 def check_place(out: Path) -> None:
     """Refuse a path that cannot be written, before a network works hours for it."""
     if out.suffix not in SUFFIXES:
-        raise PlaceError(f"cannot write {out}", expected=f"a path ending in {' or '.join(SUFFIXES)}")
-    if out.is_dir() or not out.parent.is_dir():
         raise PlaceError(
-            f"cannot write {out}: {_fault(out)}",
-            expected="a file in a folder that is there",
-            advice="make the folder, or choose another --out",
+            f"cannot write {out}",
+            expected=f"a path ending in {' or '.join(SUFFIXES)}",
+            advice="choose another --out",
+        )
+    if out.is_dir() or not out.parent.is_dir():
+        told, advice = _fault(out)
+        raise PlaceError(
+            f"cannot write {out}: {told}", expected="a file in a folder that is there", advice=advice
         )
     try:
         # permissions alone do not tell: a file system may be read-only, or none that takes files
@@ -52,11 +55,14 @@ def write_table(table: pa.Table, out: Path) -> None:
         ) from error
 
 
-def _fault(out: Path) -> str:
+def _fault(out: Path) -> tuple[str, str]:
+    """What is wrong with a place, and what to do."""
     if out.is_dir():
-        return "it is a folder"
+        return "it is a folder", "choose another --out"
     there = next(one for one in out.parents if one.exists())
-    return f"{there} is no folder" if not there.is_dir() else f"there is no folder {out.parent}"
+    if not there.is_dir():
+        return f"{there} is a file", "choose another --out"
+    return f"there is no folder {out.parent}", "make the folder, or choose another --out"
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import MLFlowLogger
 
-from schemas.errors import FlowError, WriteError
+from schemas.errors import FlowError, PlaceError, WriteError
 from schemas.experiment import ExperimentRecipe
 
 LOG = logging.getLogger(__name__)
@@ -39,15 +39,22 @@ def check_book(database: Path) -> None:
             expected="the package of the extra `mlflow`",
             advice="pip install -e '.[mlflow]' in the folder of the repository, or leave --mlflow out",
         )
+    if database.is_dir():
+        raise _unusable(database, "it is a folder", PlaceError)
     if not database.exists():
+        there = next(one for one in database.absolute().parents if one.exists())
+        if not there.is_dir():
+            raise _unusable(database, f"{there} is a file", PlaceError)
         return
     try:
         with contextlib.closing(sqlite3.connect(database, PATIENCE, isolation_level=None)) as book:
             book.execute("begin immediate")
             book.execute("select count(*) from sqlite_master").fetchall()
             book.execute("rollback")
+    except sqlite3.OperationalError as error:
+        raise _unusable(database, str(error)) from error
     except sqlite3.Error as error:
-        raise _unusable(database, error) from error
+        raise _unusable(database, str(error), PlaceError) from error
 
 
 def open_book(database: Path, experiment: ExperimentRecipe, run_name: str) -> Book:
@@ -63,7 +70,7 @@ def open_book(database: Path, experiment: ExperimentRecipe, run_name: str) -> Bo
         with _quiet():
             return _begun(database, experiment, run_name)
     except (OSError, MlflowException, SQLAlchemyError) as error:
-        raise _unusable(database, error) from error
+        raise _unusable(database, str(error).splitlines()[0]) from error
 
 
 def _begun(database: Path, experiment: ExperimentRecipe, run_name: str) -> Book:
@@ -77,9 +84,9 @@ def _begun(database: Path, experiment: ExperimentRecipe, run_name: str) -> Book:
     return book
 
 
-def _unusable(database: Path, error: Exception) -> WriteError:
-    return WriteError(
-        f"MLflow cannot write {database}: {str(error).splitlines()[0]}",
+def _unusable(database: Path, told: str, kind: type[WriteError] = WriteError) -> WriteError:
+    return kind(
+        f"MLflow cannot write {database}: {told}",
         expected="a SQLite file of this version of MLflow, or a path where there is none yet",
         advice="give --mlflow another file, or leave it out",
     )

@@ -46,7 +46,9 @@ Mapped = Annotated[
 ClusterFile = Annotated[
     Path | None,
     typer.Option(
-        "--cluster", metavar="FILE", help="Where shards are made, a YAML file; this machine by default."
+        "--cluster",
+        metavar="FILE",
+        help="Where shards are made, a YAML file or a shipped name; this machine by default.",
     ),
 ]
 DaskAddress = Annotated[

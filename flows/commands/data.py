@@ -350,11 +350,11 @@ def _print_sample(found: SampleSheet) -> None:
 
 @app.command("recipes")
 def recipes_command() -> None:
-    """List the recipes and experiments that come with lensmill.
+    """List the recipes, experiments and clusters that come with lensmill.
 
     Example: `lensmill recipes`
     """
-    from flows.catalogue import experiments, recipes
+    from flows.catalogue import clusters, experiments, recipes
 
     rows = []
     for card in recipes():
@@ -363,6 +363,7 @@ def recipes_command() -> None:
     out.print(lined_up(("recipe", "family", "images", "purpose"), rows, named=3))
     learned = [(name, purpose(description)) for name, description in experiments()]
     out.print(lined_up(("experiment", "purpose"), learned))
+    out.print(lined_up(("cluster", "kind"), clusters()))
 
 
 @app.command("schema")

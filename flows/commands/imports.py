@@ -1,5 +1,6 @@
 """The command that makes a store of other people's data."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from rich.markup import escape
 
 from flows.commands.app import Quiet, ShardSize, app, err, out
 from flows.commands.tables import lined_up
+from schemas.dataset import SPLITS
 from schemas.errors import DataError
 from schemas.imported import ImportOptions, ImportReport, shares
 from storage.importing.faults import counted
@@ -79,17 +81,37 @@ def import_command(
             shard_images=shard_size,
         )
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, one['loc'])) or 'option'}: {one['msg'].removeprefix('Value error, ')}"
-            for one in error.errors()
-        ]
-        raise DataError("; ".join(faults), advice="lensmill import --help tells all options") from error
+        raise DataError(
+            "; ".join(_fault(one) for one in error.errors()),
+            advice="lensmill import --help tells all options",
+        ) from error
     made = import_data(source, store, options, dry_run, quiet, _print)
     if made is None:
         out.print("a dry run: nothing was written")
     else:
         written = f"{made.made} of {made.shards} shards written" if made.made else "nothing to do"
         out.print(f"{made.store}: {written}", soft_wrap=True)
+
+
+# where the option is not called as what it sets
+OPTIONS = {
+    "pixel_scale_arcsec": "--pixel-scale",
+    "shard_images": "--shard-size",
+    "table": "--params",
+    **dict.fromkeys(SPLITS, "--splits"),
+}
+
+
+def _fault(error: Mapping[str, Any]) -> str:
+    """What pydantic says of an option, by the name that was typed."""
+    said = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return str(said)
+    field = str(error["loc"][0])
+    part = f" {field}" if field in SPLITS else ""
+    option = OPTIONS.get(field, f"--{field.replace('_', '-')}")
+    found = "" if error["type"] == "missing" else f" (found {error['input']!r})"
+    return f"{option}{part}: {said[0].lower()}{said[1:]}{found}"
 
 
 def _print(found: ImportReport) -> None:

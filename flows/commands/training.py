@@ -97,6 +97,10 @@ def evaluate_command(
     need_training()
     from train.evaluate import evaluate, report_folder
 
+    if mlflow is not None:
+        from train.tracking import check_book
+
+        check_book(mlflow)
     report = evaluate(run, data, split)
     page = report_folder(run, report) / "report.html"
     if mlflow is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from schemas.dataset import SPLITS
 from schemas.errors import DataError
 from schemas.imported import Form, ImportOptions
-from storage.foreign import FITS_SUFFIXES
+from storage.foreign import FITS_SUFFIXES, ending
 from storage.importing.faults import Fault, counted, named
 from storage.importing.groups import Group, Source, class_name, in_order, labels_of_classes
 from storage.importing.images import FileImages
@@ -39,7 +39,7 @@ def from_folders(root: Path, options: ImportOptions, table: Table | None) -> Sou
     for split, folder in class_folders(root):
         names: list[str] = []
         for path in visible(folder):
-            form = SUFFIXES.get(path.suffix.lower()) if path.is_file() else None
+            form = SUFFIXES.get(ending(path)) if path.is_file() else None
             relative = path.relative_to(root).as_posix()
             (ignored if form is None else names).append(relative)
             forms |= {form} if form else set()

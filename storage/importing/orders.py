@@ -16,6 +16,7 @@ from schemas.imported import ImportedData, ImportedGroup, ImportOptions, ImportR
 from schemas.store import Provenance, Receipt, StorePlan, plan_import
 from storage import commit, imported_rows, layout
 from storage.backend import Arrays
+from storage.foreign import stem
 from storage.importing.faults import NAMED, counted
 from storage.importing.groups import Source, class_name
 from storage.importing.survey import Survey, fingerprint, to_pixels
@@ -103,7 +104,7 @@ def _data(given: str, source: Source, survey: Survey, options: ImportOptions) ->
 def default_name(source: Path) -> str:
     """The name of a data set that nobody named: that of its folder, or of its file without the ending."""
     said = source if source.name not in ("", "..") else source.resolve()
-    return class_name(said.name if said.is_dir() else said.stem, "data")
+    return class_name(said.name if said.is_dir() else stem(said), "data")
 
 
 def _by_class(data: ImportedData, ids: NDArray[np.int64]) -> dict[str, int]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from schemas.errors import DataError
 from schemas.imported import ImportOptions
-from storage.foreign import FITS_SUFFIXES
+from storage.commit import BOOKS
+from storage.foreign import FITS_SUFFIXES, ending, stem
 from storage.importing.faults import counted, named
 from storage.importing.folders import class_folders, from_folders, visible
 from storage.importing.groups import Source
@@ -44,7 +45,7 @@ def _open(path: Path, options: ImportOptions, opened: ExitStack) -> Source:
 
 
 def _open_file(path: Path, options: ImportOptions, opened: ExitStack) -> Source:
-    suffix = path.suffix.lower()
+    suffix = ending(path)
     if suffix in (".npz", *HDF5_SUFFIXES):
         _refuse(options, ("table",), f"{path.name}: its columns are arrays in it, which --columns names")
         return (from_npz if suffix == ".npz" else from_hdf5)(path, options, opened)
@@ -66,6 +67,12 @@ def _refuse(options: ImportOptions, useless: tuple[str, ...], where: str) -> Non
 
 
 def _open_folder(root: Path, options: ImportOptions, opened: ExitStack) -> Source:
+    if (root / BOOKS).is_dir():
+        raise DataError(
+            f"{root} is a lensmill store already",
+            expected=FORMS,
+            advice="use it as it is; `lensmill convert` gives it another form",
+        )
     if class_folders(root):
         _refuse(options, ("images", "labels"), f"{root}, whose folders are the classes")
         return from_folders(root, options, _table(visible(root), options))
@@ -74,7 +81,7 @@ def _open_folder(root: Path, options: ImportOptions, opened: ExitStack) -> Sourc
 
 
 def _open_stacks(root: Path, files: list[Path], options: ImportOptions, opened: ExitStack) -> Source:
-    whole = [one for one in files if one.stem == "images" or one.suffix.lower() in (".npz", *HDF5_SUFFIXES)]
+    whole = [one for one in files if stem(one) == "images" or one.suffix.lower() in (".npz", *HDF5_SUFFIXES)]
     if len(whole) == 1:
         return _open_file(whole[0], options, opened)
     stacks = [one for one in files if one.suffix == ".npy" and one.name not in (*TABLES, LABELS)]
@@ -90,7 +97,7 @@ def _open_stacks(root: Path, files: list[Path], options: ImportOptions, opened: 
             )
         _refuse(options, ("images", "labels", "table"), f"{root}, which has a stack for each class")
         return from_class_stacks(root, stacks, options)
-    cubes = [one for one in files if one.suffix.lower() in FITS_SUFFIXES]
+    cubes = [one for one in files if ending(one) in FITS_SUFFIXES]
     if len(cubes) == 1 and not whole:
         return _open_file(cubes[0], options, opened)
     found = ", ".join(one.name for one in files[:5]) or "no file"

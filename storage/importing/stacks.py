@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from schemas.errors import DataError
 from schemas.imported import Form, ImportOptions
 from storage.array_file import mapped
-from storage.foreign import FITS_SUFFIXES, open_cube
+from storage.foreign import FITS_SUFFIXES, ending, open_cube
 from storage.importing.archives import hdf5_arrays, npz_arrays, refusal, whole
 from storage.importing.faults import Fault
 from storage.importing.groups import (
@@ -37,7 +37,7 @@ def from_file(
     path: Path, options: ImportOptions, table: Table | None, labels: Path | None, opened: ExitStack
 ) -> Source:
     """A .npy stack or a FITS cube, with labels and a table in files of their own."""
-    is_fits = path.suffix.lower() in FITS_SUFFIXES
+    is_fits = ending(path) in FITS_SUFFIXES
     try:
         stack = open_cube(path, opened) if is_fits else mapped(path)
     except (OSError, UnreadableError) as error:

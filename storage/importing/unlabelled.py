@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from schemas.errors import DataError
 from storage.array_file import header_of, mapped
 from storage.fits_images import open_fits_image
-from storage.foreign import FITS_SUFFIXES
+from storage.foreign import FITS_SUFFIXES, ending
 from storage.importing.archives import hdf5_arrays, npz_arrays
 from storage.importing.folders import visible
 from storage.importing.images import read_picture
@@ -22,6 +22,7 @@ from storage.unreadable import reason
 
 SUFFIXES = (".npy", ".npz", *FITS_SUFFIXES, *HDF5_SUFFIXES)
 SHAPES = "real numbers of shape (y, x), (images, y, x) or (images, channels, y, x)"
+FORMS = "a .npy file or a lensmill store; or .npz, FITS, HDF5, or a folder of such files"
 SCALE_ATTRIBUTES = ("pixel_scale_arcsec", "pixel_scale", "pixscale")
 
 
@@ -34,7 +35,8 @@ class ImageStack:
     # (images, ...), or one image without such an axis
     source: Any = field(repr=False)
     single: bool = False
-    pixel_scale_arcsec: float | None = None
+    # along x and y
+    pixel_sides_arcsec: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -47,8 +49,9 @@ class ImageStack:
         # parts of a file are read only now, and h5py and astropy raise anything
         except Exception as error:
             raise _unreadable(self.path, f"it is damaged among the images {first} to {last - 1}") from error
-        # what came out of a pickle cannot be written, which torch takes amiss
-        return np.require(values.reshape(-1, *self.shape[1:]), np.float32, ["C", "W"])
+        # what came out of a pickle cannot be written, which torch takes amiss; infinity is told later
+        with np.errstate(over="ignore"):
+            return np.require(values.reshape(-1, *self.shape[1:]), np.float32, ["C", "W"])
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def image_files(path: Path) -> list[Path]:
     """The file, or the files of a folder that have images by their names."""
     if not path.is_dir():
         return [path]
-    found = [one for one in visible(path) if one.is_file() and one.suffix.lower() in SUFFIXES]
+    found = [one for one in visible(path) if one.is_file() and ending(one) in SUFFIXES]
     return found or [path]
 
 
@@ -72,14 +75,9 @@ def open_images(path: Path, opened: ExitStack, channels: int = 1, inside: Inside
 
     Three axes are (images, y, x), but (channels, y, x) in a FITS file with that many channels.
     """
-    inside, suffix = inside or Inside(), path.suffix.lower()
-    if suffix not in SUFFIXES or path.is_dir():
-        raise DataError(
-            f"cannot read images from {path}",
-            expected="a .npy file or a lensmill store; or .npz, FITS, HDF5, or a folder of such files",
-            where=str(path),
-            advice="make a store of what else you have: `lensmill import SOURCE --out STORE`",
-        )
+    inside, suffix = inside or Inside(), ending(path)
+    if suffix not in SUFFIXES or not path.is_file():
+        raise _no_images(path)
     try:
         if suffix == ".npy":
             return _npy_stack(path)
@@ -90,6 +88,21 @@ def open_images(path: Path, opened: ExitStack, channels: int = 1, inside: Inside
         raise
     except (OSError, ValueError) as error:
         raise _unreadable(path, reason(error), getattr(error, "advice", "")) from error
+
+
+def _no_images(path: Path) -> DataError:
+    told, advice = (
+        f"cannot read images from {path}",
+        "make a store of it: `lensmill import SOURCE --out STORE`",
+    )
+    if path.is_dir():
+        told = f"cannot read images from the folder {path}: it has no file of them"
+        advice = "name the files, or the folder that they are in"
+    elif not path.exists():
+        told, advice = f"cannot read {path}: there is no such file", "check the path"
+    elif path.suffix == ".gz":
+        advice = "unpack it: only FITS files are read packed"
+    return DataError(told, expected=FORMS, advice=advice)
 
 
 def _npy_stack(path: Path) -> ImageStack:
@@ -109,7 +122,7 @@ def _fits_stack(path: Path, opened: ExitStack, channels: int, hdu: str | None) -
     one_image = len(found.shape) == 3 and channels > 1 and found.shape[0] == channels
     shape = (1, *found.shape) if one_image else _four(path, found.shape, "numbers")
     single = one_image or len(found.shape) == 2
-    return ImageStack(path, shape, found.section, single, found.pixel_scale_arcsec, told)  # type: ignore[arg-type]
+    return ImageStack(path, shape, found.section, single, found.pixel_sides_arcsec, told)  # type: ignore[arg-type]
 
 
 def _array_stack(path: Path, opened: ExitStack, dataset: str | None) -> ImageStack:
@@ -126,12 +139,18 @@ def _key(path: Path, arrays: Mapping[str, Any], asked: str | None) -> str:
     found = found or [key for key, one in numbers.items() if len(one.shape) == 2]
     if asked is None and len(found) == 1:
         return found[0]
-    told = f"has no array {asked!r}" if asked is not None else f"has {len(found)} arrays that may be images"
+    if asked is not None:
+        raise DataError(
+            f"{path} has no array {asked!r}",
+            expected=f"one of its arrays: {listed(arrays)}",
+            where=str(path),
+            advice="correct --dataset, or leave it out",
+        )
     raise DataError(
-        f"{path} {told}",
+        f"{path} has {len(found)} arrays that may be images",
         expected=f"one array, {SHAPES}; the file has {listed(arrays)}",
         where=str(path),
-        advice="name it with --dataset",
+        advice="name it with --dataset" if found else "save the images as such an array",
     )
 
 
@@ -150,7 +169,8 @@ def _stack(path: Path, array: Any, scale: float | None = None) -> ImageStack:
     told = f"{array.dtype}"
     if array.dtype.kind not in "fiu":
         raise _strange(path, tuple(array.shape), told)
-    return ImageStack(path, _four(path, tuple(array.shape), told), array, len(array.shape) == 2, scale)
+    sides = None if scale is None else (scale, scale)
+    return ImageStack(path, _four(path, tuple(array.shape), told), array, len(array.shape) == 2, sides)
 
 
 def _four(path: Path, shape: tuple[int, ...], told: str) -> tuple[int, int, int, int]:
@@ -173,7 +193,7 @@ def _unreadable(path: Path, told: str, advice: str = "") -> DataError:
     forms = "of plain numbers, or of an image and its mass" if path.suffix == ".npy" else "of images"
     return DataError(
         f"cannot read {path}: {told}",
-        expected=f"a {path.suffix} file {forms}",
+        expected=f"a {ending(path)} file {forms}",
         where=str(path),
         advice=advice or "fetch or make the file again",
     )

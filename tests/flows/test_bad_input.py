@@ -109,6 +109,10 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "broken YAML": (["--set", "seed=[1"], ["broken YAML", "--set seed=[1"]),
     "a python tag": (["--set", "seed=!!python/name:os.system"], ["refused"]),
     "not a number": (["--set", "seed=.nan"], ["seed is nan"]),
+    "a kind of another place": (
+        ["--set", "main_lens.kind=SERSIC"],
+        ["main_lens: unknown kind 'SERSIC' at this place; expected 'SIE', 'EPL'"],
+    ),
     "an unknown engine": (["--set", "engine=fast"], ["engine", "'fused'", "found 'fast'"]),
     "halos by the wrong distances": (
         [

@@ -133,7 +133,10 @@ def test_faults_of_a_sent_recipe_are_told_as_those_of_a_file() -> None:
     [
         (None, None),
         ({"kind": "local", "workers": 2}, LocalWorkers(workers=2)),
-        ({"kind": "scheduler", "address": "tcp://h:1"}, ExistingScheduler(address="tcp://h:1")),
+        (
+            {"kind": "scheduler", "address": "tcp://127.0.0.1:1"},
+            ExistingScheduler(address="tcp://127.0.0.1:1"),
+        ),
         (LocalWorkers(), LocalWorkers()),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flows.generate import Order
 from storage.reader import open_store
 from tests.sources import folders, images
 
@@ -91,10 +92,10 @@ def test_faults_are_one_error_with_all_names(lensmill: Lensmill, tmp_path: Path)
         (("--splits", "0.5,0.1"), "shares sum to 0.6"),
         (("--splits", "0.5,0.1,0.2,0.2"), "train"),
         (("--splits", "a,b,c"), "is no share"),
-        (("--seed", "-1"), "greater than or equal to 0"),
-        (("--shard-size", "3"), "power of two"),
+        (("--seed", "-1"), "--seed: input should be greater than or equal to 0 (found -1)"),
+        (("--shard-size", "3"), "error: --shard-size is 3, but must be a power of two"),
         (("--class-order", "a,b"), "each class of the source once"),
-        (("--pixel-scale", "0"), "greater than 0"),
+        (("--pixel-scale", "0"), "--pixel-scale: input should be greater than 0"),
         (("--columns", "theta_E"), "no such column"),
     ],
 )
@@ -105,6 +106,25 @@ def test_bad_options_are_refused(
     assert said.code == 2
     assert words in said.err
     assert "Traceback" not in said.err
+
+
+def test_a_bad_place_is_told_before_the_source_is_looked_at(lensmill: Lensmill, tmp_path: Path) -> None:
+    source = folders(tmp_path / "s")
+    (tmp_path / "file").write_text("mine")
+    (source / "cdm/000.npy").write_bytes(b"")
+    for out, says in (("file", "file is a file"), ("file/o.zarr", "file is a file"), ("", "is not empty")):
+        said = lensmill("import", source, "--out", tmp_path / out)
+        assert said.code == 2
+        assert says in said.err
+        assert "to do:    choose another --out" in said.err
+        assert "000.npy" not in said.err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_store_is_not_imported(lensmill: Lensmill, sound_store: Order, tmp_path: Path) -> None:
+    said = lensmill("import", sound_store.root, "--out", tmp_path / "o.zarr")
+    assert said.code == 2
+    assert "is a lensmill store already" in said.err
 
 
 def test_labels_that_do_not_fit_are_no_store(lensmill: Lensmill, tmp_path: Path) -> None:

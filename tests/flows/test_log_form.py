@@ -39,7 +39,7 @@ def test_an_error_is_one_object_with_its_parts(
         monkeypatch.setenv(journal.VARIABLE, "json")
     said = lensmill(*words, "info", tmp_path / "none.zarr")
     (error,) = _objects(said.err)
-    assert said.code == error["exit_code"] == 1
+    assert said.code == error["exit_code"] == 2
     assert error["level"] == "error"
     assert error["kind"] == "StoreMissingError"
     assert "there is no lensmill store" in error["message"]
@@ -138,13 +138,15 @@ def test_records_of_runs_carry_their_flow_and_facts() -> None:
     assert "FlowError: broken" in json.loads(journal.Objects().format(record))["traceback"]
 
 
-def test_prefects_console_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    from prefect.logging.handlers import PrefectConsoleHandler
+def test_prefects_own_log_is_written_as_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.logging.configuration import DEFAULT_LOGGING_SETTINGS_PATH, load_logging_config
 
-    handler = PrefectConsoleHandler()
-    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
-    journal.take_over()
-    assert not isinstance(handler.formatter, journal.Objects)
-    monkeypatch.setenv(journal.VARIABLE, "json")
-    journal.take_over()
-    assert isinstance(handler.formatter, journal.Objects)
+    def formatter() -> Any:
+        config = load_logging_config(DEFAULT_LOGGING_SETTINGS_PATH)
+        return config["formatters"][config["handlers"]["console"]["formatter"]]
+
+    assert "()" in formatter()
+    for name, value in journal.PREFECT.items():
+        monkeypatch.setenv(name, value)
+    module, _, name = formatter()["class"].rpartition(".")
+    assert getattr(sys.modules[module], name) is journal.Objects

@@ -103,7 +103,7 @@ def test_folders_may_say_the_splits(tmp_path: Path) -> None:
     assert any("--splits are given" in line for line in refused(tmp_path / "s", splits=shares("0.5,0,0.5")))
 
 
-@pytest.mark.parametrize("form", ["npy", "npz", "packed npz", "hdf5", "fits"])
+@pytest.mark.parametrize("form", ["npy", "npz", "packed npz", "hdf5", "fits", "packed fits"])
 def test_stacks_of_every_form_are_the_same(tmp_path: Path, form: str) -> None:
     source = tmp_path / "source"
     source.mkdir()
@@ -111,7 +111,9 @@ def test_stacks_of_every_form_are_the_same(tmp_path: Path, form: str) -> None:
         np.save(source / "images.npy", STACK)
     if form == "fits":
         fits.writeto(source / "images.fits", STACK.astype(">f8"))
-    if form in ("npy", "fits"):
+    if form == "packed fits":
+        fits.writeto(source / "images.fits.gz", STACK.astype(">f8"))
+    if form in ("npy", "fits", "packed fits"):
         np.save(source / "labels.npy", LABELS)
         write_csv(
             source / "params.csv",
@@ -144,7 +146,8 @@ def test_one_stack_for_each_class(tmp_path: Path) -> None:
     assert_holds(store, np.concatenate([STACK[12:], STACK[:12]]), [0] * 18 + [1] * 12)
 
 
-def test_fits_files_in_folders_with_a_table(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["fits", "fits.gz"])
+def test_fits_files_in_folders_with_a_table(tmp_path: Path, ending: str) -> None:
     rows = []
     for name in ("cdm", "no_sub"):
         (tmp_path / "s" / name).mkdir(parents=True)
@@ -152,8 +155,8 @@ def test_fits_files_in_folders_with_a_table(tmp_path: Path) -> None:
             # scaled integers, as telescopes write them
             unit = fits.PrimaryHDU((1000 * image).astype(np.int16))
             unit.header["BSCALE"], unit.header["BZERO"] = 0.5, 8.0
-            unit.writeto(tmp_path / "s" / name / f"{at}.fits")
-            rows.append([f"{name}/{at}.fits", at + 0.5, ""])
+            unit.writeto(tmp_path / "s" / name / f"{at}.{ending}")
+            rows.append([f"{name}/{at}.{ending}", at + 0.5, ""])
     table = write_csv(tmp_path / "t.csv", ["file", "theta_E[arcsec]", "nothing"], rows)
     store = imported(tmp_path / "s", tmp_path / "o.zarr", table=str(table), columns=("theta_E",))
     assert [(one.name, one.unit, one.labels) for one in store.plan.columns[:-1]] == [

@@ -17,6 +17,7 @@ from astropy.io import fits
 
 from schemas.errors import WriteError
 from storage.array_file import mapped, read_header
+from storage.foreign import read_fits
 from storage.importing.archives import npz_arrays
 from storage.unreadable import UnreadableError, not_a, reason
 from tests.sources import by_sample, folders, images, imported, refused
@@ -118,6 +119,22 @@ def test_damage_inside_of_files(tmp_path: Path) -> None:
         assert "damaged" in said
 
 
+@pytest.mark.parametrize("fault", ["cut", "damaged", "of text"])
+def test_packed_fits_files_are_read_to_their_end(tmp_path: Path, fault: str) -> None:
+    packed = bytearray(gzip.compress(WHOLE["fits"]))
+    # the checksum stands at the end, behind all that astropy asks for
+    packed[-8] ^= 1
+    content = {"cut": packed[:-9], "damaged": packed, "of text": gzip.compress(b"no image")}[fault]
+    (tmp_path / "x.fits.gz").write_bytes(content)
+    said = _refusal(tmp_path / "x.fits.gz")
+    assert ("what is in it is no FITS file" if fault == "of text" else "cut off or damaged") in said
+    (tmp_path / "s" / "a").mkdir(parents=True)
+    (tmp_path / "s" / "a" / "0.fits.gz").write_bytes(content)
+    assert ("no FITS file" if fault == "of text" else "cut off or damaged") in "\n".join(
+        refused(tmp_path / "s")
+    )
+
+
 @pytest.mark.parametrize("content", [b"not an array", b"", WHOLE["npy"][:90]], ids=["text", "empty", "cut"])
 def test_members_of_an_archive_are_named(tmp_path: Path, content: bytes) -> None:
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
@@ -157,12 +174,17 @@ def test_files_of_images_are_told_by_the_same_words(tmp_path: Path) -> None:
 
 
 def test_fits_files_may_be_packed(tmp_path: Path) -> None:
-    """astropy unpacks a stack; one image is read from memory, where it does not."""
+    """astropy unpacks a file; of what is in memory it does not see that it is packed."""
     (tmp_path / "x.fits").write_bytes(gzip.compress(WHOLE["fits"]))
     assert len(by_sample(imported(tmp_path / "x.fits", tmp_path / "o.zarr"))) == 30
-    (tmp_path / "s/a").mkdir(parents=True)
-    (tmp_path / "x.fits").rename(tmp_path / "s/a/0.fits")
-    assert "it is no FITS file (it is packed with gzip by its first bytes)" in refused(tmp_path / "s")[1]
+    plain = read_fits(io.BytesIO(WHOLE["fits"]))
+    np.testing.assert_array_equal(read_fits(io.BytesIO(gzip.compress(WHOLE["fits"]))), plain)
+
+
+def test_what_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.foreign.MOST_UNPACKED", 100)
+    with pytest.raises(UnreadableError, match="unpacks to more than 100 bytes"):
+        read_fits(io.BytesIO(gzip.compress(WHOLE["fits"])))
 
 
 def test_fits_files_of_images(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from flows.generate import Order
 from schemas.comparison import Comparison
-from schemas.errors import DataError, RunError, WriteError
+from schemas.errors import DataError, RunError, RunMissingError, WriteError
 from schemas.experiment import ExperimentRecipe
 from schemas.report import Report
 from train.comparison import compare
@@ -255,6 +255,19 @@ def test_what_cannot_be_compared(
         compare(runs[:2], against=runs[2])
     with pytest.raises(RunError, match="is no finished run"):
         compare([runs[0], tmp_path / "nowhere"])
+    with pytest.raises(RunMissingError, match="2 of 3 runs cannot be used") as caught:
+        compare([runs[0], tmp_path / "nowhere", tmp_path / "gone"])
+    assert "nowhere is no finished run\n" in caught.value.found
+    assert "gone is no finished run" in caught.value.found
+
+
+def test_predictions_that_cannot_be_read(runs: list[Path]) -> None:
+    path = _folder(runs[1]) / "predictions.parquet"
+    path.write_text("no table")
+    with pytest.raises(RunError, match="cannot be read") as caught:
+        compare(runs)
+    assert str(path) in caught.value.found
+    assert f"lensmill evaluate {runs[1]}" in caught.value.advice
 
 
 def _with_verdicts(found: Comparison, *verdicts: str) -> Comparison:

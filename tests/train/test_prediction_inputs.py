@@ -61,6 +61,7 @@ def _npz(path: Path, **arrays: Any) -> Path:
 
 WRITERS: dict[str, Callable[[Path, Any], Path]] = {
     "x.fits": lambda path, values: _fits(path, values[:, 0].astype(">f4")),
+    "X.FITS.gz": lambda path, values: _fits(path, values[:, 0]),
     "x.h5": lambda path, values: _hdf5(path, {"data/images": values, "labels": np.zeros(len(values))}),
     "x.npz": lambda path, values: _npz(path, images=values, labels=np.zeros(len(values))),
 }
@@ -126,8 +127,56 @@ def test_the_array_of_an_hdf5_file(classifier: Path, images: Any, expected: pa.T
         predict(classifier, path)
     assert "images (12, 1, 16, 16), noise" in str(caught.value)
     assert _same(predict(classifier, path, dataset="/images"), expected)
-    with pytest.raises(DataError, match="has no array 'x'"):
+    with pytest.raises(DataError, match="has no array 'x'") as caught:
         predict(classifier, path, dataset="x")
+    assert caught.value.advice == "correct --dataset, or leave it out"
+
+
+@pytest.mark.parametrize("option", ["dataset", "hdu"])
+def test_an_option_that_would_do_nothing_is_refused(
+    classifier: Path, images: Any, expected: pa.Table, tmp_path: Path, option: str
+) -> None:
+    np.save(tmp_path / "x.npy", images)
+    with pytest.raises(DataError, match=f"--{option} 0 is given, and none of the files is") as caught:
+        predict(classifier, tmp_path / "x.npy", **{option: "0"})  # type: ignore[arg-type]
+    assert caught.value.advice == f"leave --{option} out"
+    _fits(tmp_path / "y.fits", images[:, 0])
+    _npz(tmp_path / "y.npz", **{"0": images})
+    assert predict(classifier, tmp_path, **{option: "0"}).num_rows == 36  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "advice"),
+    [
+        ("none.npy", "there is no such file", "check the path"),
+        ("folder", "it has no file of them", "name the files"),
+        ("x.npy.gz", "cannot read images from", "only FITS files are read packed"),
+        ("x.png", "cannot read images from", "lensmill import"),
+    ],
+)
+def test_paths_without_images(classifier: Path, tmp_path: Path, name: str, says: str, advice: str) -> None:
+    (tmp_path / "folder").mkdir()
+    for other in ("x.npy.gz", "x.png"):
+        (tmp_path / other).write_bytes(b"x")
+    with pytest.raises(DataError, match=says) as caught:
+        predict(classifier, tmp_path / name)
+    assert name in caught.value.found
+    assert advice in caught.value.advice
+
+
+def test_what_float32_cannot_hold_and_channels_that_stand_last(
+    classifier: Path, images: Any, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "large.npy", np.full((2, 16, 16), 1e300))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DataError, match="2 images hold NaN or infinity") as caught:
+            predict(classifier, tmp_path / "large.npy")
+    assert "float32" in caught.value.expected
+    np.save(tmp_path / "last.npy", np.moveaxis(images, 1, -1))
+    with pytest.raises(DataError, match="images of 16 x 16 x 1") as caught:
+        predict(classifier, tmp_path / "last.npy")
+    assert "numpy.moveaxis(images, -1, 1)" in caught.value.advice
 
 
 HEADERS = {
@@ -142,6 +191,7 @@ HEADERS = {
     "turned axes": {"CD1_1": 0.03 / 3600, "CD2_1": 0.04 / 3600},
     "steps": {"CDELT1": -0.05 / 3600, "CDELT2": 0.05 / 3600},
     "steps in arcseconds": {"CDELT1": 0.05, "CUNIT1": "arcsec"},
+    "axes turned by a right angle": {"CD1_1": 0.0, "CD2_1": 0.05 / 3600, "CD1_2": 0.05 / 3600, "CD2_2": 0.0},
     "a keyword": {"PIXSCALE": 0.05},
 }
 
@@ -153,6 +203,28 @@ def test_pixels_of_another_size_are_warned_of(
     path = _fits(tmp_path / "x.fits", images[:, 0], **HEADERS[kind])
     with pytest.warns(RecipeWarning, match=r"pixels are 0\.05 arcsec in .*x\.fits and were 0\.101 arcsec"):
         predict(classifier, path)
+
+
+LONGER = 1.03 * SCALE
+UNEQUAL: dict[str, Callable[[float], dict[str, Any]]] = {
+    "a WCS": lambda side: HEADERS["a WCS"] | {"CD1_1": -SCALE / 3600, "CD2_2": side / 3600},
+    "steps": lambda side: {"CDELT1": -SCALE / 3600, "CDELT2": side / 3600},
+    "turned axes": lambda side: {"CD2_1": SCALE / 3600, "CD1_2": side / 3600},
+}
+
+
+@pytest.mark.parametrize("kind", UNEQUAL)
+def test_pixels_that_are_not_square(classifier: Path, images: Any, tmp_path: Path, kind: str) -> None:
+    path = _fits(tmp_path / "x.fits", images[:, 0], **UNEQUAL[kind](LONGER))
+    with pytest.warns(
+        RecipeWarning, match=r"pixels are 0\.101 x 0\.104 arcsec \(x, y\) in .*x\.fits and were 0\.101 arcsec"
+    ):
+        predict(classifier, path)
+    path = _fits(tmp_path / "y.fits", images[:, 0], **UNEQUAL[kind](2 * SCALE))
+    with pytest.raises(DataError, match=r"pixels are 0\.101 x 0\.202 arcsec \(x, y\) in .*y\.fits") as caught:
+        predict(classifier, path)
+    assert caught.value.expected == "sides alike within 5%; they were 0.101 arcsec in training"
+    assert "square pixels" in caught.value.advice
 
 
 def test_pixels_of_the_same_size_are_not(classifier: Path, images: Any, tmp_path: Path) -> None:
@@ -205,7 +277,11 @@ def test_all_files_that_cannot_be_used_are_told(classifier: Path, images: Any, t
     with pytest.raises(DataError, match="2 of 3 files cannot be used") as caught:
         predict(classifier, tmp_path)
     assert "large.npy: images of 1 x 20 x 20" in str(caught.value)
-    assert "text.fits: it is no FITS file" in str(caught.value)
+    assert "text.fits: it is no FITS file (it begins with 'hello'); expected a .fits file" in str(
+        caught.value
+    )
+    assert caught.value.expected == "1 x 16 x 16, as in the training data"
+    assert str(caught.value).count("1 x 16 x 16") == 1
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.fits", "x.h5"])

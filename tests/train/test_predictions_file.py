@@ -18,6 +18,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, place: str) -> None:
     assert caught.value.expected
     assert caught.value.advice
     assert "partial" not in str(caught.value)
+    assert ("make the folder" in caught.value.advice) == (place == "none/out.csv")
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "folder.csv"}
 
 

@@ -19,9 +19,11 @@ from schemas.card import Card
 from schemas.errors import DataError, PlaceError, RunError, RunMissingError
 from schemas.experiment import ExperimentRecipe
 from schemas.metrics import ClassificationMetrics
+from schemas.run import NetworkInput
 from storage.reader import Store
 from train.evaluate import evaluate
 from train.fit import fit
+from train.models.image_size import sized
 from train.predict import predict
 from train.release import export, load_model, onnx_file
 from train.release.model import sample_images
@@ -248,6 +250,29 @@ def test_a_disk_that_is_full_leaves_nothing(
     with pytest.raises(OSError, match="No space left"):
         export(classifier, tmp_path / "out", onnx=False)
     assert list(tmp_path.iterdir()) == []
+
+
+class Halving(torch.nn.Module):
+    """A network that gives two answers, as small as one can be that sees every pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps, self.last = torch.nn.Conv2d(1, 4, 3, 2, 1), torch.nn.Linear(4, 3)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.last(torch.relu(self.maps(images)).mean((2, 3))),)
+
+
+@pytest.mark.parametrize(("method", "side"), [("padded", 32), ("resized", 40), ("resized", 24)])
+def test_onnx_of_networks_that_take_images_of_another_size(method: Any, side: int, tmp_path: Path) -> None:
+    way = NetworkInput(method=method, image_side=30, network_side=side)
+    network, path = sized(Halving(), way).eval(), tmp_path / "model.onnx"
+    images = np.random.default_rng(0).random((3, 1, 30, 30), np.float32)
+    with onnx_file._quiet():
+        onnx_file._export(network, torch.from_numpy(images[:2]), ["answer"], path)
+    assert onnx_file._difference(network, path, images) < onnx_file.MOST_DIFFERENCE
+    # the comparison can tell a network that is resized from one that is not
+    assert onnx_file._difference(network.network, path, images) > onnx_file.MOST_DIFFERENCE
 
 
 @pytest.mark.slow

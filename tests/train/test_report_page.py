@@ -118,6 +118,14 @@ def test_targets_have_a_row_each_and_metrics_a_column() -> None:
 def test_widths_have_units_and_thresholds_are_called_so() -> None:
     cells = {row[0].text: row[-1].text for row in coverage_table(full_report("regression")).rows}
     assert cells == {"theta_E": "0.29 arcsec", "axion_mass_ev": "0.29 dex"}
+    report = full_report("regression")
+    assert "not calibrated" in coverage_table(report).heads
+    assert report.reliability is not None
+    plain = [one.model_copy(update={"before": None}) for one in report.reliability.coverage]
+    reliability = report.reliability.model_copy(update={"coverage": tuple(plain)})
+    table = coverage_table(report.model_copy(update={"reliability": reliability}))
+    assert "not calibrated" not in table.heads
+    assert {len(row) for row in table.rows} == {len(table.heads)}
     table = coverage_table(full_report("anomaly"))
     assert table.heads[0] == "threshold of the anomaly score"
     assert "width" not in " ".join(table.heads)

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from schemas.card import Card, CardData, CardEvaluation, OnnxFile
-from schemas.metrics import Interval, Metrics
+from schemas.metrics import Metrics, Score
 from schemas.numbers import METRICS, Number, numbers_of_metrics, score_words, words_of
 from schemas.report import Report
 from schemas.run import RunRecord
@@ -185,10 +185,7 @@ def _evaluation(card: Card) -> str:
         }[card.calibration.kind]
         parts.append(f"{what} on {card.calibration.samples:,} validation images.")
     if found.baselines:
-        rows = [
-            (one.what, ", ".join(f"{score_words(score.name)} {_said(score.value)}" for score in one.scores))
-            for one in found.baselines
-        ]
+        rows = [(one.what, ", ".join(map(_scored, one.scores))) for one in found.baselines]
         parts.append(_table(rows, ("baseline", "scores and 95% intervals")))
     told = [f"- **{one.severity}**: {one.text}" for one in found.flags]
     told += [f"- {one}" for one in found.warnings]
@@ -219,8 +216,10 @@ def _cell(one: Number | None) -> str:
     return f"{one.value:.4g}{interval} {shown_unit(one.unit)}".rstrip()
 
 
-def _said(one: Interval) -> str:
-    return f"{one.value:.4g} [{one.low:.4g}, {one.high:.4g}]"
+def _scored(one: Score) -> str:
+    value = one.value
+    found = f"{score_words(one.name)} {value.value:.4g} [{value.low:.4g}, {value.high:.4g}]"
+    return f"{found} {shown_unit(one.unit)}".rstrip()
 
 
 def _named(name: str, unit: str) -> str:

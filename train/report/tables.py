@@ -168,15 +168,17 @@ def coverage_table(report: Report) -> Table:
     coverage = report.reliability.coverage if report.reliability is not None else ()
     if report.metrics.kind == "anomaly":
         return _threshold_table(coverage)
+    # only a model that predicts its own spread has intervals without calibration
+    raw = any(one.before is not None for one in coverage)
     return Table(
         "",
-        ("target", "should hold", "holds", "not calibrated", "median width"),
+        ("target", "should hold", "holds", *(("not calibrated",) if raw else ()), "median width"),
         tuple(
             (
                 words(one.target),
                 Cell(f"{one.level:.1%}", key=one.level),
                 _cell("covered", one.covered),
-                Cell("") if one.before is None else Cell(said("covered", one.before), key=one.before),
+                *((_share(one.before),) if raw else ()),
                 Cell(
                     f"{spell(one.width, 4)} {shown_unit(unit_of(report, one.target))}".rstrip(), key=one.width
                 ),
@@ -184,6 +186,10 @@ def coverage_table(report: Report) -> Table:
             for one in coverage
         ),
     )
+
+
+def _share(value: float | None) -> Cell:
+    return Cell("") if value is None else Cell(said("covered", value), key=value)
 
 
 def _threshold_table(coverage: tuple[Coverage, ...]) -> Table:

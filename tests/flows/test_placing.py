@@ -1,0 +1,280 @@
+"""Where trainings run: what recipes say of it, and following what runs elsewhere."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from distributed import Client, Scheduler, SpecCluster, Worker
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Completed, Failed, Pending, Running, State
+
+from flows import placing
+from flows.catalogue import load_experiment
+from schemas.cluster import ExistingScheduler
+from schemas.errors import DataError, FlowError, RecipeError
+from schemas.experiment import ExperimentRecipe
+from schemas.placement import Here, OnDask, OnWorkPool
+from train import evaluate, run_folder
+from train.report import numbers
+
+POOL = OnWorkPool(pool="gpu", wait_minutes=0.001)
+SCHEDULER = ExistingScheduler(address="tcp://127.0.0.1:9")
+
+
+# -- in a recipe
+
+
+@pytest.mark.parametrize(
+    ("said", "placement"),
+    [
+        ("{kind: here}", Here()),
+        ("{kind: pool, pool: gpu}", OnWorkPool(pool="gpu")),
+        (
+            "{kind: dask, scheduler: {address: 'tcp://gpu:8786'}, amount: 2}",
+            OnDask(scheduler=ExistingScheduler(address="tcp://gpu:8786"), amount=2),
+        ),
+    ],
+)
+def test_a_place_is_no_part_of_an_experiments_identity(said: str, placement: Any) -> None:
+    plain = load_experiment("classify_tiny")
+    placed = load_experiment("classify_tiny", [f"placement={said}"])
+    assert placed.placement == placement
+    assert placed.digest == plain.digest
+    assert ExperimentRecipe.model_validate_json(placed.to_json()) == placed
+    assert "placement" not in plain.to_json(), "recipes from before stay as they were"
+
+
+@pytest.mark.parametrize("said", ["{kind: moon}", "{kind: pool}", "{kind: pool, pool: ../x}", "{kind: dask}"])
+def test_places_that_are_none(said: str) -> None:
+    with pytest.raises(RecipeError, match="placement"):
+        load_experiment("classify_tiny", [f"placement={said}"])
+
+
+def test_files_are_named_as_the_training_names_them() -> None:
+    assert placing.RECORD == run_folder.RECORD
+    assert placing.REPORTS == run_folder.REPORTS
+    source = Path(str(numbers.__file__)).parent.parent / "evaluate.py"
+    assert f'"{placing.REPORT}"' in source.read_text()
+
+
+def test_the_page_is_where_an_evaluation_puts_it(sound_store: Any, tmp_path: Path) -> None:
+    report = SimpleNamespace(
+        store_recipe=sound_store.recipe.name, split="test", store_digest=sound_store.recipe.digest
+    )
+    folder = evaluate.report_folder(tmp_path, report)  # type: ignore[arg-type]
+    assert placing.page_of(str(tmp_path), str(sound_store.root)) == str(folder / "report.html")
+
+
+# -- on a pool
+
+
+class _Server:
+    """A server with a pool, its workers and one run that goes through states."""
+
+    def __init__(self, states: list[State[Any]], workers: int = 1, pool: bool = True) -> None:
+        self.states, self.workers, self.pool = states, workers, pool
+        self.lines = [SimpleNamespace(level=20, message="epoch 1"), SimpleNamespace(level=30, message="slow")]
+        self.cancelled: list[str] = []
+        self.deployed: dict[str, Any] = {}
+        self.api_url = "http://127.0.0.1:9/api"
+
+    def __enter__(self) -> "_Server":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def read_work_pool(self, _: str) -> None:
+        if not self.pool:
+            raise ObjectNotFound(http_exc=Exception())
+
+    def read_workers_for_work_pool(self, *_: object) -> list[int]:
+        assert self.pool
+        return [1] * self.workers
+
+    def read_deployment_by_name(self, _: str) -> Any:
+        if self.deployed.get("none"):
+            raise ObjectNotFound(http_exc=Exception())
+        keys = ("flow_id", "entrypoint", "path", "pull_steps", "parameter_openapi_schema")
+        return SimpleNamespace(tags=["model"], enforce_parameter_schema=True, **dict.fromkeys(keys))
+
+    def create_deployment(self, **how: Any) -> Any:
+        self.deployed = how
+        return uuid4()
+
+    def read_flow_run(self, _: object) -> Any:
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return SimpleNamespace(id=uuid4(), name="busy-bee", state=state)
+
+    def read_logs(self, _: object, limit: int, offset: int) -> list[Any]:
+        return self.lines[offset : offset + limit]
+
+    def set_flow_run_state(self, _: object, state: State[Any]) -> None:
+        self.cancelled.append(str(state.name))
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What our run says; nothing is waited for."""
+    lines: list[str] = []
+
+    class Log:
+        def log(self, _: int, text: str, *values: object) -> None:
+            lines.append(text % values)
+
+        def info(self, text: str, *values: object) -> None:
+            lines.append(text % values)
+
+        warning = info
+
+    monkeypatch.setattr(placing, "get_run_logger", Log)
+    monkeypatch.setattr(placing, "LOOK_SECONDS", 0.01)
+    return lines
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Callable[[_Server], None]:
+    """Let that server be the one that answers."""
+
+    def serve(server: _Server) -> None:
+        monkeypatch.setattr(placing, "get_client", lambda **_: server)
+        monkeypatch.setattr(placing, "run_deployment", lambda *_, **__: server.read_flow_run(0))
+
+    return serve
+
+
+def test_a_run_on_a_pool_is_followed_to_its_end(said: list[str], served: Callable[[_Server], None]) -> None:
+    server = _Server([Pending(), Pending(), Running(), Running(), Completed()])
+    served(server)
+    placing._on_pool(POOL, "train", {})
+    assert said == [
+        "gpu| epoch 1",
+        "gpu| slow",
+        "busy-bee on pool gpu: Pending",
+        "busy-bee on pool gpu: Running",
+        "busy-bee on pool gpu: Completed",
+    ]
+    assert server.deployed["name"] == "train-gpu"
+    assert server.deployed["work_pool_name"] == "gpu"
+    assert server.deployed["tags"] == ["model", "gpu"]
+    assert not server.cancelled
+
+
+def test_a_child_that_fails_fails_us_in_its_own_words(
+    said: list[str], served: Callable[[_Server], None]
+) -> None:
+    words = str(DataError("found", expected="other", where="there", advice="do"))
+    served(server := _Server([Running(), Failed(message=words)]))
+    with pytest.raises(FlowError) as caught:
+        placing._on_pool(POOL, "train", {})
+    assert str(caught.value) == words
+    assert not server.cancelled
+
+
+@pytest.mark.parametrize("pool", [True, False])
+def test_a_pool_that_nobody_polls_is_told(
+    said: list[str], served: Callable[[_Server], None], pool: bool
+) -> None:
+    served(server := _Server([Pending()], workers=0, pool=pool))
+    with pytest.raises(FlowError, match=r"no worker polls pool gpu since \d+ s") as caught:
+        placing._on_pool(POOL, "train", {})
+    assert "lensmill up --pool gpu" in caught.value.advice
+    assert said[0].startswith("no worker polls pool gpu since 0 s; start one")
+    assert not server.deployed
+    assert not server.cancelled
+
+
+def test_a_worker_that_goes_before_it_began_is_not_waited_for_ever(
+    said: list[str], served: Callable[[_Server], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(server := _Server([Pending()]))
+    monkeypatch.setattr(placing, "_wait_for", lambda *_: setattr(server, "workers", 0))
+    with pytest.raises(FlowError, match="no worker polls pool gpu"):
+        placing._on_pool(POOL, "train", {})
+    assert server.cancelled == ["Cancelling"]
+
+
+def test_a_child_is_cancelled_with_us(
+    said: list[str], served: Callable[[_Server], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    served(server := _Server([Running()]))
+    monkeypatch.setattr(placing, "_follow", ended)
+    with pytest.raises(KeyboardInterrupt):
+        placing._on_pool(POOL, "train", {})
+    assert server.cancelled == ["Cancelling"]
+
+
+def test_a_server_without_deployments_is_told(said: list[str], served: Callable[[_Server], None]) -> None:
+    served(server := _Server([Completed()]))
+    server.deployed = {"none": True}
+    with pytest.raises(FlowError, match="no deployment train/train that pool gpu") as caught:
+        placing._on_pool(POOL, "train", {})
+    assert "lensmill up" in caught.value.advice
+
+
+# -- on Dask
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[SpecCluster]:
+    """Two workers in this process, one of which has a GPU, it says."""
+    here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    workers = {
+        name: {"cls": Worker, "options": {"nthreads": 1, "resources": resources, **here}}
+        for name, resources in (("plain", {}), ("gpu", {"GPU": 1}))
+    }
+    with SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": here}) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def on_dask(
+    scheduler: SpecCluster, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> Iterator[Callable[..., Any]]:
+    """Run a function on that cluster."""
+    with Client(scheduler) as client:
+
+        @contextlib.contextmanager
+        def cluster_of(*_: object) -> Iterator[Any]:
+            yield SimpleNamespace(client=client)
+
+        monkeypatch.setattr(placing, "cluster_of", cluster_of)
+
+        def run(function: Callable[..., Any], *arguments: str, **how: Any) -> Any:
+            where = OnDask(scheduler=SCHEDULER, wait_minutes=0.001, **how)
+            return placing._on_dask(where, "training quick", function, *arguments)
+
+        yield run
+
+
+def _where(_: str) -> str:
+    from distributed import get_worker
+
+    return str(get_worker().name)
+
+
+def _refuse(text: str) -> None:
+    raise DataError(text, advice="mend it")
+
+
+def test_it_runs_on_the_worker_with_the_resource(on_dask: Callable[..., Any]) -> None:
+    assert {on_dask(_where, "") for _ in range(4)} == {"gpu"}
+
+
+def test_errors_come_home(on_dask: Callable[..., Any]) -> None:
+    with pytest.raises(DataError, match="no such class") as caught:
+        on_dask(_refuse, "no such class")
+    assert caught.value.advice == "mend it"
+
+
+@pytest.mark.parametrize("how", [{"resource": "TPU"}, {"amount": 2.0}])
+def test_a_resource_that_nobody_offers_is_told(on_dask: Callable[..., Any], how: dict[str, Any]) -> None:
+    with pytest.raises(FlowError, match=r"no worker of tcp://127.0.0.1:9 offers (TPU=1|GPU=2)") as caught:
+        on_dask(_where, "", **how)
+    assert "dask worker tcp://127.0.0.1:9 --resources" in caught.value.advice
