@@ -72,6 +72,8 @@ def books_closed() -> Iterator[None]:
         what = f"{type(error).__name__} ended the flow"
         _quietly(lambda: close_own_tasks(what))
         raise
+    # again: what had ended just before this run began may have been too fresh to judge
+    _quietly(close_orphans)
 
 
 def _quietly(close: Callable[[], Any]) -> None:

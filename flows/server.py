@@ -41,6 +41,8 @@ def set_private_environment(verbose: bool = False, shown: bool = False) -> None:
 def free_port(wanted: int = 0) -> int:
     """A free loopback port: the wanted one if it is free, else any."""
     with socket.socket() as probe:
+        # as servers do: one that died leaves connections behind, which fade for a minute
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError:
