@@ -11,6 +11,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from pydantic import Field, ValidationError
 
 from flows.clusters import Workers
+from flows.events import watched
 from flows.repair import repair as repair_store
 from flows.telling import in_a_run, say, show_table
 from schemas.cluster import AnyCluster
@@ -57,6 +58,7 @@ class Inspection(Frozen):
         return tuple(one for one in self.checked if one.bad)
 
 
+@watched
 @flow(name="verify-all", validate_parameters=True)
 def verify_all_flow(
     folder: Annotated[
