@@ -106,6 +106,7 @@ def _on_pool(where: OnWorkPool, flow: str, parameters: dict[str, Any]) -> None:
 def _workers(client: SyncPrefectClient, pool: str) -> bool:
     online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
     with contextlib.suppress(ObjectNotFound):
+        client.read_work_pool(pool)
         return bool(client.read_workers_for_work_pool(pool, online))
     return False
 

@@ -4,15 +4,17 @@ Nothing that a worker receives is defined in another file of flows, but for what
 (`flows.workerlog`), and nothing here loads Prefect.
 """
 
+import atexit
 import logging
 import os
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import version
+from multiprocessing import current_process
 
 import numpy as np
 
@@ -28,6 +30,8 @@ from storage.commit import MANIFEST, PLAN, RECIPE, plan_digest, read_json, write
 from storage.layout import Span
 from storage.place import Root, place
 
+# how Dask's nannies name the processes that they start
+DASK_PROCESS = "Dask Worker process"
 LOG = logging.getLogger(__name__)
 # A worker has two threads: one renders while the other writes and waits for the disk.
 RENDERING = threading.Lock()
@@ -90,11 +94,23 @@ def order_of(ticket: Ticket) -> Order:
 
 def warm_worker(ticket: Ticket, *modules: str) -> None:
     """Load what a shard needs, and what is named."""
+    _end_at_once()
     recipe = order_of(ticket).recipe
     warm_up(recipe, galaxies_of(recipe))
     for module in modules:
         import_module(module)
     LOG.info("ready, process %d, numpy %s", os.getpid(), np.__version__)
+
+
+@cache
+def _end_at_once() -> None:
+    """Let a process that Dask started end when its work has.
+
+    Taking numba's compiled code apart takes seconds, which the flow would wait for. What is registered first
+    is called last: logs on their way have been sent by then.
+    """
+    if current_process().name.startswith(DASK_PROCESS):
+        atexit.register(os._exit, 0)
 
 
 def look_around(ticket: Ticket) -> dict[str, str]:

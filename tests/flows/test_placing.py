@@ -87,9 +87,12 @@ class _Server:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def read_workers_for_work_pool(self, *_: object) -> list[int]:
+    def read_work_pool(self, _: str) -> None:
         if not self.pool:
             raise ObjectNotFound(http_exc=Exception())
+
+    def read_workers_for_work_pool(self, *_: object) -> list[int]:
+        assert self.pool
         return [1] * self.workers
 
     def read_deployment_by_name(self, _: str) -> Any:

@@ -1,7 +1,5 @@
 """The service: up, deployments run by both commands, artifacts, down without leftovers."""
 
-import base64
-import contextlib
 import json
 import os
 import socket
@@ -11,7 +9,6 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -37,6 +34,7 @@ from flows.submission import check_parameters, run_deployment
 from schemas.errors import DataError, FlowError, LensmillError, RecipeError, UnknownNameError
 from schemas.report import Report
 from storage.verify import verify
+from tests.live_service import Service, live_service, parameters_of
 
 DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate")
 
@@ -323,76 +321,11 @@ def test_recipes_are_read_before_a_run_is_made(tmp_path: Path) -> None:
 # -- the real thing
 
 
-@dataclass(frozen=True)
-class Service:
-    """Commands in an environment where nothing but the state folder is known."""
-
-    state: Path
-    environment: dict[str, str]
-
-    def run(self, command: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-        """`lensmill` or `prefect`; the latter finds the service by PREFECT_HOME."""
-        extra = {"PREFECT_HOME": str(self.state / "prefect")} if command == "prefect" else {}
-        return subprocess.run(
-            [str(Path(sys.executable).with_name(command)), *map(str, arguments)],
-            env=self.environment | extra,
-            cwd=self.state.parent,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-
-    def well(self, command: str, *arguments: str | Path) -> str:
-        """What a command says that ends well."""
-        ended = self.run(command, *arguments)
-        assert ended.returncode == 0, (ended.stdout, ended.stderr)
-        assert "Traceback" not in ended.stderr
-        return ended.stdout
-
-    def processes(self) -> list[psutil.Process]:
-        """All living processes that know the state folder."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                mine = process.environ().get("LENSMILL_HOME") == str(self.state)
-                if mine and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
-
-    def record(self) -> ServiceRecord:
-        return ServiceRecord.model_validate_json((self.state / "service.json").read_bytes())
-
-    def ask(self, path: str, body: Any, user: str | None = None) -> Any:
-        """The API's answer to a POST."""
-        headers = {"Content-Type": "application/json"}
-        if user is not None:
-            headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
-        request = urllib.request.Request(  # noqa: S310 - of our own server
-            self.record().address + path, json.dumps(body).encode(), headers, method="POST"
-        )
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-            return json.load(answer)
-
-
 @pytest.fixture
 def real_service(tmp_path: Path) -> Iterator[Service]:
-    """Whatever happens, nothing stays."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    found = Service(tmp_path / "state", environment | {"LENSMILL_HOME": str(tmp_path / "state")})
-    try:
-        yield found
-    finally:
-        with contextlib.suppress(subprocess.SubprocessError):
-            found.run("lensmill", "down")
-        for process in found.processes():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-
-
-def _parameters(values: dict[str, Any]) -> list[str]:
-    return [word for name, value in values.items() for word in ("--param", f"{name}={json.dumps(value)}")]
+    """A service of its own."""
+    with live_service(tmp_path) as service:
+        yield service
 
 
 def _refuses_strangers(running_service: Service) -> str:
@@ -443,7 +376,7 @@ def test_up_run_and_down(real_service: Service, tmp_path: Path, small_overrides:
     small = {"recipe": "tiny", "overrides": small_overrides, "workers": 1}
     everything = {**small, "experiments": [str(tmp_path / "quick.yaml")], "out": str(out)}
     name = "simulate-and-train/simulate-and-train"
-    said = real_service.well("prefect", "deployment", "run", name, "--watch", *_parameters(everything))
+    said = real_service.well("prefect", "deployment", "run", name, "--watch", *parameters_of(everything))
     assert "Completed" in said
     assert verify(out / "tiny.zarr").sound
     (folder,) = (out / "runs" / "quick" / "reports").iterdir()
@@ -458,12 +391,12 @@ def test_up_run_and_down(real_service: Service, tmp_path: Path, small_overrides:
 
     # our own command takes the short name; the same again makes nothing anew
     said = real_service.well(
-        "lensmill", "deployment", "run", "simulate-and-train", "--watch", *_parameters(everything)
+        "lensmill", "deployment", "run", "simulate-and-train", "--watch", *parameters_of(everything)
     )
     assert said.strip().endswith("Completed")
     store = tmp_path / "alone.zarr"
     said = real_service.well(
-        "lensmill", "deployment", "run", "simulate", "--watch", *_parameters({**small, "out": str(store)})
+        "lensmill", "deployment", "run", "simulate", "--watch", *parameters_of({**small, "out": str(store)})
     )
     assert said.strip().endswith("Completed")
     assert verify(store).sound
@@ -479,10 +412,6 @@ def test_up_run_and_down(real_service: Service, tmp_path: Path, small_overrides:
     ended = real_service.run("lensmill", "deployment", "run", "simulate")
     assert ended.returncode == 1
     assert "the service is not up" in ended.stderr
-
-
-def password_of(running_service: Service) -> str:
-    return (running_service.state / "prefect" / "auth").read_text()
 
 
 def _mends_what_died(running_service: Service) -> None:
@@ -507,13 +436,13 @@ def _says_what_is_wrong(running_service: Service) -> None:
     assert "Traceback" not in ended.stderr
     run = ("lensmill", "deployment", "run", "simulate", "--watch", "--param", out, "--param")
     # no run is made for what the form or the recipe's reader refuses
-    before = len(running_service.ask("/flow_runs/filter", {}, password_of(running_service)))
+    before = len(running_service.ask("/flow_runs/filter", {}, running_service.secret))
     for parameter, says in (("recipe=none", "unknown recipe 'none'"), ("workers=many", "workers: 'many'")):
         ended = running_service.run(*run, parameter)
         assert ended.returncode == 2
         assert says in ended.stderr
         assert "Traceback" not in ended.stderr
-    assert len(running_service.ask("/flow_runs/filter", {}, password_of(running_service))) == before
+    assert len(running_service.ask("/flow_runs/filter", {}, running_service.secret)) == before
     ended = running_service.run(*run, "shard_size=3")
     assert ended.returncode == 1
     assert ended.stdout.strip().endswith("Failed")
