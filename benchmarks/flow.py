@@ -1,175 +1,230 @@
-"""The flow beside pure rendering, on one worker and on two, and what the memory of a worker does.
+"""The whole orchestration beside the same shards from a plain pool of processes; how soon the first comes.
 
-    python -m benchmarks.flow [RECIPE] [--images N] [--rounds N] [--out flow.json]
+    python -m benchmarks.flow [RECIPE] [--seconds S] [--rounds N] [--out FILE] [--docs docs/benchmarks.md]
 
-Each round makes the data set on one worker with one core, on one with two and on two, mapped, and renders
-as many images in one and in two processes without writing anything. The clock of the flow starts when its
-workers are ready and stops when all shards are written, synced and read back; the store is then verified
-byte by byte. Medians over the rounds.
+Each round makes a data set twice, in turn first: by the flow, with a Prefect server and Dask workers of its
+own, and by `concurrent.futures`, whose processes call `flows.shards.make_shard` on the same plan. Both write,
+sync and receipt the same files. The number of shards is such that the pool works for the time asked for.
+`work` is from when the workers are ready to the last shard, for the flow with all of them read back; `whole`
+is the command from its start to its end, server, imports and workers included. Every store is verified.
+
+Before that, the first shard: the seconds from the start of the command to the first receipt, in a state
+folder that nobody used, once with nothing compiled and then as on any later day.
 """
 
 import argparse
 import json
 import os
+import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import psutil
-
-from flows.catalogue import load_recipe
-from simulate.render import render, warm_up
+from benchmarks.machine import describe
 from storage.verify import verify
 
-SHARD = 1024
-WORKERS = (1, 2)
-# workers and cores of each run: a worker renders on one core while it writes on another, if there is one
-RUNS = ((1, 1), (1, 2), (2, 2))
-SAMPLING_SECONDS = 0.25
+ROOT = Path(__file__).resolve().parents[1]
+START, END = "<!-- flow: begin -->", "<!-- flow: end -->"
+AIM, FIRST_SHARD_SECONDS, LEAST_SECONDS = 1.10, 20.0, 60.0
+SHARD, PROBE_SHARDS = 1024, 6
 FLOW = """
-import os
 import sys
-recipe, out, workers, images, shard, cores = sys.argv[1:]
-os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(cores):])
+recipe, out, workers, per_class, shard = sys.argv[1:]
+from flows.server import set_private_environment
+set_private_environment()
 from flows.generate import generate
-made = generate(recipe, out, int(workers), int(shard), [f"samples_per_class={images}"], True, mapped=True)
-print(made.model_dump_json())
+if __name__ == "__main__":
+    made = generate(recipe, out, int(workers), int(shard), [f"samples_per_class={per_class}"], True)
+    print(made.seconds)
 """
+POOL = """
+import sys, time
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+recipe, out, workers, per_class, shard = sys.argv[1:]
+from flows.generate import prepare
+from flows.galaxies import galaxies_of
+from flows.shards import make_shard
+from simulate.render import warm_up
+from storage import commit, layout
 
+def warm(recipe):
+    warm_up(recipe, galaxies_of(recipe))
+    time.sleep(0.5)
 
-def rendered_per_s(recipe_name: str, shards: int, processes: int) -> float:
-    """Images per second of pure rendering, processes warm before the clock starts."""
-    with ProcessPoolExecutor(processes) as pool:
-        list(pool.map(_render, [recipe_name] * processes, [0] * processes, [8] * processes))
+if __name__ == "__main__":
+    order = prepare(recipe, out, int(shard), [f"samples_per_class={per_class}"])
+    with commit.writing(order.root), ProcessPoolExecutor(int(workers)) as pool:
+        commit.begin(order.root, order.recipe, order.plan)
+        spans = list(layout.spans(order.plan))
+        list(pool.map(warm, repeat(order.recipe, int(workers))))
         started = time.perf_counter()
-        list(pool.map(_render, [recipe_name] * shards, range(shards), [SHARD] * shards))
-        return shards * SHARD / (time.perf_counter() - started)
+        receipts = list(pool.map(make_shard, *map(repeat, (order.root, order.recipe, order.plan)), spans))
+        seconds = time.perf_counter() - started
+        commit.seal(order.root, order.recipe, order.plan, receipts)
+    print(seconds)
+"""
+SIDES = {"flow": FLOW, "pool": POOL}
 
 
-def _render(recipe_name: str, shard: int, rows: int) -> None:
-    recipe = load_recipe(recipe_name)
-    if rows < SHARD:
-        warm_up(recipe)
-    render(recipe, np.arange(rows) + shard * SHARD)
+@dataclass(frozen=True)
+class Timing:
+    """One data set made."""
+
+    work_s: float
+    whole_s: float
+    first_shard_s: float
+    cpu_s: float
+    images: int
 
 
-def made_per_s(recipe_name: str, per_class: int, workers: int, cores: int) -> tuple[float, list[list[float]]]:
-    """Images per second of the flow, and the memory of each worker over time in MB; the store is verified.
-
-    All its processes, Prefect's server among them, share this many cores.
-    """
-    with tempfile.TemporaryDirectory() as folder:
+def made(side: str, recipe: str, per_class: int, workers: int, home: Path) -> Timing:
+    """A data set made by one side in a process of its own; the store is verified and removed."""
+    with tempfile.TemporaryDirectory(dir=home.parent) as folder:
+        # a state folder that nobody used, but for what numba compiled
+        state = Path(folder) / "home"
+        os.environ["LENSMILL_HOME"] = str(state)
+        os.environ["NUMBA_CACHE_DIR"] = str(home / "numba")
         store = Path(folder) / "store.zarr"
-        arguments = [recipe_name, str(store), str(workers), str(per_class), str(SHARD), str(cores)]
-        environment = {**os.environ, "LENSMILL_HOME": str(Path(folder) / "home")}
-        run = subprocess.Popen(
-            [sys.executable, "-c", FLOW, *arguments], env=environment, stdout=subprocess.PIPE, text=True
+        words = [recipe, str(store), str(workers), str(per_class), str(SHARD)]
+        before, began, started = _cpu(), time.time(), time.perf_counter()
+        said = subprocess.run(
+            [sys.executable, "-c", SIDES[side], *words],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
         )
-        watch = Watch(run.pid)
-        said, _ = run.communicate()
-        watch.stop()
-        if run.returncode:
-            raise SystemExit(f"the flow ended with {run.returncode}")
+        whole = time.perf_counter() - started
+        cpu = _cpu() - before
+        receipts = [path for path in (store / "lensmill" / "receipts").rglob("*") if path.is_file()]
+        first = min(path.stat().st_mtime for path in receipts) - began
         found = verify(store)
         if not found.sound:
             raise SystemExit("\n".join(found.faults))
-        return float(json.loads(said.splitlines()[-1])["images_per_s"]), watch.workers
+        return Timing(float(said.stdout.splitlines()[-1]), whole, first, cpu, found.rows)
 
 
-class Watch(threading.Thread):
-    """Samples the memory of a flow's Dask workers."""
-
-    def __init__(self, flow: int) -> None:
-        super().__init__(daemon=True)
-        self.flow = psutil.Process(flow)
-        self.memory: dict[int, list[float]] = {}
-        self.over = threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        """Until told to stop."""
-        while not self.over.wait(SAMPLING_SECONDS):
-            try:
-                children = self.flow.children(recursive=True)
-                for child in children:
-                    if "multiprocessing" in " ".join(child.cmdline()):
-                        self.memory.setdefault(child.pid, []).append(child.memory_info().rss / 1e6)
-            except psutil.Error:
-                continue
-
-    def stop(self) -> None:
-        """No more samples."""
-        self.over.set()
-        self.join()
-
-    @property
-    def workers(self) -> list[list[float]]:
-        """Of processes that do more than watch over others."""
-        return [values for values in self.memory.values() if max(values) > 150]
+def _cpu() -> float:
+    """Seconds of all processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
-def measure(recipe_name: str, per_class: int, rounds: int) -> dict[str, object]:
+def measure(recipe: str, seconds: float, rounds: int, workers: int, folder: Path) -> dict[str, Any]:
     """All figures, as JSON takes them."""
-    shards = per_class * len(load_recipe(recipe_name).classes) // SHARD
-    flow: dict[tuple[int, int], list[float]] = {run: [] for run in RUNS}
-    pure: dict[int, list[float]] = {workers: [] for workers in WORKERS}
-    memory: list[list[float]] = []
-    for _ in range(rounds):
-        for run in RUNS:
-            rate, memory = made_per_s(recipe_name, per_class, *run)
-            flow[run].append(rate)
-        for workers in WORKERS:
-            pure[workers].append(rendered_per_s(recipe_name, min(shards, 40), workers))
-    rates = {
-        **{_name(*run): statistics.median(flow[run]) for run in RUNS},
-        **{f"pure_{workers}": statistics.median(pure[workers]) for workers in WORKERS},
-    }
+    home = folder / "kept"
+    home.mkdir()
+    per_class = SHARD * PROBE_SHARDS
+    compiled = made("flow", recipe, per_class, workers, home)
+    # the first probe is the first that finds everything compiled
+    again = made("flow", recipe, per_class, workers, home)
+    probe = made("pool", recipe, per_class, workers, home)
+    per_class = SHARD * max(PROBE_SHARDS, round(per_class * seconds / probe.work_s / SHARD))
+    timings: dict[str, list[Timing]] = {side: [] for side in SIDES}
+    for number in range(rounds):
+        for side in SIDES if number % 2 == 0 else reversed(SIDES):
+            timings[side].append(made(side, recipe, per_class, workers, home))
+            print(side, timings[side][-1], flush=True)
     return {
-        "recipe": recipe_name,
-        "images": per_class * len(load_recipe(recipe_name).classes),
-        "shards_rendered": min(shards, 40),
+        "recipe": recipe,
+        "workers": workers,
         "rounds": rounds,
-        "images_per_s": {name: round(rate) for name, rate in rates.items()},
-        "all_rates": {"flow": {_name(*run): flow[run] for run in RUNS}, "pure": pure},
-        "two_workers_over_one": _ratio(flow[2, 2], flow[1, 2]),
-        "two_workers_over_one_with_a_core_each": _ratio(flow[2, 2], flow[1, 1]),
-        "flow_over_pure_on_one_core": _ratio(flow[1, 1], pure[1]),
-        "flow_over_pure_on_two_cores": _ratio(flow[2, 2], pure[2]),
-        "worker_memory_mb": [
-            [round(value) for value in values[:: max(1, len(values) // 12)]] for values in memory
-        ],
+        "images": timings["flow"][0].images,
+        "shard_images": SHARD,
+        "first_shard_s": {
+            "nothing_compiled": round(compiled.first_shard_s, 1),
+            "later": [round(one.first_shard_s, 1) for one in (again, *timings["flow"])],
+        },
+        "ratio": {what: _ratio(timings, what) for what in ("work_s", "whole_s", "cpu_s")},
+        "rounds_of": {side: [asdict(one) for one in several] for side, several in timings.items()},
     }
 
 
-def _name(workers: int, cores: int) -> str:
-    return f"flow_{workers}_on_{cores}_cores"
+def _ratio(timings: dict[str, list[Timing]], what: str) -> dict[str, float]:
+    flow, pool = ([getattr(one, what) for one in timings[side]] for side in SIDES)
+    each = [one / other for one, other in zip(flow, pool, strict=True)]
+    of_medians = statistics.median(flow) / statistics.median(pool)
+    return {
+        name: round(value, 3)
+        for name, value in (("of_medians", of_medians), ("least", min(each)), ("most", max(each)))
+    }
 
 
-def _ratio(some: list[float], others: list[float]) -> float:
-    """The median of the rounds."""
-    return round(float(statistics.median(np.divide(some, others))), 2)
+def table(found: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    first, machine = found["first_shard_s"], found["machine"]
+    lines = [
+        f"{found['images']:,} images of `{found['recipe']}` in shards of {found['shard_images']},"
+        f" {found['workers']} workers; medians of {found['rounds']} rounds; {machine['processor']},"
+        f" {machine['cores']} cores, load before {machine['load_before'][0]:.1f};"
+        f" commit {machine['commit']}.",
+        "",
+        "| | the flow | `concurrent.futures` | ratio (spread) |",
+        "|---|---|---|---|",
+    ]
+    names = {"work_s": "work", "whole_s": "whole command", "cpu_s": "processor time"}
+    for what, name in names.items():
+        flow, pool = (statistics.median(one[what] for one in found["rounds_of"][side]) for side in SIDES)
+        ratio = found["ratio"][what]
+        spread = f"**{ratio['of_medians']:.2f}** ({ratio['least']:.2f} to {ratio['most']:.2f})"
+        lines.append(f"| {name} | {flow:.1f} s | {pool:.1f} s | {spread} |")
+    lines += [
+        "",
+        f"First shard on the disk after {statistics.median(first['later']):.1f} s (median of"
+        f" {len(first['later'])}; {min(first['later']):.1f} to {max(first['later']):.1f}), in a state folder"
+        f" that nobody used; after {first['nothing_compiled']:.1f} s where numba has yet to compile all.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def write_docs(page: Path, text: str) -> None:
+    """A new table between the page's markers."""
+    head, _, rest = page.read_text().partition(START)
+    _, found, tail = rest.partition(END)
+    if not found:
+        raise SystemExit(f"{page} lacks the markers {START} and {END}")
+    page.write_text(f"{head}{START}\n{text}{END}{tail}")
+
+
+def main(arguments: list[str] | None = None) -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.flow",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("recipe", nargs="?", default="model_ii")
-    parser.add_argument("--images", type=int, default=30_000, help="images of each class")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=None)
-    options = parser.parse_args()
-    text = json.dumps(measure(options.recipe, options.images, options.rounds), indent=2)
-    print(text)
+    add = parser.add_argument
+    add("recipe", nargs="?", default="model_ii")
+    add("--seconds", type=float, default=LEAST_SECONDS, help="work of the pool in each round")
+    add("--rounds", type=int, default=3)
+    add("--workers", type=int, default=2)
+    add("--folder", type=Path, help="where stores are made; a temporary folder by default")
+    add("--out", type=Path, help="JSON file to write")
+    add("--docs", type=Path, metavar="PAGE", help="write the table between the markers of this page")
+    add("--from", dest="earlier", type=Path, metavar="JSON", help="write the table of an earlier run")
+    options = parser.parse_args(arguments)
+    if options.earlier:
+        found = json.loads(options.earlier.read_text())
+    else:
+        machine = describe(None)
+        folder = Path(tempfile.mkdtemp(prefix="lensmill-flow-", dir=options.folder))
+        try:
+            found = measure(options.recipe, options.seconds, options.rounds, options.workers, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        found["machine"] = machine
+    print(table(found))
     if options.out:
-        options.out.write_text(text + "\n")
+        options.out.write_text(json.dumps(found, indent=2) + "\n")
+    if options.docs:
+        write_docs(options.docs, table(found))
 
 
 if __name__ == "__main__":

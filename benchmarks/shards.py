@@ -4,11 +4,11 @@
 
 Each round makes the same store on one core in one process, shard after shard, and in the mapped form with one
 worker; both read back what they wrote, and the files must be the same. Prefect is left out: it sees one task,
-however many shards there are. A third contestant gives as many shards that do nothing to a worker one by one, which is what a task
-costs Dask. Ratios within a round, medians over the rounds.
+however many shards there are. A third contestant gives as many shards that do nothing to a worker one by one,
+which is what a task costs Dask. Ratios within a round, medians over the rounds.
 
 By the clock the figures are those of a quiet machine or of none. By the processor's time of all processes, as
-the slope between a tenth of the shards and all of them, other work hardly moves them, and starting is left out.
+the slope between a tenth of the shards and all of them, other work hardly moves them; starting is left out.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from flows import making, tally
 from flows.clusters import cluster_of
 from flows.generate import Order, prepare
 from flows.shards import Ticket, make_shard
+from flows.suspects import Suspects
 from schemas.cluster import LocalWorkers
 from schemas.store import Receipt
 from simulate.render import warm_up
@@ -80,7 +81,7 @@ def mapped(store: str, count: int) -> float:
         making.prepare_workers(runner.client, order.ticket, mapped=True)
         started = time.perf_counter()
         with tally.Tally(order, spans, lambda _: None) as seen:
-            for made in making.completed(runner.client, order.ticket, spans):
+            for made in making.completed(runner.client, order.ticket, spans, Suspects()):
                 seen.arrived(made)
             receipts |= seen.receipts()
         return time.perf_counter() - started
@@ -108,9 +109,9 @@ def empty(_: str, count: int) -> float:
     ticket = Ticket("/nowhere", "0" * 64, "0" * 64)
     spans = [Span("train", number, number * ROWS, ROWS) for number in range(count)]
     with cluster_of(LocalWorkers(workers=1), count) as runner:
-        list(making.completed(runner.client, ticket, spans[:50]))
+        list(making.completed(runner.client, ticket, spans[:50], Suspects()))
         started = time.perf_counter()
-        list(making.completed(runner.client, ticket, spans))
+        list(making.completed(runner.client, ticket, spans, Suspects()))
         return time.perf_counter() - started
 
 

@@ -102,11 +102,6 @@ def warm_worker(ticket: Ticket, *modules: str) -> None:
     LOG.info("ready, process %d, numpy %s", os.getpid(), np.__version__)
 
 
-def look_around(ticket: Ticket) -> dict[str, str]:
-    """The versions that a worker has of the packages that matter; fails where the store is not to be seen."""
-    return versions_here(order_of(ticket).plan)
-
-
 @cache
 def _end_at_once() -> None:
     """Let a process that Dask started end when its work has.
@@ -116,6 +111,11 @@ def _end_at_once() -> None:
     """
     if current_process().name.startswith(DASK_PROCESS):
         atexit.register(os._exit, 0)
+
+
+def look_around(ticket: Ticket) -> dict[str, str]:
+    """The versions that a worker has of the packages that matter; fails where the store is not to be seen."""
+    return versions_here(order_of(ticket).plan)
 
 
 def make_shard(
