@@ -196,7 +196,7 @@ def _start(lock: int, before: ServiceRecord | None = None) -> ServiceRecord:
 
 
 def _start_server(lock: int, before: ServiceRecord | None) -> ServiceRecord:
-    """A server that answers; where the one before did, if that is free, since its worker and runs wait there."""
+    """A server that answers; if it can be, where the one before did, since worker and runs wait there."""
     wanted = before.address.removesuffix("/api").rpartition(":")[2] if before else PORT
     address = f"http://127.0.0.1:{free_port(int(wanted))}/api"
     server_environment = (
