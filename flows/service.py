@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.answers import Server
+from flows.missed import drop_missed
 from flows.pools import (
     ROOT,
     WorkerRecord,
@@ -132,8 +133,11 @@ def up() -> ServiceRecord:
     record = _recorded()
     if record and living(record.server):
         return _mended(record)
-    # what is left of a service whose server died
-    down()
+    # where the server alone died, its worker and runs wait for one at the same address
+    before = record if record and living(record.worker) else None
+    if before is None:
+        # what is left of a service
+        down()
     home().mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home() / "lensmill.lock").open("w") as lock:
         try:
@@ -145,7 +149,7 @@ def up() -> ServiceRecord:
                 advice="wait for it to end, then run `lensmill up` again",
             ) from error
         # the server inherits the lock and so holds it for as long as it lives
-        return _start(lock.fileno())
+        return _start(lock.fileno(), before)
 
 
 def up_pool_here(pool: str) -> WorkerRecord:
@@ -168,10 +172,11 @@ def server_to_work_for() -> Server:
     return Server(record.address, password())
 
 
-def _start(lock: int) -> ServiceRecord:
-    _renew_password()
+def _start(lock: int, before: ServiceRecord | None = None) -> ServiceRecord:
+    if before is None:
+        _renew_password()
     for last in (False, False, True):
-        record = _start_server(lock, free_port(PORT))
+        record = _start_server(lock, before)
         try:
             if _is_ours(record):
                 return _mended(record)
@@ -186,28 +191,39 @@ def _start(lock: int) -> ServiceRecord:
             raise
         # somebody took the port meanwhile
         down()
+        before = None
     raise AssertionError("the last try returns or raises")
 
 
-def _start_server(lock: int, port: int) -> ServiceRecord:
-    """A server that answers at a port, if that one is ours."""
-    address = f"http://127.0.0.1:{port}/api"
-    environment = os.environ | client_environment(address) | {CONSOLE_LEVEL: ALL_LEVELS}
-    server_environment = environment | {
-        "PREFECT_SERVER_API_AUTH_STRING": password(),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
-        "PREFECT_LOGGING_LEVEL": "INFO",
-    }
+def _start_server(lock: int, before: ServiceRecord | None) -> ServiceRecord:
+    """A server that answers; if it can be, where the one before did, since worker and runs wait there."""
+    wanted = before.address.removesuffix("/api").rpartition(":")[2] if before else PORT
+    address = f"http://127.0.0.1:{free_port(int(wanted))}/api"
+    server_environment = (
+        os.environ
+        | client_environment(address)
+        | {
+            CONSOLE_LEVEL: ALL_LEVELS,
+            "PREFECT_SERVER_API_AUTH_STRING": password(),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
+            "PREFECT_LOGGING_LEVEL": "INFO",
+        }
+    )
     log = home() / "server.log"
     server = spawn(prefect_server_command(address), server_environment, ROOT, log, (lock,))
+    record = ServiceRecord(address=address, server=identity(server.pid))
+    if before is not None and before.address == address:
+        record = before.model_copy(update={"server": record.server})
+    elif before is not None and before.polling:
+        stop_worker(before.polling)
     # written at once, so that `down` finds the server even if this command is killed
-    record = _noted(ServiceRecord(address=address, server=identity(server.pid)))
+    _noted(record)
     try:
         wait_until_healthy(server, address, log)
     except BaseException:
         stop(server)
-        record_path().unlink(missing_ok=True)
+        down()
         raise
     return record
 
@@ -231,6 +247,7 @@ def _mended(record: ServiceRecord) -> ServiceRecord:
         _prefect(["deploy", "--all", "--prefect-file", str(ROOT / "prefect.yaml")], environment)
         record = _noted(record.model_copy(update={"deployed": made_of}))
     server.pause(POOL, False)
+    drop_missed(server)
     worker = record.polling
     if worker is None or not worker.alive or worker.name not in server.workers_online(POOL):
         if worker is not None:

@@ -201,12 +201,12 @@ def test_another_process_on_the_port_is_not_told_the_password(state: Path) -> No
 def test_a_port_that_is_taken_meanwhile_is_left_for_another(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried: list[int] = []
+    tried: list[object] = []
 
-    def start(_: int, port: int) -> ServiceRecord:
-        tried.append(port)
+    def start(_: int, before: object) -> ServiceRecord:
+        tried.append(before)
         me = psutil.Process()
-        return ServiceRecord(address=f"http://127.0.0.1:{port}/api", server=(me.pid, me.create_time() - 9))
+        return ServiceRecord(address="http://127.0.0.1:9/api", server=(me.pid, me.create_time() - 9))
 
     monkeypatch.setattr(service, "_start_server", start)
     monkeypatch.setattr(service, "_mended", lambda record: record)
