@@ -38,7 +38,7 @@ from storage.state import state_folder
 def _signals_untouched() -> Iterator[None]:
     """When dask_jobqueue is loaded it takes Ctrl-C over: the command would end as if all were well."""
     real = signal.signal
-    signal.signal = lambda *_: None  # type: ignore[assignment]
+    signal.signal = lambda *_: None
     try:
         yield
     finally:

@@ -233,7 +233,7 @@ def _result(client: Client, future: Any, what: str) -> Any:
     began, said = time.monotonic(), SAY_SECONDS
     get_run_logger().info("%s: submitted to %s", what, client.scheduler_info()["address"])
     while not future.done():
-        with contextlib.suppress(TimeoutError):
+        with client.as_current(), contextlib.suppress(TimeoutError):
             wait([future], LOOK_SECONDS)
         waited = time.monotonic() - began
         if waited >= said:

@@ -11,6 +11,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from pydantic import Field, ValidationError
 
 from flows.clusters import Workers
+from flows.events import watched
 from flows.forms import ClusterForm, WorkersForm
 from flows.repair import repair as repair_store
 from flows.telling import in_a_run, say, show_table
@@ -59,6 +60,7 @@ class Inspection(Frozen):
         return tuple(one for one in self.checked if one.bad)
 
 
+@watched
 @flow(name="verify-all", validate_parameters=True)
 @told
 def verify_all_flow(

@@ -19,7 +19,7 @@ import pytest
 
 from flows.service import ServiceRecord
 
-MOST_SECONDS = 240
+MOST_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Service:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=400,
             check=False,
         )
 
@@ -69,6 +69,11 @@ class Service:
         """What the server says of a run."""
         (found,) = self.ask("/flow_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}}, self.secret)
         return dict(found)
+
+    def children_of(self, flow_run: str) -> list[dict[str, Any]]:
+        """Runs that a run has started."""
+        of_run = {"flow_runs": {"parent_flow_run_id": {"any_": [flow_run]}}, "limit": 200}
+        return list(self.ask("/flow_runs/filter", of_run, self.secret))
 
     def submit(self, deployment: str, parameters: dict[str, Any]) -> str:
         """The id of a new run of a deployment."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from schemas.lineage import VersionBook
     from storage.place import Root
 
+# shown as a path: typer knows no unions, of which a Root is one
 Folder = Annotated[
     Path,
     typer.Argument(metavar="FOLDER", parser=place, help="Folder or s3:// URL of versions of a data set."),

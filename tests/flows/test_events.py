@@ -19,6 +19,7 @@ from flows.fitting import train_flow
 from flows.generate import DatasetSummary, Order, simulate_flow
 from flows.pipeline import pipeline_flow
 from flows.regenerate import regenerate_flow
+from flows.verifying import verify_all_flow
 from schemas.errors import StoreConflictError
 from storage import commit
 from storage.thumbnail import thumbnail
@@ -30,6 +31,7 @@ FLOWS: tuple[Any, ...] = (
     pipeline_flow,
     regenerate_flow,
     compare_flow,
+    verify_all_flow,
 )
 
 

@@ -238,7 +238,8 @@ def on_dask(
     scheduler: SpecCluster, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> Iterator[Callable[..., Any]]:
     """Run a function on that cluster."""
-    with Client(scheduler) as client:
+    # as a flow has it: not the one that is found without being named
+    with Client(scheduler, set_as_default=False) as client:
 
         @contextlib.contextmanager
         def cluster_of(*_: object) -> Iterator[Any]:

@@ -12,12 +12,13 @@ import pytest
 from flows import generate, judging, regenerate
 from flows.generate import DatasetSummary, Order
 from flows.regenerate import next_version, regenerate_flow, version_name, version_seed
-from schemas.errors import FlowError, LeakError, RecipeError, StoreBusyError, StoreDamagedError
+from schemas.errors import FlowError, LeakError, RecipeError, StoreBusyError, StoreDamagedError, WriteError
 from schemas.lineage import Keep
 from storage import commit
 from storage.reader import open_store
 from storage.verify import Verification, verify
 from storage.versions import LOCK, note, numbers, read_audit, read_book
+from tests.s3 import S3
 
 
 @pytest.fixture
@@ -356,3 +357,32 @@ def test_two_nights_at_once_are_one_too_many(
     with commit.writing(tmp_path, LOCK), pytest.raises(StoreBusyError):
         make_version(tmp_path)
     assert numbers(tmp_path) == []
+
+
+def test_latest_does_not_go_back_to_another_recipe(
+    make_version: Callable[..., DatasetSummary], repair_here: Any, tmp_path: Path
+) -> None:
+    changed = "main_lens.theta_E.low=0.75"
+    make_version(tmp_path)
+    make_version(tmp_path, changed)
+    (tmp_path / version_name(2) / "train/image/stray").write_text("x")
+    with pytest.raises(FlowError, match="no version below"):
+        make_version(tmp_path, changed, new=False)
+    assert _states(tmp_path) == ["good", "damaged"]
+    assert (tmp_path / "latest").read_text() == "v0002.zarr\n"
+    make_version(tmp_path, changed)
+    assert (tmp_path / "latest").read_text() == "v0003.zarr\n"
+
+
+@pytest.mark.slow
+def test_versions_are_made_and_removed_on_s3(make_version: Callable[..., DatasetSummary], s3: S3) -> None:
+    root, few = s3.new_root("lineage"), Keep(last=1, weeks=0, months=0)
+    for number in (1, 2):
+        made = make_version(root, "samples_per_class=8", keep=few)
+        assert made.store == str(root / version_name(number))
+    assert numbers(root) == [2]
+    assert (root / "latest").read_bytes() == b"v0002.zarr\n"
+    assert [one.state for one in read_book(root).versions] == ["removed", "good"]
+    assert not [path for path in root.sizes() if path.startswith("v0001")]
+    with pytest.raises(WriteError, match="cannot be trained into"):
+        make_version(root, experiments=["classify_tiny"])
