@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -186,6 +185,13 @@ def lost_servers(here: Service, place: Workplace, rng: random.Random) -> bool:
     return came and went_on and same_place and here.ended(run) == "COMPLETED" and same(order, place.long)
 
 
+def two_runs(here: Service, place: Workplace, _: random.Random) -> bool:
+    """One after the other, since they make one store."""
+    order = place.empty(place.long, "service.zarr")
+    runs = [here.begin(order), here.begin(order)]
+    return [here.ended(run) for run in runs] == ["COMPLETED"] * 2 and same(order, place.long)
+
+
 Told = tuple[Callable[..., bool], str, str]
 KILLED: Told = (
     killed_runs,
@@ -201,6 +207,11 @@ SERVER: Told = (
     lost_servers,
     "kill -9 of the service's server under a run, then `lensmill up`",
     "all shards are made while it is away; the run completes, the same files",
+)
+TWO: Told = (
+    two_runs,
+    "two runs of one recipe at once, deployed",
+    "the second waits; both complete, the same files",
 )
 
 

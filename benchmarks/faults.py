@@ -62,6 +62,7 @@ SERIES: dict[str, tuple[Trial, int]] = {
     "flow: run killed": (partial(fault_service.on_a_service, fault_service.KILLED), 2),
     "flow: run cancelled": (partial(fault_service.on_a_service, fault_service.CANCELLED), 2),
     "flow: service server": (partial(fault_service.on_a_service, fault_service.SERVER), 2),
+    "flow: two runs": (partial(fault_service.on_a_service, fault_service.TWO), 2),
 }
 # these have a table of their own
 OF_FLOWS = "flow: *"
