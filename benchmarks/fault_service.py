@@ -10,9 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -194,65 +192,32 @@ def two_runs(here: Service, place: Workplace, _: random.Random) -> bool:
     return [here.ended(run) for run in runs] == ["COMPLETED"] * 2 and same(order, place.long)
 
 
-def missed_runs(here: Service, *_: Any) -> bool:
-    """Due again and again while nothing was up: only the newest is done."""
-    server = here.server
-    found = server.ask("/deployments/filter", {"limit": 200})
-    (deployment,) = [one["id"] for one in found if one["name"] == "simulate"]
-    # a store that is refused at once, so that what is tried is not how long it takes
-    schedule = {"interval": 15.0, "anchor_date": (datetime.now(UTC) + timedelta(seconds=30)).isoformat()}
-    parameters = {"recipe": "none", "out": str(here.home / "none.zarr")}
-    asked = {"schedule": schedule, "active": True, "parameters": parameters}
-    (planned,) = server.ask(f"/deployments/{deployment}/schedules", [asked])
-    until(lambda: len(_of(server, deployment)) >= 3, 120)
-    here.run("down")
-    time.sleep(90)
-    # nothing new, once it is up
-    here.run("up")
-    server = here.server
-    server.ask(f"/deployments/{deployment}/schedules/{planned['id']}", method="DELETE")
-    until(lambda: not any(one["state_type"] in ("PENDING", "RUNNING") for one in _of(server, deployment)))
-    dropped = [one for one in _of(server, deployment) if "was due while" in (one["state"]["message"] or "")]
-    return len(dropped) >= 2
+Told = tuple[Callable[..., bool], str, str]
+KILLED: Told = (
+    killed_runs,
+    "kill -9 of a deployed run's process",
+    "Crashed at once, its workers gone; another run makes the same files and closes what was left open",
+)
+CANCELLED: Told = (
+    cancelled_runs,
+    "a deployed run is cancelled from Prefect's page",
+    "Cancelled, its workers gone; the store is resumable, another run makes the same files",
+)
+SERVER: Told = (
+    lost_servers,
+    "kill -9 of the service's server under a run, then `lensmill up`",
+    "all shards are made while it is away; the run completes, the same files",
+)
+TWO: Told = (
+    two_runs,
+    "two runs of one recipe at once, deployed",
+    "the second waits; both complete, the same files",
+)
 
 
-def _of(server: Server, deployment: str) -> list[dict[str, Any]]:
-    asked = {"deployments": {"id": {"any_": [deployment]}}, "limit": 200}
-    return [one for one in server.ask("/flow_runs/filter", asked) if one["auto_scheduled"]]
-
-
-TRIALS: dict[Callable[..., bool], tuple[str, str]] = {
-    killed_runs: (
-        "kill -9 of a deployed run's process",
-        "Crashed at once, its workers gone; another run makes the same files and closes what was left open",
-    ),
-    cancelled_runs: (
-        "a deployed run is cancelled from Prefect's page",
-        "Cancelled, its workers gone; the store is resumable, another run makes the same files",
-    ),
-    lost_servers: (
-        "kill -9 of the service's server under a run, then `lensmill up`",
-        "all shards are made while it is away; the run completes, the same files",
-    ),
-    two_runs: ("two runs of one recipe at once, deployed", "the second waits; both complete, the same files"),
-}
-
-
-def faults_of_the_service(place: Workplace, tries: int, rng: random.Random) -> list[Outcome]:
-    """All of these on one service."""
-    held = dict.fromkeys(TRIALS, 0)
+def on_a_service(told: Told, place: Workplace, tries: int, rng: random.Random) -> list[Outcome]:
+    """One of these, again and again on one service."""
+    trial, event, outcome = told
     with service() as here:
-        for _ in range(tries):
-            for trial in TRIALS:
-                held[trial] += trial(here, place, rng)
-                print(f"{trial.__name__}: {held[trial]}", file=sys.stderr, flush=True)
-    return [Outcome(event, tries, held[trial], outcome) for trial, (event, outcome) in TRIALS.items()]
-
-
-def missed_schedules(*_: Any) -> list[Outcome]:
-    """A service that is down while runs are due."""
-    with service() as here:
-        held = missed_runs(here)
-    return [
-        Outcome("nothing is up across several due times of a schedule", 1, held, "one run makes up for all")
-    ]
+        held = sum(trial(here, place, rng) for _ in range(tries))
+    return [Outcome(event, tries, held, outcome)]

@@ -1,6 +1,7 @@
 """Faults, run for real: what was done to a store, how often, and what came of it.
 
     python -m benchmarks.faults
+    python -m benchmarks.faults --only "flow: *"
 
 Processes are killed, disks filled and files damaged. Outcomes go into docs/faults.json and as a table into
 docs/faults.md, between its markers; with --only, those of what was tried are renewed. The command fails if
@@ -22,9 +23,10 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from fnmatch import fnmatch
+from functools import partial
 from typing import Any
 
-from benchmarks import fault_bytes, fault_disks, fault_processes
+from benchmarks import fault_bytes, fault_disks, fault_flows, fault_processes, fault_service
 from benchmarks.errors import write_into
 from benchmarks.fault_stores import Outcome, Workplace
 from benchmarks.machine import describe
@@ -33,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "faults.md"
 OUTCOMES = ROOT / "docs" / "faults.json"
 START, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+FLOWS_START, FLOWS_END = "<!-- faults of flows: begin -->", "<!-- faults of flows: end -->"
 SEED = 6
 
 Trial = Callable[[Workplace, int, random.Random], list[Outcome]]
@@ -51,7 +54,18 @@ SERIES: dict[str, tuple[Trial, int]] = {
     "books": (fault_bytes.altered_books, len(fault_bytes.ALTERED)),
     "both": (fault_processes.two_at_once, 2),
     "other": (fault_processes.other_stores, 4),
+    "flow: error": (fault_flows.failing_shards, 2),
+    "flow: server": (fault_flows.killed_servers, 2),
+    "flow: server named": (fault_flows.restarted_servers, 2),
+    "flow: scheduler": (fault_flows.lost_schedulers, 2),
+    "flow: full state": (fault_flows.full_state_folders, 2),
+    "flow: run killed": (partial(fault_service.on_a_service, fault_service.KILLED), 2),
+    "flow: run cancelled": (partial(fault_service.on_a_service, fault_service.CANCELLED), 2),
+    "flow: service server": (partial(fault_service.on_a_service, fault_service.SERVER), 2),
+    "flow: two runs": (partial(fault_service.on_a_service, fault_service.TWO), 2),
 }
+# these have a table of their own
+OF_FLOWS = "flow: *"
 
 
 def markdown(rows: list[Outcome]) -> str:
@@ -64,10 +78,11 @@ def markdown(rows: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def rows_of(results: dict[str, Any]) -> list[Outcome]:
-    """All outcomes of a file of results, in the order of the series."""
+def rows_of(results: dict[str, Any], of_flows: bool | None = None) -> list[Outcome]:
+    """All outcomes of a file of results, in the order of the series; those of one table only if asked for."""
     series = results["series"]
-    return [Outcome(**row) for name in SERIES if name in series for row in series[name]["outcomes"]]
+    names = [name for name in SERIES if name in series and of_flows in (None, fnmatch(name, OF_FLOWS))]
+    return [Outcome(**row) for name in names for row in series[name]["outcomes"]]
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -110,7 +125,9 @@ def main(arguments: list[str] | None = None) -> None:
     before = json.loads(options.out.read_text())["series"] if options.out.is_file() else {}
     results = {"series": before | tried}
     options.out.write_text(json.dumps(results, indent=2) + "\n")
-    write_into(options.docs, markdown(rows_of(results)), START, END)
+    write_into(options.docs, markdown(rows_of(results, of_flows=False)), START, END)
+    if flows := rows_of(results, of_flows=True):
+        write_into(options.docs, markdown(flows), FLOWS_START, FLOWS_END)
     broken = [
         f"{row.event}: {row.held} of {row.tries}" for row in rows_of({"series": tried}) if not row.sound
     ]

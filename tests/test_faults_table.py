@@ -10,12 +10,15 @@ from benchmarks import faults
 from benchmarks.fault_stores import Outcome, Workplace
 
 
-def _documented() -> list[Outcome]:
-    return faults.rows_of(json.loads(faults.OUTCOMES.read_text()))
+def _documented(of_flows: bool | None = None) -> list[Outcome]:
+    return faults.rows_of(json.loads(faults.OUTCOMES.read_text()), of_flows)
 
 
 def test_the_table_is_that_of_the_outcomes() -> None:
-    assert f"{faults.START}\n\n{faults.markdown(_documented())}\n\n{faults.END}" in faults.PAGE.read_text()
+    page = faults.PAGE.read_text()
+    assert f"{faults.START}\n\n{faults.markdown(_documented(False))}\n\n{faults.END}" in page
+    flows = faults.markdown(_documented(True))
+    assert f"{faults.FLOWS_START}\n\n{flows}\n\n{faults.FLOWS_END}" in page
 
 
 def test_everything_was_tried_and_came_out_as_it_must() -> None:
