@@ -39,7 +39,7 @@ def test_an_error_is_one_object_with_its_parts(
         monkeypatch.setenv(journal.VARIABLE, "json")
     said = lensmill(*words, "info", tmp_path / "none.zarr")
     (error,) = _objects(said.err)
-    assert said.code == error["exit_code"] == 1
+    assert said.code == error["exit_code"] == 2
     assert error["level"] == "error"
     assert error["kind"] == "StoreMissingError"
     assert "there is no lensmill store" in error["message"]
