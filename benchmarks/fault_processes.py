@@ -22,7 +22,7 @@ from flows.generate import Order
 from storage import commit
 from storage.verify import verify
 
-MOST_SECONDS = 180
+MOST_SECONDS = 400
 PYTHON = sys.executable
 
 
@@ -64,16 +64,19 @@ class Command:
     def ended(self) -> tuple[int, str]:
         """Exit code, and all that was said."""
         out, err = self.process.communicate(timeout=MOST_SECONDS)
+        # what was unexpected can be read in the log of the series
+        print(f"exit code {self.process.returncode}: {out}{err}", file=sys.stderr, flush=True)
         return self.process.returncode, out + err
 
 
 @contextlib.contextmanager
-def command(*words: str | Path) -> Iterator[Command]:
-    """`lensmill` in a process group of its own, of which nothing is left."""
+def command(*words: str | Path, **more: str) -> Iterator[Command]:
+    """`lensmill` in a process group of its own, of which nothing is left; `more` is of its environment."""
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="lensmill-faults-") as home:
         environment = {**os.environ, "MARK": mark, "LENSMILL_HOME": home}
         environment.pop("PREFECT_API_URL", None)
+        environment |= more
         process = subprocess.Popen(
             [PYTHON, "-m", "flows.cli", *map(str, words)],
             stdin=subprocess.DEVNULL,

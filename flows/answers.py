@@ -5,6 +5,7 @@ Loading Prefect takes seconds and fixes the address that it talks to.
 
 import base64
 import json
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any
 from schemas.errors import FlowError
 
 ANSWER_SECONDS = 20.0
+# while the machine is busy with other things
+BUSY_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
 UNDERWAY = ("RUNNING", "PENDING", "CANCELLING")
 
 
@@ -32,18 +35,23 @@ class Server:
         request = urllib.request.Request(  # noqa: S310
             self.address + path, content, headers, method=method
         )
-        try:
-            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
-                text = answer.read()
-                return json.loads(text) if text else None
-        except urllib.error.HTTPError as error:
-            raise _refused(self.address, path, error) from error
-        except (OSError, ValueError) as error:
-            raise FlowError(
-                f"Prefect's server does not answer: {getattr(error, 'reason', error)}",
-                where=self.address,
-                advice="start one: lensmill up; or mend PREFECT_API_URL",
-            ) from error
+        for pause in (*BUSY_PAUSES, None):
+            try:
+                with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+                    text = answer.read()
+                    return json.loads(text) if text else None
+            except urllib.error.HTTPError as error:
+                # its database was locked for longer than it waits, which passes
+                if error.code != 503 or pause is None:
+                    raise _refused(self.address, path, error) from error
+                time.sleep(pause)
+            except (OSError, ValueError) as error:
+                raise FlowError(
+                    f"Prefect's server does not answer: {getattr(error, 'reason', error)}",
+                    where=self.address,
+                    advice="start one: lensmill up; or mend PREFECT_API_URL",
+                ) from error
+        return None
 
     def workers_online(self, pool: str) -> set[str]:
         """Names of the workers that poll a pool."""

@@ -16,6 +16,7 @@ from flows.server import (
     ALL_LEVELS,
     CONSOLE_LEVEL,
     free_port,
+    need_space,
     prefect_server_command,
     stop,
     wait_until_healthy,
@@ -39,11 +40,19 @@ def prefect_api() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _told_when_lost(address: str) -> Iterator[None]:
-    """A server that is gone for longer than clients try again is one error."""
+    """A server that is gone for longer than clients try again, or fails itself, is one error."""
     from httpx import TransportError
+    from prefect.exceptions import PrefectHTTPStatusError
 
     try:
         yield
+    except PrefectHTTPStatusError as error:
+        need_space(state_folder())
+        raise FlowError(
+            f"Prefect's server at {address} answers {error.response.status_code}",
+            advice=f"read its log ({state_folder() / 'prefect' / 'server.log'} if it is ours),"
+            " then run the same command again; what was made is kept",
+        ) from error
     except TransportError as error:
         raise FlowError(
             f"Prefect's server at {address} does not answer: {str(error) or type(error).__name__}",
@@ -102,6 +111,7 @@ def _private_home() -> Iterator[Path]:
             f"cannot make the state folder {home}: {error.strerror}",
             advice="name another one in LENSMILL_HOME",
         ) from error
+    need_space(home)
     with (home / "lensmill.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -53,9 +53,11 @@ def _label() -> None:
     from prefect.client.orchestration import get_client
     from prefect.runtime import flow_run
 
+    if flow_run.id is None:
+        return
     # labels, not tags: for tags each task would ask the server whether it may run
     with get_client(sync_client=True) as client:
-        for run in {flow_run.id, flow_run.root_flow_run_id} - {None}:
+        for run in {flow_run.id, flow_run.root_flow_run_id}:
             client.update_flow_run_labels(UUID(run), identity())
 
 
@@ -70,6 +72,8 @@ def books_closed() -> Iterator[None]:
         what = f"{type(error).__name__} ended the flow"
         _quietly(lambda: close_own_tasks(what))
         raise
+    # again: what had ended just before this run began may have been too fresh to judge
+    _quietly(close_orphans)
 
 
 def _quietly(close: Callable[[], Any]) -> None:

@@ -9,6 +9,7 @@ from prefect.artifacts import create_table_artifact
 from flows import journal
 from flows.assess import artifact_key
 from flows.catalogue import AnyExperiment, load_experiment
+from flows.closing import label_run
 from flows.events import watched
 from flows.forms import ExperimentForm, OverridesForm, RunForm, StoreForm
 from flows.unattended import persevering, told
@@ -82,6 +83,7 @@ def train_flow(
     """
     from train.fit import finished
 
+    label_run()
     recipe = load_experiment(experiment, overrides or [])
     record = finished(recipe, place(data), local(out)) or fit_experiment(
         experiment, data, out, overrides, quiet

@@ -14,6 +14,7 @@ from flows.catalogue import shipped
 from schemas.cluster import AnyCluster
 from schemas.dataset import DatasetRecipe
 from schemas.experiment import ExperimentRecipe
+from schemas.lineage import Keep
 from schemas.placement import Placement
 
 # A path is told from a name by its ending or by a slash, as on the command line.
@@ -97,6 +98,11 @@ ExperimentForms = Annotated[
 StoreForm = Annotated[str, Field(min_length=1, examples=["runs/tiny.zarr", "s3://bucket/tiny.zarr"])]
 RunForm = Annotated[str, Field(min_length=1, examples=["runs/classify_tiny"])]
 FolderForm = Annotated[str, Field(min_length=1, examples=["runs/pipeline"])]
+RunsForm = Annotated[list[str] | None, Field(examples=[["runs", "/home/me/trainings"]])]
+NamesForm = Annotated[list[str] | None, Field(examples=[["classify_tiny"]])]
+KeepForm = Annotated[Keep, Tabs(), Field(examples=[{"last": 7, "weeks": 4, "months": 6}])]
+ToleranceForm = Annotated[float, Field(ge=0, le=1, examples=[0.05])]
+VersionForm = Annotated[int, Field(ge=1, examples=[1])]
 LineageForm = Annotated[str, Field(min_length=1, examples=["runs/tiny", "s3://bucket/tiny"])]
 WorkersForm = Annotated[Annotated[int, Field(ge=1, le=10_000)] | None, Field(examples=[4])]
 ShardSizeForm = Annotated[Annotated[int, Field(ge=1, le=2**20)] | None, Field(examples=[64, 4096])]

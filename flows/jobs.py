@@ -11,6 +11,7 @@ import math
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psutil
-from dask_jobqueue.slurm import SLURMCluster, SLURMJob
 from distributed.core import Status
 from distributed.deploy.adaptive import Adaptive
 from distributed.security import Security
@@ -32,6 +32,21 @@ from flows.worker_settings import THREADS_PER_WORKER, worker_environment
 from schemas.cluster import PLAIN_PATH, Slurm, seconds_of
 from schemas.errors import FlowError
 from storage.state import state_folder
+
+
+@contextlib.contextmanager
+def _signals_untouched() -> Iterator[None]:
+    """When dask_jobqueue is loaded it takes Ctrl-C over: the command would end as if all were well."""
+    real = signal.signal
+    signal.signal = lambda *_: None
+    try:
+        yield
+    finally:
+        signal.signal = real
+
+
+with _signals_untouched():
+    from dask_jobqueue.slurm import SLURMCluster, SLURMJob
 
 COMMANDS = ("sbatch", "squeue", "scancel")
 NAME = "lensmill"

@@ -106,6 +106,7 @@ def _on_pool(where: OnWorkPool, flow: str, parameters: dict[str, Any]) -> None:
 def _workers(client: SyncPrefectClient, pool: str) -> bool:
     online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
     with contextlib.suppress(ObjectNotFound):
+        client.read_work_pool(pool)
         return bool(client.read_workers_for_work_pool(pool, online))
     return False
 
@@ -232,7 +233,7 @@ def _result(client: Client, future: Any, what: str) -> Any:
     began, said = time.monotonic(), SAY_SECONDS
     get_run_logger().info("%s: submitted to %s", what, client.scheduler_info()["address"])
     while not future.done():
-        with contextlib.suppress(TimeoutError):
+        with client.as_current(), contextlib.suppress(TimeoutError):
             wait([future], LOOK_SECONDS)
         waited = time.monotonic() - began
         if waited >= said:

@@ -9,14 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow
-from pydantic import Field
 
 from flows.catalogue import load_recipe
 from flows.events import watched
-from flows.forms import ClusterForm, LineageForm, OverridesForm, RecipeForm, WorkersForm
+from flows.forms import (
+    ClusterForm,
+    KeepForm,
+    LineageForm,
+    NamesForm,
+    OverridesForm,
+    RecipeForm,
+    RunsForm,
+    ToleranceForm,
+    VersionForm,
+    WorkersForm,
+)
 from flows.generate import DatasetSummary, prepare, provenance, simulate_flow
 from flows.judging import Bench, judge_new, settle
 from flows.retention import Retention, apply_policy
@@ -81,11 +90,11 @@ def regenerate_flow(
     cluster: ClusterForm = None,
     new: bool = True,
     audit: bool | None = None,
-    keep: Keep = KEEP,
-    runs: list[str] | None = None,
-    experiments: list[str] | None = None,
-    tolerance: Annotated[float, Field(ge=0, le=1)] = TOLERANCE,
-    scores_since: Annotated[int, Field(ge=1)] = 1,
+    keep: KeepForm = KEEP,
+    runs: RunsForm = None,
+    experiments: NamesForm = None,
+    tolerance: ToleranceForm = TOLERANCE,
+    scores_since: VersionForm = 1,
     fail_on_regression: bool = False,
 ) -> DatasetSummary:
     """Make the next version below `folder`, verify and audit it, and let `latest` name it.

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from schemas.errors import FlowError
+from schemas.errors import FlowError, WriteError
 from storage.state import state_folder
 
 # A machine that others use too takes minutes over ten seconds of work. A server that ended is told at once.
 STARTUP_SECONDS = 300
+# A new one takes less than a tenth of it.
+DATABASE_BYTES = 16_000_000
 # Prefect's own override of its console's level; servers and workers, whose console is a file, want all
 CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 ALL_LEVELS = "NOTSET"
@@ -39,6 +42,8 @@ def set_private_environment(verbose: bool = False, shown: bool = False) -> None:
 def free_port(wanted: int = 0) -> int:
     """A free loopback port: the wanted one if it is free, else any."""
     with socket.socket() as probe:
+        # as servers do: one that died leaves connections behind, which fade for a minute
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError:
@@ -60,12 +65,25 @@ def wait_until_healthy(process: "subprocess.Popen[bytes]", address: str, log: Pa
             urllib.request.urlopen(f"{address}/health", timeout=2)  # noqa: S310
             return
         time.sleep(0.1)
+    need_space(log.parent)
     state = "ended" if process.poll() is not None else f"did not answer within {STARTUP_SECONDS} s"
     raise FlowError(
         f"Prefect's server {state}",
         where=str(log),
         advice="read that log; a server of your own can be named in PREFECT_API_URL",
     )
+
+
+def need_space(folder: Path) -> None:
+    """Refuse a disk on which Prefect's database cannot grow."""
+    free = shutil.disk_usage(folder).free
+    if free < DATABASE_BYTES:
+        raise WriteError(
+            f"no space for Prefect's database: {free / 1e6:.1f} MB are free",
+            expected=f"{DATABASE_BYTES / 1e6:.0f} MB at least",
+            where=str(folder),
+            advice="free space there, or name another state folder in LENSMILL_HOME",
+        )
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.answers import Server
+from flows.missed import drop_missed
 from flows.pools import (
     ROOT,
     WorkerRecord,
@@ -132,8 +133,11 @@ def up() -> ServiceRecord:
     record = _recorded()
     if record and living(record.server):
         return _mended(record)
-    # what is left of a service whose server died
-    down()
+    # where the server alone died, its worker and runs wait for one at the same address
+    before = record if record and living(record.worker) else None
+    if before is None:
+        # what is left of a service
+        down()
     home().mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home() / "lensmill.lock").open("w") as lock:
         try:
@@ -145,7 +149,7 @@ def up() -> ServiceRecord:
                 advice="wait for it to end, then run `lensmill up` again",
             ) from error
         # the server inherits the lock and so holds it for as long as it lives
-        return _start(lock.fileno())
+        return _start(lock.fileno(), before)
 
 
 def up_pool_here(pool: str) -> WorkerRecord:
@@ -168,44 +172,67 @@ def server_to_work_for() -> Server:
     return Server(record.address, password())
 
 
-def _start(lock: int) -> ServiceRecord:
-    _renew_password()
-    address = f"http://127.0.0.1:{free_port(PORT)}/api"
-    environment = os.environ | client_environment(address) | {CONSOLE_LEVEL: ALL_LEVELS}
-    server_environment = environment | {
-        "PREFECT_SERVER_API_AUTH_STRING": password(),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
-        "PREFECT_LOGGING_LEVEL": "INFO",
-    }
+def _start(lock: int, before: ServiceRecord | None = None) -> ServiceRecord:
+    if before is None:
+        _renew_password()
+    for last in (False, False, True):
+        record = _start_server(lock, before)
+        try:
+            if _is_ours(record):
+                return _mended(record)
+            if last:
+                raise FlowError(
+                    "every port was taken by another process while the server started",
+                    where=record.address,
+                    advice="run `lensmill up` again; it looks for a free port",
+                )
+        except BaseException:
+            down()
+            raise
+        # somebody took the port meanwhile
+        down()
+        before = None
+    raise AssertionError("the last try returns or raises")
+
+
+def _start_server(lock: int, before: ServiceRecord | None) -> ServiceRecord:
+    """A server that answers; if it can be, where the one before did, since worker and runs wait there."""
+    wanted = before.address.removesuffix("/api").rpartition(":")[2] if before else PORT
+    address = f"http://127.0.0.1:{free_port(int(wanted))}/api"
+    server_environment = (
+        os.environ
+        | client_environment(address)
+        | {
+            CONSOLE_LEVEL: ALL_LEVELS,
+            "PREFECT_SERVER_API_AUTH_STRING": password(),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
+            "PREFECT_LOGGING_LEVEL": "INFO",
+        }
+    )
     log = home() / "server.log"
     server = spawn(prefect_server_command(address), server_environment, ROOT, log, (lock,))
-    # written at once, so that `down` finds the server even if this command is killed
     record = ServiceRecord(address=address, server=identity(server.pid))
-    record_path().write_text(record.to_json())
+    if before is not None and before.address == address:
+        record = before.model_copy(update={"server": record.server})
+    elif before is not None and before.polling:
+        stop_worker(before.polling)
+    # written at once, so that `down` finds the server even if this command is killed
+    _noted(record)
     try:
         wait_until_healthy(server, address, log)
-        _check_that_it_is_ours(record)
-        return _mended(record)
     except BaseException:
-        left = _recorded()
-        if left and left.polling:
-            stop_worker(left.polling)
         stop(server)
-        record_path().unlink(missing_ok=True)
+        down()
         raise
+    return record
 
 
-def _check_that_it_is_ours(record: ServiceRecord) -> None:
-    """Another user's server may have taken the port meanwhile; it must not be told the password."""
-    port = int(record.address.removesuffix("/api").rpartition(":")[2])
+def _is_ours(record: ServiceRecord) -> bool:
+    """Whether it is our server that answers, and not another user's, which must not be told the password."""
     process = living(record.server)
-    if process is None or not listens(process, port):
-        raise FlowError(
-            f"port {port} was taken by another process while the server started",
-            where=record.address,
-            advice="run `lensmill up` again; it looks for a free port",
-        )
+    port = int(record.address.removesuffix("/api").rpartition(":")[2])
+    return process is not None and listens(process, port)
 
 
 def _mended(record: ServiceRecord) -> ServiceRecord:
@@ -220,6 +247,7 @@ def _mended(record: ServiceRecord) -> ServiceRecord:
         _prefect(["deploy", "--all", "--prefect-file", str(ROOT / "prefect.yaml")], environment)
         record = _noted(record.model_copy(update={"deployed": made_of}))
     server.pause(POOL, False)
+    drop_missed(server)
     worker = record.polling
     if worker is None or not worker.alive or worker.name not in server.workers_online(POOL):
         if worker is not None:
@@ -305,8 +333,9 @@ def _reachable(record: ServiceRecord) -> Server | None:
     """The server if it answers; one that hangs is ended all the same."""
     with contextlib.suppress(FlowError):
         server = Server(record.address, password())
-        server.deployments()
-        return server
+        if _is_ours(record):
+            server.deployments()
+            return server
     return None
 
 

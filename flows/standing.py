@@ -158,7 +158,8 @@ def _score(report: dict[str, Any]) -> str:
     try:
         told = f"{scores[0]['name']} {scores[0]['value']['value']:.3g}"
     except (IndexError, KeyError, TypeError, ValueError):
-        return ""
+        # a report from before there were scores, or from a later version
+        return str(report.get("headline", "")).partition(",")[0]
     return told + (f", {len(scores) - 1} more" if len(scores) > 1 else "")
 
 

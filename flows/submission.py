@@ -147,8 +147,6 @@ def _bounds(schema: dict[str, Any]) -> str:
         "exclusiveMinimum": "above",
         "maximum": "to",
         "exclusiveMaximum": "below",
-        "minItems": "at least",
-        "minLength": "at least",
     }
-    said = [f"{word} {schema[key]:g}" for key, word in words.items() if key in schema]
+    said = [f"{word} {schema[key]:,}" for key, word in words.items() if key in schema]
     return " " + " ".join(said) if said else ""

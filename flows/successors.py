@@ -14,6 +14,7 @@ from flows.telling import in_a_run, say, show
 from flows.trend_page import trend_page
 from schemas.errors import FlowError, LensmillError, RecipeError, RunError, WriteError
 from schemas.lineage import Version
+from schemas.metrics import scores_of
 from schemas.report import Report
 from schemas.run import RunRecord
 from schemas.trend import Change, Point, changes, comparable
@@ -104,7 +105,7 @@ def _point(run: Path, version: Version, report: Report) -> Point:
         made=version.made,
         lineage=version.lineage,
         experiment_digest=report.experiment_digest,
-        scores=report.scores,
+        scores=report.scores or scores_of(report.metrics),
         packages={**version.packages, **report.versions, **_trained_by(run)},
         report=report.run,
     )

@@ -1,11 +1,11 @@
-"""Scores over versions as an artifact: what fell behind in bold, a table, a line of the values."""
+"""Scores over versions as an artifact: what fell behind in bold, a picture, a table."""
 
 from collections.abc import Sequence
 
+from flows.trend_picture import trend_picture
 from schemas.metrics import Interval
 from schemas.trend import Change, Point
 
-BARS = "▁▂▃▄▅▆▇█"
 SHOWN = 30
 SAID = {"worse": "**regression**", "better": "better", "as before": "as before", "first": "first"}
 
@@ -19,11 +19,12 @@ def trend_page(name: str, points: Sequence[Point], found: Sequence[Change], tole
             lines += [f"**regression: {one}**", "", _what_else(points, one), ""]
     for score in dict.fromkeys(one.score.name for one in found):
         lines += _table([one for one in found if one.score.name == score], points)
-    lines += [
-        f"A regression is a difference whose 95% interval lies beyond {tolerance:.0%} of what the earlier",
-        "score gained over knowing nothing. Each version has test samples of its own; intervals are of",
-        "samples, so a little comes and goes with each training.",
-    ]
+    # one line: Prefect's page breaks where the text does
+    lines.append(
+        f"A regression is a difference whose 95% interval lies beyond {tolerance:.0%} of what the earlier"
+        " score gained over knowing nothing, and a score outside of what two or more earlier ones predict."
+        " Each version has test samples of its own."
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -46,7 +47,8 @@ def _table(rows: Sequence[Change], points: Sequence[Point]) -> list[str]:
     first = rows[0].score
     unit = "" if first.unit == "1" else f", {first.unit}"
     lines = [f"**{first.name}**{unit} ({first.better} is better)", ""]
-    lines += [f"`{bars([one.score.value.value for one in rows])}` versions {_span(rows)}", ""]
+    if len(rows) > 1:
+        lines += [trend_picture(rows[-SHOWN:]), ""]
     lines += ["| version | made | value | 95% | against | difference | |", "|---|---|---|---|---|---|---|"]
     for one in reversed(rows[-SHOWN:]):
         day = moment.strftime("%Y-%m-%d %H:%M") if (moment := made.get(one.version)) else ""
@@ -64,11 +66,6 @@ def _table(rows: Sequence[Change], points: Sequence[Point]) -> list[str]:
     return [*lines, ""]
 
 
-def _span(rows: Sequence[Change]) -> str:
-    numbers = [one.version for one in rows[-SHOWN:]]
-    return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
-
-
 def _ends(value: Interval) -> str:
     return f"{value.low:.4g} to {value.high:.4g}"
 
@@ -76,12 +73,3 @@ def _ends(value: Interval) -> str:
 def _apart(change: Change) -> str:
     one = change.difference
     return "" if one is None else f"{one.value:+.3g} ({one.low:+.3g} to {one.high:+.3g})"
-
-
-def bars(values: Sequence[float]) -> str:
-    """The last values as a line of bars, from the smallest to the largest of them."""
-    shown = values[-SHOWN:]
-    low, high = min(shown), max(shown)
-    if high == low:
-        return BARS[len(BARS) // 2] * len(shown)
-    return "".join(BARS[round((one - low) / (high - low) * (len(BARS) - 1))] for one in shown)

@@ -12,8 +12,10 @@ from pydantic import Field, ValidationError
 
 from flows.clusters import Workers
 from flows.events import watched
+from flows.forms import ClusterForm, WorkersForm
 from flows.repair import repair as repair_store
 from flows.telling import in_a_run, say, show_table
+from flows.unattended import told
 from schemas.cluster import AnyCluster
 from schemas.errors import LensmillError, StoreDamagedError, StoreUnfinishedError
 from schemas.frozen import Frozen
@@ -60,18 +62,22 @@ class Inspection(Frozen):
 
 @watched
 @flow(name="verify-all", validate_parameters=True)
+@told
 def verify_all_flow(
-    folder: Annotated[
-        str, Field(min_length=1, description="a folder with stores and runs below it")
-    ] = "runs",
-    repair: Annotated[bool, Field(description="make what is damaged of a store again")] = False,
-    workers: Workers = None,
-    cluster: AnyCluster | None = None,
+    folder: Annotated[str, Field(min_length=1, examples=["runs", "s3://bucket/data"])] = "runs",
+    repair: bool = False,
+    workers: WorkersForm = None,
+    cluster: ClusterForm = None,
 ) -> Inspection:
     """Verify every store and the weights of every run below a folder; ends Failed if any is damaged.
 
-    With `repair` damaged stores are made sound again where the same bytes come out. Unfinished stores are
-    told and are no fault; neither are versions that the regeneration has set aside.
+    Unfinished stores are told and are no fault; neither are versions that the regeneration has set aside.
+
+    Args:
+        folder: A folder with stores and runs below it, or an `s3://` URL.
+        repair: Make what is damaged of a store again, where the same bytes come out.
+        workers: Worker processes on this machine for repairs; one per core when left out.
+        cluster: Where shards are made again; on the machine of the flow when left out.
     """
     found = inspect(place(folder), repair, workers, cluster)
     refuse_damage(found)
@@ -113,9 +119,9 @@ def refuse_damage(found: Inspection) -> None:
     if not found.bad:
         return
     lines = [f"  - {one.path}: {one.first}" for one in found.bad]
-    more = "s are" if len(found.bad) > 1 else " is"
+    verb = "are" if len(found.bad) > 1 else "is"
     raise StoreDamagedError(
-        "\n".join((f"{len(found.bad)} of {len(found.checked)} stores and run{more} damaged", *lines)),
+        "\n".join((f"{len(found.bad)} of {len(found.checked)} stores and runs {verb} damaged", *lines)),
         where=found.folder,
         advice="of a store: `lensmill repair STORE`, or this with repair; of a run: restore it from a copy,"
         " or train again",
@@ -139,21 +145,21 @@ def _check_store(
 
 
 def _verified(root: Root) -> Checked:
-    def told(state: str, **more: Any) -> Checked:
+    def found_as(state: str, **more: Any) -> Checked:
         return Checked.model_validate({"path": str(root), "kind": "store", "state": state} | more)
 
     try:
         found = verify(root)
     except StoreUnfinishedError as error:
-        return told("unfinished", first=error.found)
+        return found_as("unfinished", first=error.found)
     except StoreDamagedError as error:
-        return told("damaged", faults=1, first=error.found)
+        return found_as("damaged", faults=1, first=error.found)
     except LensmillError as error:
-        return told("unreadable", first=error.found)
+        return found_as("unreadable", first=error.found)
     record(root, found)
     state = "sound" if found.sound else "damaged"
     first = found.faults[0] if found.faults else ""
-    return told(state, faults=len(found.faults), first=first, rows=found.rows, bytes=found.bytes)
+    return found_as(state, faults=len(found.faults), first=first, rows=found.rows, bytes=found.bytes)
 
 
 def _set_aside(stores: list[Root]) -> set[Root]:
@@ -188,7 +194,7 @@ def _runs_below(root: Root) -> Iterator[Path]:
 def _check_run(run: Path) -> Checked:
     """The record, and the weights against the sum in it."""
 
-    def told(state: str, first: str = "") -> Checked:
+    def found_as(state: str, first: str = "") -> Checked:
         values = {"path": str(run), "kind": "run", "state": state, "first": first, "faults": int(bool(first))}
         return Checked.model_validate(values)
 
@@ -196,10 +202,14 @@ def _check_run(run: Path) -> Checked:
         wanted = RunRecord.model_validate_json((run / RECORD).read_bytes()).weights_sha256
         same = _sha256(run / WEIGHTS) == wanted
     except ValidationError:
-        return told("damaged", f"{RECORD} is not what lensmill wrote")
+        return found_as("damaged", f"{RECORD} is not what lensmill wrote")
     except OSError as error:
-        return told("damaged", f"{Path(error.filename or WEIGHTS).name}: {error.strerror}")
-    return told("sound") if same else told("damaged", f"{WEIGHTS} is not the file that {RECORD} describes")
+        return found_as("damaged", f"{Path(error.filename or WEIGHTS).name}: {error.strerror}")
+    return (
+        found_as("sound")
+        if same
+        else found_as("damaged", f"{WEIGHTS} is not the file that {RECORD} describes")
+    )
 
 
 def _sha256(path: Path) -> str:

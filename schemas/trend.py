@@ -1,12 +1,13 @@
 """Scores of one experiment over versions of its data, and whether the newest fell behind.
 
 Each version has test samples of its own, so nothing can be paired: the interval of a difference follows from
-the two intervals (MOVER: Zou & Donner 2008, Stat. Med. 27, 1693). They are of the samples alone; what another
-training on the same data would change is left to the tolerance.
+the two intervals (MOVER: Zou & Donner 2008, Stat. Med. 27, 1693). They are of the samples alone. What comes
+and goes with each training is seen in how far earlier versions are apart: from the third version on, the
+newest must lie outside of what they predict for one more (Student's t).
 """
 
 from collections.abc import Sequence
-from statistics import NormalDist
+from statistics import NormalDist, mean, stdev
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
@@ -17,6 +18,8 @@ from schemas.store import Digest
 
 # The intervals of scores are of 95%.
 TAIL = 0.025
+# Its quantiles of Student's t for 1, 2, 3... degrees of freedom.
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 class Point(Frozen):
@@ -72,7 +75,7 @@ def changes(points: Sequence[Point], tolerance: float) -> tuple[Change, ...]:
     """
     found: list[Change] = []
     for name in dict.fromkeys(score.name for one in points for score in one.scores):
-        before: tuple[int, Score] | None = None
+        before: list[tuple[int, Score]] = []
         for one in points:
             score = next((score for score in one.scores if score.name == name), None)
             if score is None:
@@ -80,19 +83,21 @@ def changes(points: Sequence[Point], tolerance: float) -> tuple[Change, ...]:
             change = _change(one.version, score, before, tolerance, len(one.scores))
             found.append(change)
             if change.verdict != "worse":
-                before = one.version, score
+                before.append((one.version, score))
     return tuple(sorted(found, key=lambda one: one.version))
 
 
 def _change(
-    version: int, score: Score, before: tuple[int, Score] | None, tolerance: float, looked_at: int
+    version: int, score: Score, before: Sequence[tuple[int, Score]], tolerance: float, looked_at: int
 ) -> Change:
-    if before is None:
+    if not before:
         return Change(version=version, score=score, verdict="first")
-    number, earlier = before
+    number, earlier = before[-1]
     apart = difference(score.value, earlier.value, looked_at)
     allowed = tolerance * abs(earlier.value.value - earlier.chance)
-    up, down = apart.low > allowed, apart.high < -allowed
+    low, high = predicted([one.value.value for _, one in before])
+    up = apart.low > allowed and score.value.value > high
+    down = apart.high < -allowed and score.value.value < low
     better, worse = (up, down) if score.better == "higher" else (down, up)
     return Change(
         version=version,
@@ -114,6 +119,16 @@ def difference(one: Interval, other: Interval, looked_at: int = 1) -> Interval:
     below = wider * _length(one.value - one.low, other.high - other.value)
     above = wider * _length(one.high - one.value, other.value - other.low)
     return Interval(value=value, low=value - below, high=value + above)
+
+
+def predicted(values: Sequence[float]) -> tuple[float, float]:
+    """Where one more value lies with 95%, as these vary; of a single one nothing is known of that."""
+    count, middle = len(values), mean(values)
+    if count < 2:
+        return middle, middle
+    quantile = STUDENT[min(count - 1, len(STUDENT)) - 1]
+    half = quantile * stdev(values) * (1 + 1 / count) ** 0.5
+    return middle - half, middle + half
 
 
 def _length(*sides: float) -> float:

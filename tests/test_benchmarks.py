@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import audits
+from benchmarks import shards as shards_benchmark
 from benchmarks import storage as storage_benchmark
 from benchmarks import train as train_benchmark
 from flows.auditing import audit
@@ -153,3 +154,17 @@ def test_the_interval_of_a_median_is_that_of_its_order() -> None:
     assert train_benchmark.interval([3.0, 1, 2, 6, 5, 4]) == (1, 6)
     assert train_benchmark.interval([float(one) for one in range(1, 22)]) == (6, 16)
     assert train_benchmark.interval([2.0]) == (2, 2)
+
+
+@pytest.mark.slow
+def test_two_thousand_small_shards_cost_little_beside_their_work(tmp_path: Path) -> None:
+    out = tmp_path / "shards.json"
+    # the stores of both contestants are compared there
+    shards_benchmark.main(["--shards", "2000", "--rounds", "1", "--out", str(out)])
+    found = json.loads(out.read_text())
+    assert found["shards"] == 2000
+    for clock in ("clock", "processor"):
+        each = found[clock]["ms_per_shard"]
+        assert set(each) == {"alone", "mapped", "empty"}
+        assert all(value > 0 for value in each.values())
+        assert found[clock]["mapped_over_alone"] > 0

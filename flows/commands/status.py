@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @app.command("status")
 def status_command(
     folder: Annotated[
-        Any, typer.Argument(metavar="FOLDER", parser=place, help="Folder or s3:// URL; runs by default.")
+        Path, typer.Argument(metavar="FOLDER", parser=place, help="Folder or s3:// URL; runs by default.")
     ] = Path("runs"),
     as_json: AsJson = False,
 ) -> None:

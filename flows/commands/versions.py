@@ -1,7 +1,8 @@
 """The command `versions`."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from schemas.lineage import VersionBook
     from storage.place import Root
 
+# shown as a path: typer knows no unions, of which a Root is one
 Folder = Annotated[
-    Any,
+    Path,
     typer.Argument(metavar="FOLDER", parser=place, help="Folder or s3:// URL of versions of a data set."),
 ]
 Number = Annotated[int | None, typer.Option(min=0, help="In place of the policy of the last run.")]
@@ -31,7 +33,7 @@ def versions_command(
     months: Number = None,
     failed: Number = None,
     runs: Annotated[
-        list[Any] | None,
+        list[Path] | None,
         typer.Option("--runs", metavar="FOLDER", parser=local, help="Folder of runs; may be repeated."),
     ] = None,
     pin: Annotated[

@@ -22,7 +22,7 @@ from storage.unreadable import reason
 
 SUFFIXES = (".npy", ".npz", *FITS_SUFFIXES, *HDF5_SUFFIXES)
 SHAPES = "real numbers of shape (y, x), (images, y, x) or (images, channels, y, x)"
-FORMS = "a file ending in .npy, .npz, .fits, .fits.gz or .h5"
+FORMS = "a .npy file or a lensmill store; or .npz, FITS, HDF5, or a folder of such files"
 SCALE_ATTRIBUTES = ("pixel_scale_arcsec", "pixel_scale", "pixscale")
 
 
@@ -96,13 +96,13 @@ def _no_images(path: Path) -> DataError:
         "make a store of it: `lensmill import SOURCE --out STORE`",
     )
     if path.is_dir():
-        told = f"there is no file of images in the folder {path}"
+        told = f"cannot read images from the folder {path}: it has no file of them"
         advice = "name the files, or the folder that they are in"
     elif not path.exists():
-        told, advice = f"there is no file {path}", "check the path"
+        told, advice = f"cannot read {path}: there is no such file", "check the path"
     elif path.suffix == ".gz":
         advice = "unpack it: only FITS files are read packed"
-    return DataError(told, expected=f"{FORMS}; a lensmill store; or a folder of such files", advice=advice)
+    return DataError(told, expected=FORMS, advice=advice)
 
 
 def _npy_stack(path: Path) -> ImageStack:

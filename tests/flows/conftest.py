@@ -1,6 +1,8 @@
 """The command, in this process for speed and as a real one where that matters."""
 
 import contextlib
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -144,3 +146,18 @@ def repair_here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., RepairReport]:
 
     monkeypatch.setattr(repairing, "_make", make)
     return repairing.repair
+
+
+@pytest.fixture
+def run_folder() -> Callable[[Path], Path]:
+    """A run folder with a whole record and weights that are none."""
+
+    def make(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        (folder / "weights.safetensors").write_bytes(b"weights")
+        record = json.loads((Path(__file__).parent / "run_record.json").read_text())
+        record["weights_sha256"] = hashlib.sha256(b"weights").hexdigest()
+        (folder / "run.json").write_text(json.dumps(record))
+        return folder
+
+    return make

@@ -163,7 +163,9 @@ def test_ctrl_c_where_python_ignores_errors_is_not_lost(
     def work() -> None:
         unlucky = _Unlucky()
         del unlucky
-        time.sleep(30)
+        # what is asked for from within does not wake a sleeper
+        for _ in range(600):
+            time.sleep(0.05)
 
     monkeypatch.setattr(cli, "app", work)
     said = lensmill("work")

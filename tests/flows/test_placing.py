@@ -87,9 +87,12 @@ class _Server:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def read_workers_for_work_pool(self, *_: object) -> list[int]:
+    def read_work_pool(self, _: str) -> None:
         if not self.pool:
             raise ObjectNotFound(http_exc=Exception())
+
+    def read_workers_for_work_pool(self, *_: object) -> list[int]:
+        assert self.pool
         return [1] * self.workers
 
     def read_deployment_by_name(self, _: str) -> Any:
@@ -235,7 +238,8 @@ def on_dask(
     scheduler: SpecCluster, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> Iterator[Callable[..., Any]]:
     """Run a function on that cluster."""
-    with Client(scheduler) as client:
+    # as a flow has it: not the one that is found without being named
+    with Client(scheduler, set_as_default=False) as client:
 
         @contextlib.contextmanager
         def cluster_of(*_: object) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from flows.jobs import security_in
 from flows.making import completed, prepare_workers
 from flows.schedulers import _version_faults, check_workers, existing, security_of
 from flows.shards import Ticket
+from flows.suspects import Suspects
 from flows.tally import Tally
 from schemas.cluster import ExistingScheduler, TLSFiles
 from schemas.errors import FlowError, LensmillError, RecipeError
@@ -74,7 +75,7 @@ def test_a_worker_dies_and_the_store_is_whole(
             check_workers(runner.client, order)
             prepare_workers(runner.client, order.ticket, mapped=True)
             with Tally(order, spans, lambda _: None) as seen:
-                for made in completed(runner.client, order.ticket, spans):
+                for made in completed(runner.client, order.ticket, spans, Suspects()):
                     if victim.poll() is None and seen.done:
                         assert seen.open, "the worker dies while there is work"
                         os.kill(victim.pid, signal.SIGKILL)

@@ -1,24 +1,16 @@
 """The service: up, deployments run by both commands, artifacts, down without leftovers."""
 
-import base64
-import contextlib
-import json
 import os
 import socket
 import stat
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
-import httpx
 import psutil
 import pytest
-from prefect.exceptions import PrefectHTTPStatusError
 
 from flows import service
 from flows.api import prefect_api
@@ -33,10 +25,8 @@ from flows.service import (
     record_path,
     running,
 )
-from flows.submission import check_parameters, run_deployment
-from schemas.errors import DataError, FlowError, LensmillError, RecipeError, UnknownNameError
-from schemas.report import Report
-from storage.verify import verify
+from flows.submission import run_deployment
+from schemas.errors import FlowError
 
 DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate")
 
@@ -179,42 +169,6 @@ def test_the_deployments_are_written_without_absolute_paths() -> None:
     assert text.count("- name: ") == len(DEPLOYMENTS)
 
 
-def test_parameters_that_the_deployment_refuses(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        request = httpx.Request("POST", "http://127.0.0.1:9/api/deployments/1/create_flow_run")
-        answer = httpx.Response(409, json={"detail": "'many' is not valid"}, request=request)
-        cause = httpx.HTTPStatusError("409", request=request, response=answer)
-        raise PrefectHTTPStatusError.from_httpx_error(cause)
-
-    me = psutil.Process()
-    _record((me.pid, me.create_time()), (me.pid, me.create_time()))
-    for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
-        monkeypatch.setenv(name, "")  # so that what the function sets is taken back
-    monkeypatch.setattr("prefect.deployments.run_deployment", refuse)
-    monkeypatch.setattr("prefect.client.orchestration.get_client", _KnowsWorkers)
-    with pytest.raises(LensmillError, match="refused its parameters"):
-        run_deployment("simulate", {"workers": "many"}, watch=False)
-    with pytest.raises(UnknownNameError, match="workers"):
-        run_deployment("simulate", {"worker": 2}, watch=False)
-
-
-class _KnowsWorkers:
-    """A client of a server whose deployments have one parameter."""
-
-    parameter_openapi_schema: ClassVar = {"properties": {"workers": {"type": "integer"}}}
-    parameters: ClassVar = {"workers": 1}
-
-    def __init__(self, **_: object) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def read_deployment_by_name(self, _: str) -> Self:
-        return self
-
-
 def test_a_password_that_others_could_read_is_refused_and_renewed(state: Path) -> None:
     first = password()
     path = state / "prefect" / "auth"
@@ -236,14 +190,33 @@ def test_another_process_on_the_port_is_not_told_the_password(state: Path) -> No
         other.listen()
         port = other.getsockname()[1]
         record = ServiceRecord(address=f"http://127.0.0.1:{port}/api", server=(me.pid, me.create_time()))
-        service._check_that_it_is_ours(record)
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        theirs = record.model_copy(update={"server": identity(child.pid)})
-        with pytest.raises(FlowError, match=f"port {port} was taken"):
-            service._check_that_it_is_ours(theirs)
-    finally:
-        child.communicate(timeout=30)
+        assert service._is_ours(record)
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        try:
+            assert not service._is_ours(record.model_copy(update={"server": identity(child.pid)}))
+        finally:
+            child.communicate(timeout=30)
+
+
+def test_a_port_that_is_taken_meanwhile_is_left_for_another(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def start(_: int, port: int) -> ServiceRecord:
+        tried.append(port)
+        me = psutil.Process()
+        return ServiceRecord(address=f"http://127.0.0.1:{port}/api", server=(me.pid, me.create_time() - 9))
+
+    monkeypatch.setattr(service, "_start_server", start)
+    monkeypatch.setattr(service, "_mended", lambda record: record)
+    monkeypatch.setattr(service, "_is_ours", lambda _: len(tried) == 2)
+    service._start(0)
+    assert len(tried) == 2
+    monkeypatch.setattr(service, "_is_ours", lambda _: False)
+    with pytest.raises(FlowError, match="every port was taken"):
+        service._start(0)
+    assert len(tried) == 5
 
 
 def test_the_names_of_the_deployments_are_those_of_the_file() -> None:
@@ -286,238 +259,3 @@ def test_the_worker_of_a_pool_is_ended_and_forgotten(lensmill: Callable[..., Any
         child.kill()
         child.communicate(timeout=30)
     assert not list((state / "workers").iterdir())
-
-
-# -- parameters before a run is made
-
-FORM = {
-    "required": ["out"],
-    "properties": {
-        "out": {"type": "string", "minLength": 1},
-        "workers": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]},
-        "recipe": {"anyOf": [{"enum": ["tiny"]}, {"type": "string", "title": "file", "pattern": "ya?ml$"}]},
-    },
-}
-
-
-def test_all_faults_of_parameters_are_told_at_once() -> None:
-    with pytest.raises(DataError, match="refused its parameters") as caught:
-        check_parameters("a/a", FORM, {"workers": 0, "recipe": 3}, {})
-    lines = str(caught.value).splitlines()
-    assert "  - workers: 0; expected a whole number from 1 or nothing" in lines
-    assert "  - recipe: 3; expected one of tiny or the path of a file" in lines
-    assert "  - out: missing" in lines
-    assert "  where:    a/a" in lines
-
-
-def test_recipes_are_read_before_a_run_is_made(tmp_path: Path) -> None:
-    check_parameters("a/a", FORM, {"out": "a", "recipe": "tiny", "overrides": ["seed=3"]}, {})
-    with pytest.raises(UnknownNameError, match="tinny"):
-        check_parameters("a/a", FORM, {"out": "a", "recipe": "tinny"}, {})
-    with pytest.raises(RecipeError, match="cannot read the recipe"):
-        check_parameters("a/a", FORM, {"out": "a", "recipe": str(tmp_path / "none.yaml")}, {})
-    with pytest.raises(RecipeError, match="unknown key"):
-        check_parameters("a/a", FORM, {"out": "a", "recipe": "tiny", "overrides": ["sead=3"]}, {})
-
-
-# -- the real thing
-
-
-@dataclass(frozen=True)
-class Service:
-    """Commands in an environment where nothing but the state folder is known."""
-
-    state: Path
-    environment: dict[str, str]
-
-    def run(self, command: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-        """`lensmill` or `prefect`; the latter finds the service by PREFECT_HOME."""
-        extra = {"PREFECT_HOME": str(self.state / "prefect")} if command == "prefect" else {}
-        return subprocess.run(
-            [str(Path(sys.executable).with_name(command)), *map(str, arguments)],
-            env=self.environment | extra,
-            cwd=self.state.parent,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-
-    def well(self, command: str, *arguments: str | Path) -> str:
-        """What a command says that ends well."""
-        ended = self.run(command, *arguments)
-        assert ended.returncode == 0, (ended.stdout, ended.stderr)
-        assert "Traceback" not in ended.stderr
-        return ended.stdout
-
-    def processes(self) -> list[psutil.Process]:
-        """All living processes that know the state folder."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                mine = process.environ().get("LENSMILL_HOME") == str(self.state)
-                if mine and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
-
-    def record(self) -> ServiceRecord:
-        return ServiceRecord.model_validate_json((self.state / "service.json").read_bytes())
-
-    def ask(self, path: str, body: Any, user: str | None = None) -> Any:
-        """The API's answer to a POST."""
-        headers = {"Content-Type": "application/json"}
-        if user is not None:
-            headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
-        request = urllib.request.Request(  # noqa: S310 - of our own server
-            self.record().address + path, json.dumps(body).encode(), headers, method="POST"
-        )
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-            return json.load(answer)
-
-
-@pytest.fixture
-def real_service(tmp_path: Path) -> Iterator[Service]:
-    """Whatever happens, nothing stays."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    found = Service(tmp_path / "state", environment | {"LENSMILL_HOME": str(tmp_path / "state")})
-    try:
-        yield found
-    finally:
-        with contextlib.suppress(subprocess.SubprocessError):
-            found.run("lensmill", "down")
-        for process in found.processes():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-
-
-def _parameters(values: dict[str, Any]) -> list[str]:
-    return [word for name, value in values.items() for word in ("--param", f"{name}={json.dumps(value)}")]
-
-
-def _refuses_strangers(running_service: Service) -> str:
-    with pytest.raises(urllib.error.HTTPError, match="401"):
-        running_service.ask("/deployments/filter", {})
-    with pytest.raises(urllib.error.HTTPError, match="401"):
-        running_service.ask("/deployments/filter", {}, "lensmill:guess")
-    auth = running_service.state / "prefect" / "auth"
-    assert stat.S_IMODE(auth.stat().st_mode) == 0o600
-    assert stat.S_IMODE((running_service.state / "prefect" / "profiles.toml").stat().st_mode) == 0o600
-    server = psutil.Process(running_service.record().server[0])
-    listening = [one for one in server.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
-    assert {one.laddr.ip for one in listening} == {"127.0.0.1"}
-    secret = auth.read_text()
-    # no password where everyone on the machine can read it
-    assert not any(secret in " ".join(one.cmdline()) for one in running_service.processes())
-    return secret
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_up_run_and_down(real_service: Service, tmp_path: Path, small_overrides: list[str]) -> None:
-    said = real_service.well("lensmill", "up")
-    record = real_service.record()
-    assert record.address.removesuffix("/api") in said
-    assert f"export PREFECT_HOME={real_service.state / 'prefect'}" in said
-    user = _refuses_strangers(real_service)
-
-    # twice is harmless
-    before = {process.pid for process in real_service.processes()}
-    assert real_service.well("lensmill", "up") == said
-    assert real_service.record() == record
-    assert {process.pid for process in real_service.processes()} == before
-    _mends_what_died(real_service)
-    record = real_service.record()
-
-    listed = real_service.well("prefect", "deployment", "ls")
-    deployments = real_service.ask("/deployments/filter", {}, user)
-    assert {one["name"] for one in deployments} == set(DEPLOYMENTS)
-    assert all(name in listed for name in DEPLOYMENTS)
-    (scheduled,) = [one for one in deployments if one["schedules"]]
-    assert (scheduled["name"], scheduled["schedules"][0]["schedule"]["cron"]) == ("regenerate", "0 3 * * *")
-
-    (tmp_path / "quick.yaml").write_text(
-        "name: quick\nobjective: {kind: classification}\ntraining: {epochs: 1, batch_size: 16}\n"
-    )
-    out = tmp_path / "all"
-    small = {"recipe": "tiny", "overrides": small_overrides, "workers": 1}
-    everything = {**small, "experiments": [str(tmp_path / "quick.yaml")], "out": str(out)}
-    name = "simulate-and-train/simulate-and-train"
-    said = real_service.well("prefect", "deployment", "run", name, "--watch", *_parameters(everything))
-    assert "Completed" in said
-    assert verify(out / "tiny.zarr").sound
-    (folder,) = (out / "runs" / "quick" / "reports").iterdir()
-    report = Report.model_validate_json((folder / "report.json").read_bytes())
-
-    artifacts = {one["key"]: one for one in real_service.ask("/artifacts/latest/filter", {}, user)}
-    assert {"shards-tiny", "training-quick", "metrics-quick", "report-quick"} <= set(artifacts)
-    assert report.headline in artifacts["report-quick"]["data"]
-    rows = json.loads(artifacts["metrics-quick"]["data"])
-    assert {"metric", "value", "constant"} == set(rows[0])
-    assert "AUC macro" in {row["metric"] for row in rows}
-
-    # our own command takes the short name; the same again makes nothing anew
-    said = real_service.well(
-        "lensmill", "deployment", "run", "simulate-and-train", "--watch", *_parameters(everything)
-    )
-    assert said.strip().endswith("Completed")
-    store = tmp_path / "alone.zarr"
-    said = real_service.well(
-        "lensmill", "deployment", "run", "simulate", "--watch", *_parameters({**small, "out": str(store)})
-    )
-    assert said.strip().endswith("Completed")
-    assert verify(store).sound
-    _says_what_is_wrong(real_service)
-
-    port = int(record.address.removesuffix("/api").rpartition(":")[2])
-    assert real_service.well("lensmill", "down") == "down\n"
-    assert [process.cmdline() for process in real_service.processes()] == []
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0
-    assert not (real_service.state / "service.json").exists()
-    assert real_service.well("lensmill", "down") == "nothing was up\n"
-    ended = real_service.run("lensmill", "deployment", "run", "simulate")
-    assert ended.returncode == 1
-    assert "the service is not up" in ended.stderr
-
-
-def password_of(running_service: Service) -> str:
-    return (running_service.state / "prefect" / "auth").read_text()
-
-
-def _mends_what_died(running_service: Service) -> None:
-    before = running_service.record()
-    assert before.worker is not None
-    worker = psutil.Process(before.worker[0])
-    worker.kill()
-    worker.wait(30)
-    running_service.well("lensmill", "up")
-    after = running_service.record()
-    assert (after.address, after.server) == (before.address, before.server)
-    assert after.worker != before.worker
-    assert after.deployed == before.deployed
-
-
-def _says_what_is_wrong(running_service: Service) -> None:
-    # every run gets a path, so that nothing is made where the deployments point to by default
-    out = f"out={running_service.state.parent / 'wrong.zarr'}"
-    ended = running_service.run("lensmill", "deployment", "run", "simulat", "--param", out)
-    assert ended.returncode == 1
-    assert "there is no deployment 'simulat/simulat'" in ended.stderr
-    assert "Traceback" not in ended.stderr
-    run = ("lensmill", "deployment", "run", "simulate", "--watch", "--param", out, "--param")
-    # no run is made for what the form or the recipe's reader refuses
-    before = len(running_service.ask("/flow_runs/filter", {}, password_of(running_service)))
-    for parameter, says in (("recipe=none", "unknown recipe 'none'"), ("workers=many", "workers: 'many'")):
-        ended = running_service.run(*run, parameter)
-        assert ended.returncode == 2
-        assert says in ended.stderr
-        assert "Traceback" not in ended.stderr
-    assert len(running_service.ask("/flow_runs/filter", {}, password_of(running_service))) == before
-    ended = running_service.run(*run, "shard_size=3")
-    assert ended.returncode == 1
-    assert ended.stdout.strip().endswith("Failed")
-    # the state's message is ours, word for word
-    assert ended.stderr.splitlines()[0] == "a shard of 3 images"
-    assert "Traceback" not in ended.stderr
-    assert not (running_service.state.parent / "wrong.zarr").exists()

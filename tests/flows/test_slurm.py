@@ -1,7 +1,9 @@
 """SLURM: the job script line by line, how many jobs, what is refused, and runs on jobs of this machine."""
 
 import os
+import signal
 import stat
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -149,6 +151,13 @@ def test_workers_go_by_their_job() -> None:
     assert job_of("lensmill-3-0") == job_of("lensmill-3-1") == job_of("lensmill-3") == "lensmill-3"
 
 
+def test_ctrl_c_stays_ours() -> None:
+    program = "import signal; before = signal.getsignal(signal.SIGINT); import flows.jobs; "
+    program += "assert signal.getsignal(signal.SIGINT) is before; assert signal.signal.__name__ == 'signal'"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_without_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FlowError, match="no sbatch, squeue, scancel here"), cluster_of(SMALL, 3):
@@ -184,24 +193,34 @@ def test_jobs_that_wait_for_too_long(slurm: SlurmHere) -> None:
     assert "squeue" in caught.value.advice
 
 
+def _receipts(folder: Path) -> int:
+    return len(list((folder / "far.zarr").glob("lensmill/receipts/*/*")))
+
+
 def _simulate(start: Callable[..., Any], out: Path, *more: str | Path) -> Any:
-    words = ["--set", "samples_per_class=1500", "--shard-size", "64"]
+    words = ["--set", "samples_per_class=3000", "--shard-size", "64"]
     return start("simulate", "tiny", "--out", out, *words, *more)
 
 
 @pytest.mark.slow
-def test_the_command_on_jobs_one_of_which_dies(
+def test_the_command_on_jobs_is_interrupted_and_loses_one(
     slurm: SlurmHere, start: Callable[..., Any], tmp_path: Path, bytes_of: BytesOf
 ) -> None:
     (tmp_path / "cluster.yaml").write_text(
         "cluster: {kind: slurm, cores: 1, memory: 2 GiB, least_jobs: 0, most_jobs: 2, walltime: '00:10:00'}\n"
     )
     far = _simulate(start, tmp_path / "far.zarr", "--cluster", tmp_path / "cluster.yaml")
-    far.wait_until(lambda: len(list((tmp_path / "far.zarr").glob("lensmill/receipts/*/*"))) > 3)
-    slurm.kill(1)
+    far.wait_until(lambda: _receipts(tmp_path) > 3)
+    far.process.send_signal(signal.SIGINT)
+    assert far.wait().code == 130
+    far.wait_until_alone()
+    before, sent = _receipts(tmp_path), len(slurm.scripts())
+    far = _simulate(start, tmp_path / "far.zarr", "--cluster", tmp_path / "cluster.yaml")
+    far.wait_until(lambda: _receipts(tmp_path) > before + 3)
+    slurm.kill(sent + 1)
     said = far.wait()
     assert said.code == 0, said.err
-    assert "71 of 71 shards made" in said.out
+    assert f"{141 - before} of 141 shards made" in said.out
     far.wait_until_alone()
     assert not list((tmp_path / "state" / "certificates").iterdir())
     assert all("--tls-key" in script for script in slurm.scripts())

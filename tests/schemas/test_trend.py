@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from schemas.metrics import Interval, Score
-from schemas.trend import Change, Point, changes, comparable, difference
+from schemas.trend import STUDENT, Change, Point, changes, comparable, difference, predicted
 
 ONE, OTHER = "a" * 64, "b" * 64
 
@@ -117,6 +117,24 @@ def test_nights_that_differ_by_chance_alone_raise_few_alarms() -> None:
     alarms = _verdicts(*(_auc(float(one), half=0.0196) for one in values), tolerance=0.0).count("worse")
     assert alarms < 80
     assert _verdicts(*(_auc(float(one), half=0.0196) for one in values), tolerance=0.05).count("worse") < 20
+
+
+def test_what_comes_and_goes_with_each_training_is_no_regression() -> None:
+    """Intervals of .002 each, but trainings that differ by .05."""
+    steady, unsteady = (0.91, 0.90, 0.91, 0.80), (0.91, 0.9, 0.86, 0.92, 0.85)
+    assert _verdicts(*(_auc(one, half=0.002) for one in steady))[-1] == "worse"
+    assert "worse" not in _verdicts(*(_auc(one, half=0.002) for one in unsteady))[2:]
+
+
+def test_the_prediction_is_that_of_student() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    values = [0.91, 0.9, 0.93, 0.92]
+    low, high = predicted(values)
+    half = stats.t.ppf(0.975, 3) * np.std(values, ddof=1) * np.sqrt(1.25)
+    assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=1e-5)
+    assert predicted([0.9]) == (0.9, 0.9)
+    for freedom, quantile in enumerate(STUDENT, start=1):
+        assert quantile == pytest.approx(stats.t.ppf(0.975, freedom), abs=1e-3)
 
 
 def test_a_change_reads_as_a_sentence() -> None:

@@ -14,7 +14,7 @@ import pytest
 from lightning.pytorch.loggers import MLFlowLogger
 
 from flows.generate import Order
-from schemas.errors import FlowError, RunError, WriteError
+from schemas.errors import FlowError, PlaceError, WriteError
 from schemas.experiment import ExperimentRecipe
 from train import tracking
 from train.fit import fit
@@ -153,6 +153,6 @@ def test_what_is_refused_leaves_no_run_in_the_book(
     experiment: MakeExperiment, sound_store: Order, tmp_path: Path
 ) -> None:
     (tmp_path / "run").mkdir()
-    with pytest.raises(RunError):
+    with pytest.raises(PlaceError):
         fit(experiment(), sound_store.root, tmp_path / "run", quiet=True, mlflow=tmp_path / "mlflow.db")
     assert {path.name for path in tmp_path.iterdir()} == {"run"}

@@ -148,8 +148,8 @@ def test_an_option_that_would_do_nothing_is_refused(
 @pytest.mark.parametrize(
     ("name", "says", "advice"),
     [
-        ("none.npy", "there is no file", "check the path"),
-        ("folder", "there is no file of images in the folder", "name the files"),
+        ("none.npy", "there is no such file", "check the path"),
+        ("folder", "it has no file of them", "name the files"),
         ("x.npy.gz", "cannot read images from", "only FITS files are read packed"),
         ("x.png", "cannot read images from", "lensmill import"),
     ],

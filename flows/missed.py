@@ -1,0 +1,36 @@
+"""Scheduled runs that were due while nothing was up: the newest of each deployment makes up for all of them.
+
+Prefect would do them all, one after the other: after a week without the machine, as many new versions of a
+data set as it had planned ahead.
+"""
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flows.answers import Server
+from schemas.errors import FlowError
+
+MESSAGE = "was due while nothing was up; a later run makes up for it"
+
+
+def drop_missed(server: Server) -> int:
+    """Cancel all that were missed but for the newest of each deployment; how many there were."""
+    waiting = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 200}
+    dropped = superseded(server.ask("/flow_runs/filter", waiting), datetime.now(UTC))
+    for run in dropped:
+        # one that a worker took meanwhile is that worker's
+        with contextlib.suppress(FlowError):
+            server.end_run(run, MESSAGE)
+    return len(dropped)
+
+
+def superseded(runs: Iterable[Mapping[str, Any]], now: datetime) -> list[str]:
+    """Of runs that a schedule asked for and that are due, all but the newest of each deployment."""
+    due: dict[str, list[tuple[datetime, str]]] = {}
+    for run in runs:
+        at = datetime.fromisoformat(run["expected_start_time"])
+        if run["auto_scheduled"] and run["deployment_id"] and at <= now:
+            due.setdefault(run["deployment_id"], []).append((at, run["id"]))
+    return [run for found in due.values() for _, run in sorted(found)[:-1]]

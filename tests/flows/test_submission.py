@@ -1,0 +1,101 @@
+"""Runs of deployments: their parameters are refused before a run is made."""
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+import httpx
+import psutil
+import pytest
+from prefect.exceptions import PrefectHTTPStatusError
+
+from flows.service import (
+    ServiceRecord,
+    record_path,
+)
+from flows.submission import check_parameters, run_deployment
+from schemas.errors import DataError, LensmillError, RecipeError, UnknownNameError
+
+DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate")
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of its own, with Prefect's folder in it."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("LENSMILL_HOME", str(folder))
+    monkeypatch.setenv("PREFECT_HOME", str(folder / "prefect"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    (folder / "prefect").mkdir(parents=True)
+    return folder
+
+
+def _record(server: tuple[int, float], worker: tuple[int, float]) -> ServiceRecord:
+    record = ServiceRecord(address="http://127.0.0.1:9/api", server=server, worker=worker)
+    record_path().write_text(record.to_json())
+    return record
+
+
+def test_parameters_that_the_deployment_refuses(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        request = httpx.Request("POST", "http://127.0.0.1:9/api/deployments/1/create_flow_run")
+        answer = httpx.Response(409, json={"detail": "'many' is not valid"}, request=request)
+        cause = httpx.HTTPStatusError("409", request=request, response=answer)
+        raise PrefectHTTPStatusError.from_httpx_error(cause)
+
+    me = psutil.Process()
+    _record((me.pid, me.create_time()), (me.pid, me.create_time()))
+    for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+        monkeypatch.setenv(name, "")  # so that what the function sets is taken back
+    monkeypatch.setattr("prefect.deployments.run_deployment", refuse)
+    monkeypatch.setattr("prefect.client.orchestration.get_client", _KnowsWorkers)
+    with pytest.raises(LensmillError, match="refused its parameters"):
+        run_deployment("simulate", {"workers": "many"}, watch=False)
+    with pytest.raises(UnknownNameError, match="workers"):
+        run_deployment("simulate", {"worker": 2}, watch=False)
+
+
+class _KnowsWorkers:
+    """A client of a server whose deployments have one parameter."""
+
+    parameter_openapi_schema: ClassVar = {"properties": {"workers": {"type": "integer"}}}
+    parameters: ClassVar = {"workers": 1}
+
+    def __init__(self, **_: object) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def read_deployment_by_name(self, _: str) -> Self:
+        return self
+
+
+FORM = {
+    "required": ["out"],
+    "properties": {
+        "out": {"type": "string", "minLength": 1},
+        "workers": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]},
+        "recipe": {"anyOf": [{"enum": ["tiny"]}, {"type": "string", "title": "file", "pattern": "ya?ml$"}]},
+    },
+}
+
+
+def test_all_faults_of_parameters_are_told_at_once() -> None:
+    with pytest.raises(DataError, match="refused its parameters") as caught:
+        check_parameters("a/a", FORM, {"workers": 0, "recipe": 3}, {})
+    lines = str(caught.value).splitlines()
+    assert "  - workers: 0; expected a whole number from 1 or nothing" in lines
+    assert "  - recipe: 3; expected one of tiny or the path of a file" in lines
+    assert "  - out: missing" in lines
+    assert "  where:    a/a" in lines
+
+
+def test_recipes_are_read_before_a_run_is_made(tmp_path: Path) -> None:
+    check_parameters("a/a", FORM, {"out": "a", "recipe": "tiny", "overrides": ["seed=3"]}, {})
+    with pytest.raises(UnknownNameError, match="tinny"):
+        check_parameters("a/a", FORM, {"out": "a", "recipe": "tinny"}, {})
+    with pytest.raises(RecipeError, match="cannot read the recipe"):
+        check_parameters("a/a", FORM, {"out": "a", "recipe": str(tmp_path / "none.yaml")}, {})
+    with pytest.raises(RecipeError, match="unknown key"):
+        check_parameters("a/a", FORM, {"out": "a", "recipe": "tiny", "overrides": ["sead=3"]}, {})
