@@ -40,6 +40,7 @@ SMALLER = 0.8
 DRAW_SECONDS, RUN_SECONDS = 120, 1800
 RECIPE, EXPERIMENT = "tiny", "classify_tiny"
 MOST_BYTES = 300_000
+ATTEMPTS, FAILED = 3, subprocess.CalledProcessError
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,11 @@ def served(folder: Path) -> Iterator[Service]:
         subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=RUN_SECONDS)
 
     try:
-        lensmill("up")
+        # another service of this machine may take the port while this one starts
+        for attempt in range(ATTEMPTS):
+            with contextlib.nullcontext() if attempt == ATTEMPTS - 1 else contextlib.suppress(FAILED):
+                lensmill("up")
+                break
         record = json.loads((folder / "home" / "service.json").read_text())
         user = (folder / "home" / "prefect" / "auth").read_text()
         options = {"out": str(folder / "first"), "recipe": RECIPE, "experiments": [EXPERIMENT]}
