@@ -25,7 +25,7 @@ from benchmarks.fault_processes import (
 )
 from benchmarks.fault_stores import Outcome, Workplace, bad_receipts, same
 from flows.generate import Order
-from flows.server import free_port
+from flows.serving.server import free_port
 from storage import commit, layout
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,9 +16,9 @@ import psutil
 
 from benchmarks.fault_processes import PYTHON
 from benchmarks.fault_stores import LONG, OVERRIDES, Outcome, Workplace, bad_receipts, same
-from flows.answers import Server
 from flows.generate import Order
-from flows.service import ServiceRecord
+from flows.serving.answers import Server
+from flows.serving.service import ServiceRecord
 from storage import commit
 
 MOST_SECONDS = 300.0

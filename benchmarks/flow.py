@@ -36,7 +36,7 @@ SHARD, PROBE_SHARDS = 1024, 6
 FLOW = """
 import sys
 recipe, out, workers, per_class, shard = sys.argv[1:]
-from flows.server import set_private_environment
+from flows.serving.server import set_private_environment
 set_private_environment()
 from flows.generate import generate
 if __name__ == "__main__":

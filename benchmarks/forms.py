@@ -15,7 +15,7 @@ if __name__ == "__main__":
     # also when run by its path
     sys.path.insert(0, str(ROOT))
 
-from flows.submission import told_schema  # noqa: E402
+from flows.serving.submission import told_schema  # noqa: E402
 from schemas.reading import parse  # noqa: E402
 
 PAGE = ROOT / "docs" / "service.md"

@@ -27,7 +27,7 @@ from typing import Any
 
 from benchmarks.machine import describe
 from flows import making, tally
-from flows.clusters import cluster_of
+from flows.clusters.opening import cluster_of
 from flows.generate import Order, prepare
 from flows.shards import Ticket, make_shard
 from flows.suspects import Suspects

@@ -7,8 +7,8 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.events import watched
 from flows.forms import MinutesForm, RunForm, SplitForm, StoreForm
+from flows.telling.events import watched
 from flows.unattended import persevering, told, within
 from schemas.numbers import CONSTANT, METRICS, SPEED, numbers
 from schemas.report import Report

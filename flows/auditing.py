@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.assess import artifact_key
-from flows.progress import progress_bar
+from flows.telling.progress import progress_bar
 from schemas.audit import Audit, AuditRow
 from schemas.errors import PlaceError
 from storage.audit import audit as audit_evidence

@@ -14,7 +14,6 @@ from typing import Any
 
 from rich.markup import escape
 
-from flows import journal
 from flows.commands import (
     compare,
     convert,
@@ -29,6 +28,7 @@ from flows.commands import (
     versions,
 )
 from flows.commands.app import FAILED, app, err
+from flows.telling import journal
 from schemas.errors import LensmillError, RecipeWarning
 
 BAD_INPUT, INTERRUPTED = 2, 130

@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from flows.assess import artifact_key
-from flows.events import watched
+from flows.telling.events import watched
 from schemas.comparison import Comparison
 from storage.place import local, place
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
-from flows import journal
 from flows.assess import artifact_key
 from flows.catalogue import AnyExperiment, load_experiment
-from flows.closing import label_run
-from flows.events import watched
 from flows.forms import ExperimentForm, OverridesForm, RunForm, StoreForm
+from flows.serving.closing import label_run
+from flows.telling import journal
+from flows.telling.events import watched
 from flows.unattended import persevering, told
 from schemas.errors import FlowError, RecipeError
 from schemas.experiment import ExperimentRecipe

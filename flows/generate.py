@@ -7,15 +7,15 @@ from importlib.metadata import version
 from prefect import flow
 from pydantic import Field
 
-from flows.api import prefect_api
 from flows.catalogue import AnyRecipe, load_recipe
-from flows.clusters import Workers, chosen
-from flows.events import watched
-from flows.exhibits import exhibit
+from flows.clusters.opening import Workers, chosen
 from flows.forms import ClusterForm, OverridesForm, RecipeForm, ShardSizeForm, StoreForm, WorkersForm
 from flows.galaxies import galaxies_of
-from flows.progress import progress_bar
+from flows.serving.api import prefect_api
 from flows.shards import Order, row_count
+from flows.telling.events import watched
+from flows.telling.exhibits import exhibit
+from flows.telling.progress import progress_bar
 from flows.unattended import persevering, told, turn
 from flows.workshop import make_missing as _make
 from schemas.cluster import AnyCluster

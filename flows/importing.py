@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from flows.progress import Report, progress_bar
+from flows.telling.progress import Report, progress_bar
 from schemas.frozen import Frozen
 from schemas.imported import ImportOptions, ImportReport
 from schemas.store import Receipt

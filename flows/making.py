@@ -13,8 +13,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect_dask.task_runners import DaskTaskRunner
 
-from flows.closing import close_task
-from flows.clusters import result_of, thread_count, threads_to_come
+from flows.clusters.opening import result_of, thread_count, threads_to_come
+from flows.serving.closing import close_task
 from flows.shards import Order, Ticket, make_batch, make_shards, warm_worker
 from flows.suspects import Suspects, try_alone
 from flows.tally import Tally

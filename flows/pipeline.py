@@ -4,11 +4,9 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.api import prefect_api
 from flows.auditing import audit_task
 from flows.catalogue import AnyRecipe, load_experiment, load_recipe
-from flows.clusters import Workers
-from flows.events import watched
+from flows.clusters.opening import Workers
 from flows.fitting import need_training
 from flows.forms import (
     ClusterForm,
@@ -22,6 +20,8 @@ from flows.forms import (
 )
 from flows.generate import DatasetSummary, prepare, simulate_flow
 from flows.placing import measured, page_of, trained
+from flows.serving.api import prefect_api
+from flows.telling.events import watched
 from flows.unattended import told
 from schemas.cluster import AnyCluster
 from schemas.errors import RecipeError

@@ -13,7 +13,6 @@ from pathlib import Path
 from prefect import flow
 
 from flows.catalogue import load_recipe
-from flows.events import watched
 from flows.forms import (
     ClusterForm,
     KeepForm,
@@ -27,12 +26,13 @@ from flows.forms import (
     WorkersForm,
 )
 from flows.generate import DatasetSummary, prepare, provenance, simulate_flow
-from flows.judging import Bench, judge_new, settle
-from flows.retention import Retention, apply_policy
-from flows.successors import check_training, follow_all
-from flows.telling import say, show
+from flows.lineages.judging import Bench, judge_new, settle
+from flows.lineages.retention import Retention, apply_policy
+from flows.lineages.successors import check_training, follow_all
+from flows.lineages.versions_page import key_of, page
+from flows.telling.events import watched
+from flows.telling.run_log import say, show
 from flows.unattended import told
-from flows.versions_page import key_of, page
 from schemas.dataset import DatasetRecipe
 from schemas.errors import (
     ColumnError,

@@ -12,11 +12,11 @@ from prefect import flow
 from prefect.context import FlowRunContext
 from pydantic import Field
 
-from flows.api import prefect_api
-from flows.clusters import Workers, chosen
+from flows.clusters.opening import Workers, chosen
 from flows.galaxies import with_galaxies
-from flows.progress import progress_bar
+from flows.serving.api import prefect_api
 from flows.shards import Order, versions_here
+from flows.telling.progress import progress_bar
 from flows.workshop import make_missing
 from schemas.cluster import AnyCluster
 from schemas.dataset import DatasetRecipe

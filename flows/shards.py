@@ -1,7 +1,7 @@
 """What Dask workers run: simulate shards and write them.
 
 Nothing that a worker receives is defined in another file of flows, but for what sends its log home
-(`flows.workerlog`), and nothing here loads Prefect.
+(`flows.telling.workerlog`), and nothing here loads Prefect.
 """
 
 import atexit

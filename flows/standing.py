@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flows.service_standing import service_standing
+from flows.serving.service_standing import service_standing
 from schemas.errors import LensmillError
 from schemas.standing import RunStanding, Standing, StoreStanding
 from schemas.store import Manifest, StorePlan

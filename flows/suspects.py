@@ -11,7 +11,7 @@ from distributed import Client
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from flows.clusters import result_of
+from flows.clusters.opening import result_of
 from flows.shards import Ticket, make_shards
 from flows.tally import Tally
 from schemas.errors import ShardError

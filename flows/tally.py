@@ -9,9 +9,9 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from flows.assess import artifact_key
-from flows.bulletin import Bulletin
-from flows.progress import Report
 from flows.shards import Order, row_count
+from flows.telling.bulletin import Bulletin
+from flows.telling.progress import Report
 from schemas.errors import FlowError
 from schemas.store import Receipt
 from storage import commit

@@ -10,11 +10,11 @@ from prefect import flow
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from pydantic import Field, ValidationError
 
-from flows.clusters import Workers
-from flows.events import watched
+from flows.clusters.opening import Workers
 from flows.forms import ClusterForm, WorkersForm
 from flows.repair import repair as repair_store
-from flows.telling import in_a_run, say, show_table
+from flows.telling.events import watched
+from flows.telling.run_log import in_a_run, say, show_table
 from flows.unattended import told
 from schemas.cluster import AnyCluster
 from schemas.errors import LensmillError, StoreDamagedError, StoreUnfinishedError

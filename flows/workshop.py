@@ -8,17 +8,17 @@ from distributed import Client
 from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 
-from flows import journal
-from flows.bulletin import run_logger
-from flows.closing import books_closed
-from flows.clusters import cluster_of, form_for
+from flows.clusters.opening import cluster_of, form_for
+from flows.clusters.schedulers import check_workers
 from flows.galaxies import galaxies_of
 from flows.making import make, prepare_workers
-from flows.progress import patience, progress_bar
-from flows.schedulers import check_workers
+from flows.serving.closing import books_closed
 from flows.shards import Order, row_count
 from flows.tally import Tally
-from flows.workerlog import heard
+from flows.telling import journal
+from flows.telling.bulletin import run_logger
+from flows.telling.progress import patience, progress_bar
+from flows.telling.workerlog import heard
 from schemas.cluster import AnyCluster, LocalWorkers
 from schemas.errors import ClusterLostError
 from schemas.store import Receipt

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.server import free_port
+from flows.serving.server import free_port
 
 MOST_SECONDS = 60
 # a worker of an environment in which nobody installed lensmill

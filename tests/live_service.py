@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.service import ServiceRecord
+from flows.serving.service import ServiceRecord
 
 MOST_SECONDS = 600
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.server import free_port, stop
+from flows.serving.server import free_port, stop
 from storage.object_path import ObjectPath
 
 SCRIPT = Path(__file__).with_name("s3_server.py")
@@ -71,7 +71,7 @@ def s3_server(logs: Path) -> Iterator[S3]:
     command = [
         sys.executable,
         "-m",
-        "flows.guarded",
+        "flows.serving.guarded",
         str(os.getpid()),
         sys.executable,
         str(SCRIPT),

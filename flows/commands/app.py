@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from flows import journal
-from flows.server import set_private_environment
+from flows.serving.server import set_private_environment
+from flows.telling import journal
 from storage.place import local, place
 
 app = typer.Typer(

@@ -27,7 +27,7 @@ def convert_command(
 
     Example: `lensmill convert model_ii.zarr --out model_ii.h5store --to hdf5 --profile quantised`
     """
-    from flows.progress import progress_bar
+    from flows.telling.progress import progress_bar
     from storage.conversion import convert
     from storage.place import place
     from storage.reader import open_books

@@ -159,7 +159,7 @@ def verify_command(
             raise typer.BadParameter("--repair goes with --all; of one store: lensmill repair STORE")
         verify_all(place(store), mend, as_json)
         return
-    from flows.progress import progress_bar
+    from flows.telling.progress import progress_bar
     from storage.reader import open_books
     from storage.verification import record
     from storage.verify import verify

@@ -26,7 +26,7 @@ def up_command(
     With --pool the worker polls the server of PREFECT_API_URL, or the one that is up here.
     Example: `lensmill up`, then `lensmill deployment run simulate-and-train --watch`
     """
-    from flows.service import home, up, up_pool_here
+    from flows.serving.service import home, up, up_pool_here
 
     if pool is not None:
         worker = up_pool_here(pool)
@@ -48,7 +48,7 @@ def down_command(
 
     Example: `lensmill down --wait`
     """
-    from flows.service import down
+    from flows.serving.service import down
 
     ended = down(wait)
     for run in ended.runs if ended else ():
@@ -71,7 +71,7 @@ def deployment_run_command(
 
     Example: `lensmill deployment run simulate-and-train --param out=runs/first --watch`
     """
-    from flows.submission import run_deployment
+    from flows.serving.submission import run_deployment
 
     values = {}
     for parameter in parameters or []:

@@ -174,7 +174,7 @@ def predict_command(
     Example: `lensmill predict runs/classify_tiny images.npy --out predictions.csv`
     """
     from flows.fitting import need_training
-    from flows.progress import progress_bar
+    from flows.telling.progress import progress_bar
 
     need_training()
     from train.predict import predict

@@ -13,7 +13,7 @@ from schemas.errors import DataError
 from storage.place import local, place
 
 if TYPE_CHECKING:
-    from flows.retention import Outlook
+    from flows.lineages.retention import Outlook
     from schemas.lineage import VersionBook
     from storage.place import Root
 
@@ -48,7 +48,7 @@ def versions_command(
 
     Example: `lensmill versions runs/tiny --last 3 --weeks 0` or `lensmill versions runs/tiny --pin 4`
     """
-    from flows.retention import outlook
+    from flows.lineages.retention import outlook
     from storage.versions import latest_of, read_book
 
     _check(folder)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from flows import answers
-from flows.answers import BUSY_PAUSES, Server
+from flows.serving import answers
+from flows.serving.answers import BUSY_PAUSES, Server
 from schemas.errors import FlowError
 
 

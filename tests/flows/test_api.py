@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import api
+from flows.serving import api
 
 
 def test_logs_and_events_are_sent_while_the_server_is_there(

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from flows import generate
-from flows.api import prefect_api
 from flows.catalogue import load_recipe, shipped
 from flows.cli import told_once
 from flows.generate import Order
+from flows.serving.api import prefect_api
 from schemas.errors import LensmillError
 from storage import commit, layout
 from tests.flows.messages import one_message

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from flows import bulletin, progress
-from flows.bulletin import Bulletin
-from flows.progress import Pace, clock
+from flows.telling import bulletin, progress
+from flows.telling.bulletin import Bulletin
+from flows.telling.progress import Pace, clock
 
 ARTIFACT = uuid.uuid4()
 
@@ -39,7 +39,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def lines() -> Iterator[list[logging.LogRecord]]:
     """What is logged outside of a flow run."""
     found: list[logging.LogRecord] = []
-    handler, log = logging.Handler(), logging.getLogger("flows.bulletin")
+    handler, log = logging.Handler(), logging.getLogger("flows.telling.bulletin")
     handler.emit = found.append  # type: ignore[method-assign]
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -14,9 +14,18 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.states import Cancelling, Crashed, Running, State
 from prefect.tasks import Task
 
-from flows import closing
-from flows.api import prefect_api
-from flows.closing import HOST, PID, STARTED, books_closed, close_orphans, close_task, identity, is_alive
+from flows.serving import closing
+from flows.serving.api import prefect_api
+from flows.serving.closing import (
+    HOST,
+    PID,
+    STARTED,
+    books_closed,
+    close_orphans,
+    close_task,
+    identity,
+    is_alive,
+)
 
 DEAD = {HOST: socket.gethostname(), PID: "4194304", STARTED: "1.0"}
 

@@ -12,10 +12,10 @@ import pytest
 from distributed.scheduler import KilledWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import clusters
 from flows.catalogue import load_cluster, shipped
-from flows.clusters import cluster_of, form_for, result_of, threads_to_come
-from flows.worker_settings import WORKER_CONFIG, worker_environment
+from flows.clusters import opening as clusters
+from flows.clusters.opening import cluster_of, form_for, result_of, threads_to_come
+from flows.clusters.worker_settings import WORKER_CONFIG, worker_environment
 from schemas.cluster import ExistingScheduler, Kubernetes, LocalWorkers, Slurm
 from schemas.errors import FlowError, RecipeError, UnknownNameError
 

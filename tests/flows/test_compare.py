@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from flows import comparing
-from flows.api import prefect_api
 from flows.commands.app import out
 from flows.comparing import compare_flow, comparison_rows
 from flows.fitting import fit_experiment
 from flows.generate import Order
+from flows.serving.api import prefect_api
 from schemas.comparison import Comparison
 from tests.flows.messages import one_message
 from train.evaluate import evaluate

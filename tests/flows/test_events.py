@@ -12,13 +12,14 @@ from uuid import uuid4
 import pytest
 from prefect.states import Cancelled, Crashed, Failed, State
 
-from flows import events, exhibits, generate
+from flows import generate
 from flows.assess import artifact_key, evaluate_flow
 from flows.comparing import compare_flow
 from flows.fitting import train_flow
 from flows.generate import DatasetSummary, Order, simulate_flow
 from flows.pipeline import pipeline_flow
 from flows.regenerate import regenerate_flow
+from flows.telling import events, exhibits
 from flows.verifying import verify_all_flow
 from schemas.errors import StoreConflictError
 from storage import commit
@@ -88,7 +89,7 @@ def test_names_become_keys_that_prefect_takes() -> None:
 def shown(monkeypatch: pytest.MonkeyPatch, emitted: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
     """Artifacts instead of sending them, as in a flow run."""
     found: list[dict[str, Any]] = []
-    monkeypatch.setattr(events, "in_a_run", lambda: True)
+    monkeypatch.setattr(exhibits, "in_a_run", lambda: True)
     monkeypatch.setattr(exhibits, "create_markdown_artifact", lambda **what: found.append(what))
     return found
 

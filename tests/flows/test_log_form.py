@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from flows import cli, journal, progress
+from flows import cli
 from flows.generate import Order
-from flows.progress import patience, progress_bar
+from flows.telling import journal, progress
+from flows.telling.progress import patience, progress_bar
 from schemas.errors import FlowError
 
 Lensmill = Callable[..., Any]

@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 
 from flows import making, shards, tally
-from flows.clusters import result_of
+from flows.clusters.opening import result_of
 from flows.generate import Order
 from flows.making import MOST_BATCHES, SHARDS_AHEAD, completed, prepare_workers
 from flows.shards import Ticket, make_shard, make_shards, order_of

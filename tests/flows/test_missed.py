@@ -7,8 +7,8 @@ import anyio
 import pytest
 from prefect.server.schemas.schedules import CronSchedule
 
-from flows.missed import drop_missed, superseded
-from flows.service import ROOT
+from flows.serving.missed import drop_missed, superseded
+from flows.serving.service import ROOT
 from schemas.errors import FlowError
 from schemas.reading import parse
 

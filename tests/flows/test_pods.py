@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from flows.catalogue import load_cluster
-from flows.clusters import cluster_of
-from flows.pods import manifest
-from flows.worker_settings import worker_environment
+from flows.clusters.kubernetes import manifest
+from flows.clusters.opening import cluster_of
+from flows.clusters.worker_settings import worker_environment
 from schemas.cluster import Kubernetes, Volume
 from schemas.errors import FlowError
 

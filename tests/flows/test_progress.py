@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from flows import progress
-from flows.progress import patience
+from flows.telling import progress
+from flows.telling.progress import patience
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from flows import generate, judging, regenerate
+from flows import generate, regenerate
 from flows.generate import DatasetSummary, Order
+from flows.lineages import judging
 from flows.regenerate import next_version, regenerate_flow, version_name, version_seed
 from schemas.errors import FlowError, LeakError, RecipeError, StoreBusyError, StoreDamagedError, WriteError
 from schemas.lineage import Keep

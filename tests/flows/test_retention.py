@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from flows.generate import Order
-from flows.references import references
-from flows.retention import apply_policy, outlook
+from flows.lineages.references import references
+from flows.lineages.retention import apply_policy, outlook
 from schemas.errors import RunError, StoreUnfinishedError
 from schemas.lineage import Keep
 from storage import commit
@@ -28,7 +28,7 @@ KILLED = textwrap.dedent(
     """
     import os, shutil, signal, sys
     from pathlib import Path
-    from flows.retention import apply_policy
+    from flows.lineages.retention import apply_policy
     from schemas.lineage import Keep
     def kill(root):
         (root / "train/image/c/0/0/0/0").unlink()

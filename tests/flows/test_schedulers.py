@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from flows import schedulers, tally
-from flows.clusters import cluster_of
+from flows import tally
+from flows.clusters import schedulers
+from flows.clusters.opening import cluster_of
+from flows.clusters.schedulers import _version_faults, check_workers, existing, security_of
+from flows.clusters.slurm import security_in
 from flows.generate import Order
-from flows.jobs import security_in
 from flows.making import completed, prepare_workers
-from flows.schedulers import _version_faults, check_workers, existing, security_of
 from flows.shards import Ticket
 from flows.suspects import Suspects
 from flows.tally import Tally

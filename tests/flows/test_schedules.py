@@ -8,7 +8,7 @@ import pytest
 from prefect.server.schemas.schedules import CronSchedule
 from ruamel.yaml import YAML
 
-from flows.service import ROOT
+from flows.serving.service import ROOT
 
 # The nights in which clocks are changed in Europe in 2026, and a day or two around them.
 CHANGES = (datetime(2026, 3, 27, tzinfo=UTC), datetime(2026, 10, 23, tzinfo=UTC))

@@ -12,12 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
-from flows import service
-from flows.api import prefect_api
-from flows.pools import WorkerRecord
-from flows.processes import identity, living
-from flows.server import free_port
-from flows.service import (
+from flows.serving import service
+from flows.serving.api import prefect_api
+from flows.serving.pools import WorkerRecord
+from flows.serving.processes import identity, living
+from flows.serving.server import free_port
+from flows.serving.service import (
     ServiceRecord,
     client_environment,
     down,
@@ -25,7 +25,7 @@ from flows.service import (
     record_path,
     running,
 )
-from flows.submission import run_deployment
+from flows.serving.submission import run_deployment
 from schemas.errors import FlowError
 
 DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate", "verify-all")

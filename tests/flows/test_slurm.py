@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from flows import jobs
-from flows.clusters import cluster_of
-from flows.jobs import Jobs, bounds, job_of, options, security_in
-from flows.worker_settings import worker_environment
+from flows.clusters import slurm as jobs
+from flows.clusters.opening import cluster_of
+from flows.clusters.slurm import Jobs, bounds, job_of, options, security_in
+from flows.clusters.worker_settings import worker_environment
 from schemas.cluster import Slurm
 from schemas.errors import FlowError
 from storage.verify import verify
@@ -152,7 +152,7 @@ def test_workers_go_by_their_job() -> None:
 
 
 def test_ctrl_c_stays_ours() -> None:
-    program = "import signal; before = signal.getsignal(signal.SIGINT); import flows.jobs; "
+    program = "import signal; before = signal.getsignal(signal.SIGINT); import flows.clusters.slurm; "
     program += "assert signal.getsignal(signal.SIGINT) is before; assert signal.signal.__name__ == 'signal'"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

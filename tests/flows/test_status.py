@@ -11,7 +11,7 @@ import pytest
 from flows import standing
 from flows.commands import app
 from flows.generate import Order
-from flows.service_standing import service_standing
+from flows.serving.service_standing import service_standing
 from flows.standing import status
 from schemas.standing import FlowRunStanding, PoolStanding, ServiceStanding
 from storage import commit
@@ -136,5 +136,5 @@ def test_a_service_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch)
     assert found.fault
     assert service_standing(False) == ServiceStanding(address="http://127.0.0.1:9/api")
     monkeypatch.delenv("PREFECT_API_URL")
-    monkeypatch.setattr("flows.service_standing.running", lambda: None)
+    monkeypatch.setattr("flows.serving.service_standing.running", lambda: None)
     assert service_standing(True).address is None

@@ -8,11 +8,11 @@ import psutil
 import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.service import (
+from flows.serving.service import (
     ServiceRecord,
     record_path,
 )
-from flows.submission import check_parameters, run_deployment
+from flows.serving.submission import check_parameters, run_deployment
 from schemas.errors import DataError, LensmillError, RecipeError, UnknownNameError
 
 DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate")

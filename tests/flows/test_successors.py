@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from flows import successors
-from flows.successors import check_training, follow, follow_all, history, run_folder
-from flows.trend_page import trend_page
+from flows.lineages import successors
+from flows.lineages.successors import check_training, follow, follow_all, history, run_folder
+from flows.lineages.trend_page import trend_page
 from schemas.errors import FlowError, RecipeError, RunError, WriteError
 from schemas.lineage import Version, VersionBook
 from schemas.report import Report

@@ -12,8 +12,8 @@ from distributed import Client, LocalCluster
 from prefect.context import get_settings_context
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import workerlog
-from flows.workerlog import LINES_OF_FLOW, LINES_OF_WORKER, Allowance, heard
+from flows.telling import workerlog
+from flows.telling.workerlog import LINES_OF_FLOW, LINES_OF_WORKER, Allowance, heard
 
 MOST_SECONDS = 30
 

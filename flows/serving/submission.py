@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows.catalogue import load_experiment, load_recipe
-from flows.pools import ROOT
-from flows.service import client_environment, running
+from flows.serving.pools import ROOT
+from flows.serving.service import client_environment, running
 from schemas.errors import DataError, FlowError
 from schemas.registry import unknown_name
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from prefect.artifacts import create_markdown_artifact
 
-from flows import events
 from flows.assess import artifact_key
-from flows.bulletin import run_logger
 from flows.shards import Order
+from flows.telling import events
+from flows.telling.bulletin import run_logger
+from flows.telling.run_log import in_a_run
 from storage.reader import Store, open_store
 from storage.thumbnail import thumbnail
 
@@ -23,7 +24,7 @@ MOST_PICTURE_BYTES = 100_000
 
 def exhibit(order: Order, made: "DatasetSummary") -> None:
     """Show a data set that was sealed, and let others know. Nothing of it can fail the flow that made it."""
-    if not events.in_a_run():
+    if not in_a_run():
         return
     try:
         head = f"## {made.recipe}: {made.rows:,} images"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flows import journal
+from flows.telling import journal
 
 # How far the work is, in units of the bar.
 Report = Callable[[int], None]

@@ -2,7 +2,7 @@
 
 import re
 
-from flows.retention import Retention
+from flows.lineages.retention import Retention
 from schemas.lineage import Version, VersionBook
 from storage.place import Root
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flows.auditing import audit
-from flows.clusters import Workers
+from flows.clusters.opening import Workers
 from flows.repair import repair
-from flows.telling import say
+from flows.telling.run_log import say
 from schemas.cluster import AnyCluster
 from schemas.dataset import DatasetRecipe
 from schemas.errors import DataError, LeakError, StoreConflictError, StoreDamagedError, StoreUnfinishedError

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from flows.references import references
+from flows.lineages.references import references
 from schemas.errors import LensmillError
 from schemas.lineage import Keep, Verdict, VersionBook, verdicts
 from storage.place import Root, local

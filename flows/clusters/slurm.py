@@ -27,8 +27,8 @@ from distributed.deploy.adaptive import Adaptive
 from distributed.security import Security
 from prefect_dask.task_runners import DaskTaskRunner
 
-from flows.schedulers import await_workers
-from flows.worker_settings import THREADS_PER_WORKER, worker_environment
+from flows.clusters.schedulers import await_workers
+from flows.clusters.worker_settings import THREADS_PER_WORKER, worker_environment
 from schemas.cluster import PLAIN_PATH, Slurm, seconds_of
 from schemas.errors import FlowError
 from storage.state import state_folder

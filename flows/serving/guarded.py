@@ -1,4 +1,4 @@
-"""`python -m flows.guarded PARENT COMMAND...`: become a command that ends when its parent process does.
+"""`python -m flows.serving.guarded PARENT COMMAND...`: a command that ends when its parent process does.
 
 A killed driver cannot stop the server it started; on Linux the kernel does it.
 """

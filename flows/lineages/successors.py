@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from flows.assess import artifact_key, evaluate_flow
 from flows.catalogue import load_experiment
 from flows.fitting import need_training, train_flow
-from flows.retention import RUNS
-from flows.telling import in_a_run, say, show
-from flows.trend_page import trend_page
+from flows.lineages.retention import RUNS
+from flows.lineages.trend_page import trend_page
+from flows.telling.run_log import in_a_run, say, show
 from schemas.errors import FlowError, LensmillError, RecipeError, RunError, WriteError
 from schemas.lineage import Version
 from schemas.metrics import scores_of

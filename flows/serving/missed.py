@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from flows.answers import Server
+from flows.serving.answers import Server
 from schemas.errors import FlowError
 
 MESSAGE = "was due while nothing was up; a later run makes up for it"

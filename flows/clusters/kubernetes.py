@@ -9,8 +9,8 @@ import kr8s
 from dask_kubernetes.operator import KubeCluster, make_cluster_spec
 from prefect_dask.task_runners import DaskTaskRunner
 
-from flows.schedulers import await_workers
-from flows.worker_settings import THREADS_PER_WORKER, worker_environment
+from flows.clusters.schedulers import await_workers
+from flows.clusters.worker_settings import THREADS_PER_WORKER, worker_environment
 from schemas.cluster import Kubernetes, bytes_of
 from schemas.errors import FlowError
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from flows.server import (
+from flows.serving.server import (
     ALL_LEVELS,
     CONSOLE_LEVEL,
     free_port,
@@ -21,7 +21,7 @@ from flows.server import (
     stop,
     wait_until_healthy,
 )
-from flows.service import password, running
+from flows.serving.service import password, running
 from schemas.errors import FlowError, WriteError
 from storage.state import state_folder
 
@@ -135,12 +135,12 @@ def _server(home: Path, password: str) -> Iterator[str]:
         CONSOLE_LEVEL: ALL_LEVELS,
         "PREFECT_SERVER_UI_ENABLED": "false",
     }
-    guarded = [sys.executable, "-m", "flows.guarded", str(os.getpid()), *prefect_server_command(address)]
+    guarded = [sys.executable, "-m", "flows.serving.guarded", str(os.getpid())]
     with log.open("wb") as output:
 
         def start() -> "subprocess.Popen[bytes]":
             return subprocess.Popen(  # noqa: S603
-                guarded,
+                [*guarded, *prefect_server_command(address)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.answers import Server
-from flows.missed import drop_missed
-from flows.pools import (
+from flows.serving.answers import Server
+from flows.serving.missed import drop_missed
+from flows.serving.pools import (
     ROOT,
     WorkerRecord,
     down_pools,
@@ -27,8 +27,8 @@ from flows.pools import (
     stop_worker,
     up_pool,
 )
-from flows.processes import Identity, end, identity, listens, living, mine, spawn
-from flows.server import (
+from flows.serving.processes import Identity, end, identity, listens, living, mine, spawn
+from flows.serving.server import (
     ALL_LEVELS,
     CONSOLE_LEVEL,
     free_port,

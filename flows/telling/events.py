@@ -10,7 +10,6 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.states import get_state_exception
 
@@ -33,11 +32,6 @@ def watched(flow: AnyFlow) -> AnyFlow:
     flow.on_crashed(_failed)
     flow.on_cancellation(_cancelled)
     return flow
-
-
-def in_a_run() -> bool:
-    """Whether Prefect runs what is running; functions of flows are called without it too."""
-    return FlowRunContext.get() is not None
 
 
 def sealed(store: str, recipe: str, digest: str, rows: int, made: int) -> None:

@@ -4,7 +4,7 @@ import os
 from typing import Any
 from uuid import UUID
 
-from flows.service import client_environment, running
+from flows.serving.service import client_environment, running
 from schemas.standing import FlowRunStanding, PoolStanding, ServiceStanding
 
 # Runs that are shown: of late, and to come.

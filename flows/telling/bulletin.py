@@ -17,7 +17,7 @@ from uuid import UUID
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
-from flows.progress import Pace, clock
+from flows.telling.progress import Pace, clock
 
 ARTIFACT_SECONDS = 5.0
 FIRST_LINE_SECONDS = 10.0

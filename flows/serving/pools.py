@@ -9,14 +9,14 @@ import sys
 import time
 from pathlib import Path
 
-from flows.answers import Server
-from flows.processes import Identity, end, identity, living, spawn
-from flows.server import ALL_LEVELS, CONSOLE_LEVEL
+from flows.serving.answers import Server
+from flows.serving.processes import Identity, end, identity, living, spawn
+from flows.serving.server import ALL_LEVELS, CONSOLE_LEVEL
 from schemas.errors import FlowError, RecipeError
 from schemas.frozen import Frozen
 from storage.state import state_folder
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 # A worker is online with its first heartbeat, which it sends as soon as Prefect is loaded.
 ONLINE_SECONDS = 120.0

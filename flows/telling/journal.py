@@ -19,7 +19,7 @@ VARIABLE = "LENSMILL_LOG"
 JSON = "json"
 # how Prefect is told of the same in processes that load it: by its own overrides of its own settings
 PREFECT = {
-    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "flows.journal.Objects",
+    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "flows.telling.journal.Objects",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
     "PREFECT_LOGGING_COLORS": "false",
 }

@@ -14,12 +14,12 @@ from distributed.client import FutureCancelledError
 from prefect.exceptions import PrefectHTTPStatusError
 
 from benchmarks.fault_flows import _dask
-from flows import server, service
-from flows.api import _private_home, _told_when_lost
 from flows.generate import Order
 from flows.making import completed
-from flows.server import free_port, need_space
-from flows.service import ServiceRecord, record_path, up
+from flows.serving import server, service
+from flows.serving.api import _private_home, _told_when_lost
+from flows.serving.server import free_port, need_space
+from flows.serving.service import ServiceRecord, record_path, up
 from flows.suspects import Suspects
 from flows.unattended import PASSING
 from flows.workshop import _told_when_lost as told_when_scheduler_lost

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from flows.trend_picture import trend_picture
+from flows.lineages.trend_picture import trend_picture
 from schemas.metrics import Interval
 from schemas.trend import Change, Point
 

@@ -21,8 +21,8 @@ from prefect.settings import PREFECT_API_URL
 from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import Field
 
-from flows.schedulers import existing
-from flows.worker_settings import THREADS_PER_WORKER, WORKER_CONFIG
+from flows.clusters.schedulers import existing
+from flows.clusters.worker_settings import THREADS_PER_WORKER, WORKER_CONFIG
 from schemas.cluster import (
     AnyCluster,
     ExistingScheduler,
@@ -86,12 +86,12 @@ def _workers(where: AnyCluster, shards: int) -> contextlib.AbstractContextManage
         return existing(where)
     if isinstance(where, Slurm):
         _need("dask_jobqueue", "slurm")
-        from flows.jobs import jobs
+        from flows.clusters.slurm import jobs
 
         return jobs(where, shards)
     if isinstance(where, Kubernetes):
         _need("dask_kubernetes", "kubernetes")
-        from flows.pods import pods
+        from flows.clusters.kubernetes import pods
 
         return pods(where, shards)
     return _local(min(where.workers or usable_cores(), shards), where.memory)

@@ -1,0 +1,1 @@
+"""What becomes of the versions of a data set: judged, kept or removed, followed by trainings."""

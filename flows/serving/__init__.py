@@ -1,0 +1,1 @@
+"""Prefect's server, workers and deployments: starting, asking, ending them."""

@@ -1,0 +1,1 @@
+"""What flows and commands say while they work: bars, logs, artifacts, events."""
