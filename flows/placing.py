@@ -24,7 +24,7 @@ from flows.assess import evaluate_flow, show_report
 from flows.catalogue import AnyExperiment, load_experiment
 from flows.clusters.opening import cluster_of
 from flows.fitting import show_training, train_flow
-from flows.lineages.trainings import evaluate_there, fit_there
+from flows.trainings import evaluate_there, fit_there
 from schemas.errors import FlowError
 from schemas.placement import Here, OnDask, OnWorkPool, Placement
 from schemas.report import Report

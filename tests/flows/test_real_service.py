@@ -85,7 +85,7 @@ def test_up_run_and_down(real_service: Service, tmp_path: Path, small_overrides:
     assert {"shards-tiny", "training-quick", "metrics-quick", "report-quick"} <= set(artifacts)
     assert report.headline in artifacts["report-quick"]["data"]
     rows = json.loads(artifacts["metrics-quick"]["data"])
-    assert {"metric", "value", "constant"} == set(rows[0])
+    assert {"metric", "value", "interval", "baseline", "constant"} == set(rows[0])
     assert "AUC macro" in {row["metric"] for row in rows}
 
     # our own command takes the short name; the same again makes nothing anew
