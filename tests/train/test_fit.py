@@ -346,7 +346,7 @@ def test_a_model_that_cannot_be_had_leaves_nothing(
     os.geteuid() == 0 and not Path("/proc").exists(), reason="no place that root cannot write"
 )
 def test_a_place_that_cannot_be_written(experiment: MakeExperiment, sound_store: Order) -> None:
-    with pytest.raises(OSError, match="cannot write /proc/run"):
+    with pytest.raises(OSError, match="cannot make the folder /proc/run"):
         fit(experiment(), sound_store.root, Path("/proc/run"), quiet=True)
 
 
