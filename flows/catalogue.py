@@ -149,7 +149,7 @@ def clusters() -> list[tuple[str, str]]:
     ]
 
 
-def load_cluster(file: Path | None, address: str | None) -> AnyCluster | None:
+def load_cluster(file: Path | None, address: str | None, workers: int | None = None) -> AnyCluster | None:
     """The cluster that a command names, by a file, a shipped name or the address of a scheduler.
 
     None for this machine.
@@ -157,6 +157,12 @@ def load_cluster(file: Path | None, address: str | None) -> AnyCluster | None:
     if file and address:
         raise RecipeError(
             "two clusters are named", expected="one of --cluster and --dask-address", advice="leave one out"
+        )
+    if workers and (file or address):
+        raise RecipeError(
+            f"--workers {workers} is for this machine, and a cluster is named",
+            expected="--workers, or one of --cluster and --dask-address",
+            advice="leave it out; a cluster's file says how many workers there are",
         )
     if address:
         return _scheduler_at(address)

@@ -16,8 +16,8 @@ from flows.serving.closing import books_closed
 from flows.shards import Order, row_count
 from flows.tally import Tally
 from flows.telling import journal
-from flows.telling.bulletin import run_logger
 from flows.telling.progress import patience, progress_bar
+from flows.telling.run_log import run_logger
 from flows.telling.workerlog import heard
 from schemas.cluster import AnyCluster, LocalWorkers
 from schemas.errors import ClusterLostError

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.serving.service import ServiceRecord
+from flows.serving.service import ServiceRecord, record_path
 
 MOST_SECONDS = 600
 
@@ -136,3 +136,10 @@ def live_service(folder: Path) -> Iterator[Service]:
 def parameters_of(values: dict[str, Any]) -> list[str]:
     """As `lensmill deployment run` takes them."""
     return [word for name, value in values.items() for word in ("--param", f"{name}={json.dumps(value)}")]
+
+
+def recorded(server: tuple[int, float], worker: tuple[int, float]) -> ServiceRecord:
+    """A service that these processes seem to be, written down."""
+    record = ServiceRecord(address="http://127.0.0.1:9/api", server=server, worker=worker)
+    record_path().write_text(record.to_json())
+    return record

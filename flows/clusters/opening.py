@@ -73,14 +73,8 @@ def _prefect_on_loopback() -> bool:
     return is_loopback((PREFECT_API_URL.value() or "http://localhost:0").removesuffix("/api"))
 
 
-@contextlib.contextmanager
-def cluster_of(where: AnyCluster, shards: int) -> Iterator[DaskTaskRunner]:
+def cluster_of(where: AnyCluster, shards: int) -> contextlib.AbstractContextManager[DaskTaskRunner]:
     """Workers for so many shards, for as long as they are needed."""
-    with _workers(where, shards) as runner:
-        yield runner
-
-
-def _workers(where: AnyCluster, shards: int) -> contextlib.AbstractContextManager[DaskTaskRunner]:
     # the extras are loaded where they are needed
     if isinstance(where, ExistingScheduler):
         return existing(where)

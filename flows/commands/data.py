@@ -60,7 +60,7 @@ def simulate_command(
     from flows.catalogue import load_cluster
     from flows.generate import generate
 
-    where = load_cluster(cluster, dask_address)
+    where = load_cluster(cluster, dask_address, workers)
     made = generate(recipe, store, workers, shard_size, overrides or [], quiet, mapped, where)
     if made.made:
         pace = f"{made.seconds:.1f} s ({made.images_per_s:,.0f} images/s)"

@@ -48,7 +48,7 @@ def repair_command(
     from flows.catalogue import load_cluster
     from flows.repair import repair
 
-    where = load_cluster(cluster, dask_address)
+    where = load_cluster(cluster, dask_address, workers)
     done = repair(store, workers, quiet or as_json, source_file, accept_new_bytes, where)
     if as_json:
         out.print_json(done.model_dump_json())

@@ -246,7 +246,7 @@ def run_command(
         overrides,
         quiet,
         audit,
-        load_cluster(cluster, dask_address),
+        load_cluster(cluster, dask_address, workers),
     )
     rate = f", {made.data.images_per_s:,.0f} images/s" if made.data.made else ", all there before"
     out.print(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import RunError
+from schemas.errors import RunError, RunMissingError
 from storage.commit import BOOKS
 
 # Of a finished run, a report, a training that is under way: where each names the digest of its data.
@@ -26,7 +26,7 @@ def references(folders: Iterable[Path], but: Path | None = None) -> dict[str, st
     found: dict[str, str] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise RunError(
+            raise RunMissingError(
                 f"the folder of runs {folder} is not there",
                 expected="a folder; a disk that is not mounted may hide runs",
                 advice="mount it, make it, or name another one",

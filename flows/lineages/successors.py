@@ -12,7 +12,7 @@ from flows.fitting import need_training, train_flow
 from flows.lineages.retention import RUNS
 from flows.lineages.trend_page import trend_page
 from flows.telling.run_log import in_a_run, say, show
-from schemas.errors import FlowError, LensmillError, RecipeError, RunError, WriteError
+from schemas.errors import FlowError, LensmillError, PlaceError, RecipeError, RunError
 from schemas.lineage import Version
 from schemas.metrics import scores_of
 from schemas.report import Report
@@ -34,7 +34,7 @@ def check_training(root: Root, experiments: Sequence[str]) -> None:
     if len(set(names)) < len(names):
         raise RecipeError(f"two experiments have the same name: {', '.join(names)}", advice="rename one")
     if not isinstance(root, Path):
-        raise WriteError(
+        raise PlaceError(
             f"models cannot be trained into {root}",
             expected="versions in a folder on a disk, where runs are put beside them",
             advice="leave out experiments, and train on the latest version by a flow of its own",

@@ -4,9 +4,7 @@ Telling is never in the way of the work. Prefect's server is spoken to by a thre
 what is newest when the last answer has come; a server that is slow or gone costs nothing but the telling.
 """
 
-import contextlib
 import contextvars
-import logging
 import queue
 import threading
 import time
@@ -14,25 +12,14 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_run_logger
-
 from flows.telling.progress import Pace, clock
+from flows.telling.run_log import run_logger
 
 ARTIFACT_SECONDS = 5.0
 FIRST_LINE_SECONDS = 10.0
 # Lines come further apart the longer the work takes: some twenty for each factor of three.
 LATER_LINES = 20
 LAST_WORD_SECONDS = 5.0
-
-Logger = logging.Logger | logging.LoggerAdapter[Any]
-
-
-def run_logger() -> Logger:
-    """The log of the flow run that this is part of; outside of one, the module's own."""
-    with contextlib.suppress(MissingContextError):
-        return get_run_logger()
-    return logging.getLogger(__name__)
 
 
 class Bulletin:

@@ -1,7 +1,6 @@
 """What a finished data set shows on Prefect's page: a summary with a gallery, a line of history a recipe."""
 
 import base64
-import logging
 import shlex
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.assess import artifact_key
 from flows.shards import Order
 from flows.telling import events
-from flows.telling.bulletin import run_logger
-from flows.telling.run_log import in_a_run
+from flows.telling.run_log import in_a_run, say
 from storage.reader import Store, open_store
 from storage.thumbnail import thumbnail
 
@@ -32,7 +30,7 @@ def exhibit(order: Order, made: "DatasetSummary") -> None:
         about = f"{made.rows:,} images of {made.recipe} in {made.store}"
         create_markdown_artifact(markdown=text, key=f"dataset-{artifact_key(made.recipe)}", description=about)
     except Exception as error:
-        run_logger().log(logging.WARNING, "the data set is not shown on Prefect's page: %s", error)
+        say(f"the data set is not shown on Prefect's page: {error}", bad=True)
     events.sealed(made.store, made.recipe, made.digest, made.rows, made.made)
 
 

@@ -1,10 +1,15 @@
 """What a flow says while it runs: in its log and as artifacts, where it is run by Prefect."""
 
+import contextlib
 import logging
+from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
+from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
+
+Logger = logging.Logger | logging.LoggerAdapter[Any]
 
 
 def in_a_run() -> bool:
@@ -12,10 +17,16 @@ def in_a_run() -> bool:
     return FlowRunContext.get() is not None
 
 
+def run_logger() -> Logger:
+    """The log of the flow run that this is part of; outside of one, a log of our own."""
+    with contextlib.suppress(MissingContextError):
+        return get_run_logger()
+    return logging.getLogger("lensmill")
+
+
 def say(text: str, bad: bool = False) -> None:
     """A line in the flow's log."""
-    logger = get_run_logger() if in_a_run() else logging.getLogger("lensmill")
-    logger.log(logging.WARNING if bad else logging.INFO, text)
+    run_logger().log(logging.WARNING if bad else logging.INFO, text)
 
 
 def show(key: str, markdown: str, about: str) -> None:

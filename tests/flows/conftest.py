@@ -161,3 +161,14 @@ def run_folder() -> Callable[[Path], Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of its own, with Prefect's folder in it."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("LENSMILL_HOME", str(folder))
+    monkeypatch.setenv("PREFECT_HOME", str(folder / "prefect"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    (folder / "prefect").mkdir(parents=True)
+    return folder

@@ -39,7 +39,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def lines() -> Iterator[list[logging.LogRecord]]:
     """What is logged outside of a flow run."""
     found: list[logging.LogRecord] = []
-    handler, log = logging.Handler(), logging.getLogger("flows.telling.bulletin")
+    handler, log = logging.Handler(), logging.getLogger("lensmill")
     handler.emit = found.append  # type: ignore[method-assign]
     log.addHandler(handler)
     log.setLevel(logging.INFO)

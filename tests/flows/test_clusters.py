@@ -63,6 +63,7 @@ def test_unknown_names_list_the_known(lensmill: Callable[..., Any], tmp_path: Pa
         (("--dask-address", "nonsense"), "address"),
         (("--dask-address", "tls://head:8786"), "needs `tls`"),
         (("--dask-address", "tcp://127.0.0.1:1", "--cluster", "slurm"), "two clusters"),
+        (("--cluster", "slurm", "--workers", "3"), "--workers 3 is for this machine"),
         (("--cluster", "/nowhere/cluster.yaml"), "cannot read"),
     ],
 )

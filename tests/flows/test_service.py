@@ -27,25 +27,9 @@ from flows.serving.service import (
 )
 from flows.serving.submission import run_deployment
 from schemas.errors import FlowError
+from tests.live_service import recorded
 
 DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate", "verify-all")
-
-
-@pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder of its own, with Prefect's folder in it."""
-    folder = tmp_path / "state"
-    monkeypatch.setenv("LENSMILL_HOME", str(folder))
-    monkeypatch.setenv("PREFECT_HOME", str(folder / "prefect"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    (folder / "prefect").mkdir(parents=True)
-    return folder
-
-
-def _record(server: tuple[int, float], worker: tuple[int, float]) -> ServiceRecord:
-    record = ServiceRecord(address="http://127.0.0.1:9/api", server=server, worker=worker)
-    record_path().write_text(record.to_json())
-    return record
 
 
 # -- when nothing is up
@@ -103,7 +87,7 @@ def test_a_dead_process_is_not_running(state: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     started = psutil.Process(ended.pid).create_time()
     ended.wait(timeout=30)
-    _record((ended.pid, started), (ended.pid, started))
+    recorded((ended.pid, started), (ended.pid, started))
     assert running() is None
     assert down()
     assert not record_path().exists()
@@ -112,7 +96,7 @@ def test_a_dead_process_is_not_running(state: Path) -> None:
 
 def test_a_number_that_was_used_again_is_not_running_and_not_ended(state: Path) -> None:
     me = psutil.Process()
-    _record((me.pid, me.create_time() - 100), (me.pid, me.create_time() + 100))
+    recorded((me.pid, me.create_time() - 100), (me.pid, me.create_time() + 100))
     assert running() is None
     assert down(), "the record is cleared away"
     assert me.is_running()
@@ -120,7 +104,7 @@ def test_a_number_that_was_used_again_is_not_running_and_not_ended(state: Path) 
 
 def test_the_recorded_process_is_running(state: Path) -> None:
     me = psutil.Process()
-    record = _record((me.pid, me.create_time()), (me.pid, me.create_time()))
+    record = recorded((me.pid, me.create_time()), (me.pid, me.create_time()))
     assert running() == record
 
 
@@ -133,7 +117,7 @@ def test_a_record_that_is_none(state: Path, text: str) -> None:
 
 def test_commands_use_the_service_that_is_up(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     me = psutil.Process()
-    record = _record((me.pid, me.create_time()), (me.pid, me.create_time()))
+    record = recorded((me.pid, me.create_time()), (me.pid, me.create_time()))
     with prefect_api() as address:
         assert address == record.address
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:10/api")

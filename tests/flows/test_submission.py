@@ -8,31 +8,9 @@ import psutil
 import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.serving.service import (
-    ServiceRecord,
-    record_path,
-)
 from flows.serving.submission import check_parameters, run_deployment
 from schemas.errors import DataError, LensmillError, RecipeError, UnknownNameError
-
-DEPLOYMENTS = ("simulate", "train", "evaluate", "simulate-and-train", "regenerate")
-
-
-@pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder of its own, with Prefect's folder in it."""
-    folder = tmp_path / "state"
-    monkeypatch.setenv("LENSMILL_HOME", str(folder))
-    monkeypatch.setenv("PREFECT_HOME", str(folder / "prefect"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    (folder / "prefect").mkdir(parents=True)
-    return folder
-
-
-def _record(server: tuple[int, float], worker: tuple[int, float]) -> ServiceRecord:
-    record = ServiceRecord(address="http://127.0.0.1:9/api", server=server, worker=worker)
-    record_path().write_text(record.to_json())
-    return record
+from tests.live_service import recorded
 
 
 def test_parameters_that_the_deployment_refuses(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +21,7 @@ def test_parameters_that_the_deployment_refuses(state: Path, monkeypatch: pytest
         raise PrefectHTTPStatusError.from_httpx_error(cause)
 
     me = psutil.Process()
-    _record((me.pid, me.create_time()), (me.pid, me.create_time()))
+    recorded((me.pid, me.create_time()), (me.pid, me.create_time()))
     for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
         monkeypatch.setenv(name, "")  # so that what the function sets is taken back
     monkeypatch.setattr("prefect.deployments.run_deployment", refuse)
