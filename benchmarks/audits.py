@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from benchmarks.errors import write_into
 from flows.auditing import TABLE, audit
-from flows.generate import generate
+from flows.simulating import generate
 from schemas.audit import Audit, AuditRow
 
 START, END = "<!-- audits: begin -->", "<!-- audits: end -->"

@@ -63,9 +63,9 @@ class Workplace:
 
     def _made(self, name: str, overrides: tuple[str, ...]) -> Order:
         # imported here: the writer, which is started often, needs no Prefect
-        from flows import generate
+        from flows import orders
 
-        order = generate.prepare("tiny", self.folder / "sound" / name, None, [*OVERRIDES, *overrides])
+        order = orders.prepare("tiny", self.folder / "sound" / name, None, [*OVERRIDES, *overrides])
         complete(order)
         return order
 

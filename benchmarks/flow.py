@@ -38,7 +38,7 @@ import sys
 recipe, out, workers, per_class, shard = sys.argv[1:]
 from flows.serving.server import set_private_environment
 set_private_environment()
-from flows.generate import generate
+from flows.simulating import generate
 if __name__ == "__main__":
     made = generate(recipe, out, int(workers), int(shard), [f"samples_per_class={per_class}"], True)
     print(made.seconds)
@@ -48,7 +48,7 @@ import sys, time
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 recipe, out, workers, per_class, shard = sys.argv[1:]
-from flows.generate import prepare
+from flows.orders import prepare
 from flows.galaxies import galaxies_of
 from flows.shards import make_shard
 from simulate.render import warm_up

@@ -28,8 +28,8 @@ from typing import Any
 from benchmarks.machine import describe
 from flows import making, tally
 from flows.clusters.opening import cluster_of
-from flows.generate import Order, prepare
-from flows.shards import Ticket, make_shard
+from flows.orders import prepare
+from flows.shards import Order, Ticket, make_shard
 from flows.suspects import Suspects
 from schemas.cluster import LocalWorkers
 from schemas.store import Receipt

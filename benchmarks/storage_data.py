@@ -14,7 +14,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
-from flows.generate import prepare
+from flows.orders import prepare
 from flows.shards import Order
 from simulate.render import render
 from storage import commit, layout

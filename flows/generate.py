@@ -1,34 +1,23 @@
 """The data-set flow: recipe in, finished store out. Resumes from receipts, whatever ended the run before."""
 
-from collections.abc import Sequence
 from functools import partial
-from importlib.metadata import version
 
 from prefect import flow
 from pydantic import Field
 
-from flows.catalogue import AnyRecipe, load_recipe
-from flows.clusters.opening import Workers, chosen
+from flows.clusters.opening import chosen
 from flows.forms import ClusterForm, OverridesForm, RecipeForm, ShardSizeForm, StoreForm, WorkersForm
-from flows.galaxies import galaxies_of
-from flows.serving.api import prefect_api
+from flows.orders import prepare, provenance
 from flows.shards import Order, row_count
 from flows.telling.events import watched
 from flows.telling.exhibits import exhibit
 from flows.telling.progress import progress_bar
 from flows.unattended import persevering, told, turn
 from flows.workshop import make_missing as _make
-from schemas.cluster import AnyCluster
-from schemas.dataset import DatasetRecipe
-from schemas.errors import RecipeError
 from schemas.frozen import Frozen
-from schemas.store import Provenance, Receipt, plan_store
-from simulate.galaxies import check_light
-from simulate.render import subhalos_per_sample, through_lenstronomy
+from schemas.store import Receipt
 from storage import commit, layout, target
-from storage.formats import BACKENDS
 from storage.layout import Span
-from storage.place import Root, place
 from storage.reader import open_store
 from storage.threads import threaded
 
@@ -44,29 +33,6 @@ class DatasetSummary(Frozen):
     made: int = Field(ge=0, description="shards made by this run; the others were there and whole")
     seconds: float = Field(ge=0, description="time spent on making shards, from when the workers were ready")
     images_per_s: float = Field(ge=0, description="images made per second, all workers together")
-
-
-def generate(
-    recipe: str,
-    out: str | Root,
-    workers: Workers = None,
-    shard_size: int | None = None,
-    overrides: Sequence[str] = (),
-    quiet: bool = False,
-    mapped: bool | None = None,
-    cluster: AnyCluster | None = None,
-) -> DatasetSummary:
-    """Simulate a data set with a Prefect server and Dask workers of its own, and return when it is sealed.
-
-    `recipe` is a shipped name or a YAML file, `overrides` are `key=value`. Bad input is refused before
-    anything is started or written. `mapped` gives workers single shards instead of batches; without it, the
-    pace of the first shards decides. `cluster` says where the workers are: on this machine when left out.
-    """
-    prepare(recipe, out, shard_size, overrides)
-    with prefect_api():
-        return simulate_flow(
-            str(recipe), str(out), workers, shard_size, list(overrides), quiet, mapped, cluster
-        )
 
 
 @watched
@@ -129,42 +95,6 @@ def simulate_flow(
     if unsealed:
         exhibit(order, summary)
     return summary
-
-
-def prepare(recipe: AnyRecipe, out: str | Root, shard_size: int | None, overrides: Sequence[str]) -> Order:
-    """Read the recipe, plan the store and check that it can be made there. Writes nothing."""
-    if shard_size is not None and (shard_size < 1 or shard_size & (shard_size - 1)):
-        raise RecipeError(f"a shard of {shard_size} images", expected="a power of two", where="--shard-size")
-    asked = [] if shard_size is None else [f"storage.shard_images={shard_size}"]
-    loaded = load_recipe(recipe, [*overrides, *asked])
-    image_bytes = 4 * loaded.channels * loaded.detector.num_pix**2
-    shard_rows = loaded.storage.shard_images or layout.default_shard_rows(image_bytes)
-    planned = plan_store(loaded, layout.split_rows(loaded), shard_rows, provenance(loaded))
-    plan = target.plan_there(place(out), planned)
-    galaxies = galaxies_of(loaded)
-    if galaxies is not None:
-        check_light(loaded, galaxies)
-    order = Order(place(out), loaded, plan)
-    target.check_target(order.root, loaded, plan)
-    if not target.is_complete(order.root, plan):
-        target.check_versions(order.root, plan, planned.provenance.versions)
-        subhalos = subhalos_per_sample(loaded) if plan.catalogue else 0.0
-        needed = layout.store_bytes(plan, subhalos) - target.bytes_present(order.root)
-        target.check_space(order.root, needed, "free space, choose another --out, or lower samples_per_class")
-    return order
-
-
-def provenance(recipe: DatasetRecipe) -> Provenance:
-    """Engine and the versions that decide about bytes."""
-    packages = ["lensmill", "lenstronomy", "numba", "numpy"]
-    if "subhalos" in recipe.products:
-        packages.append("pyarrow")
-    packages += BACKENDS[recipe.storage.backend].packages(recipe.storage.profile)
-    return Provenance(
-        engine=recipe.engine,
-        through_lenstronomy=through_lenstronomy(recipe),
-        versions={name: version(name) for name in packages},
-    )
 
 
 def _survey(order: Order, quiet: bool) -> dict[Span, Receipt]:

@@ -11,7 +11,7 @@ from typing import Any
 from distributed import Client, as_completed, wait
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect_dask.task_runners import DaskTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from flows.clusters.opening import result_of, thread_count, threads_to_come
 from flows.serving.closing import close_task
@@ -21,11 +21,16 @@ from flows.tally import Tally
 from storage.layout import Span
 from storage.object_path import ObjectPath
 
-# A Prefect task costs about a tenth of a second, so a batch of shards should be worth a hundred of those.
-BATCH_SECONDS = 10.0
+# A Prefect task costs all processes together about .4 s, so batches of shards are large: long enough for the
+# task not to count, short enough for people to follow.
+BATCH_SECONDS = 30.0
 # More tasks than people can follow; from there on one task maps shards, a few at a time where they are small:
 # Dask takes some milliseconds for each time.
 MOST_BATCHES = 50
+# So many for each thread, where there are enough: work while the first tasks of Prefect are on their way.
+PROBES = 3
+# Of as many batches for each thread, if they fit: a half, a quarter and a quarter of all.
+ROUNDS = 4
 MAPPED_SECONDS = 1.0
 MOST_TOGETHER = 64
 # Work given to each thread of a worker: the next is there when one is done, and the scheduler stays small.
@@ -43,38 +48,43 @@ BATCH = task(name="make shards", task_run_name="{first} and {more} more", cache_
 
 @dataclass(frozen=True)
 class Batch:
-    """A task of consecutive shards, and those that were not seen yet."""
+    """Work on consecutive shards, and those that were not seen yet."""
 
-    task: Any
+    # what knows how it ended, and the same as Dask has it
+    work: Any
+    future: Any
     open: deque[Span]
 
     @property
     def done(self) -> bool:
         """Whether it ended, well or not."""
-        return bool(self.task.wrapped_future.done())
+        return bool(self.future.done())
 
 
 def make(
     runner: DaskTaskRunner, order: Order, missing: Sequence[Span], tally: Tally, mapped: bool | None
 ) -> None:
-    """All missing shards. Unless told, one shard a thread shows which form suits.
+    """All missing shards. Unless told, the first shards show which form suits.
 
     An error that all shards would meet ends it at once. Shards that fail for a reason of their own are tried
     again when all others are there.
     """
     threads, suspects = thread_count(runner.client), Suspects()
-    probes = [] if mapped or (mapped is None and threads > MOST_BATCHES) else missing[:threads]
-    batches = [_submit(runner, order.ticket, [span]) for span in probes]
-    rest = missing[len(probes) :]
-    if rest and batches:
-        size = _batch_size(_first_seconds(batches, tally), len(rest), threads)
-        if mapped is False or math.ceil(len(rest) / size) <= MOST_BATCHES:
-            size = max(size, math.ceil(len(rest) / MOST_BATCHES))
-            batches += [
-                _submit(runner, order.ticket, rest[start : start + size])
-                for start in range(0, len(rest), size)
-            ]
-            rest = []
+    batches: list[Batch] = []
+    rest = missing
+    if not mapped and (mapped is False or threads <= MOST_BATCHES):
+        each = max(1, min(PROBES, len(missing) // (ROUNDS * threads)))
+        probed = missing[: each * threads] if len(missing) > threads else []
+        batches = [_probe(runner.client, order.ticket, span) for span in probed]
+        rest = missing[len(probed) :]
+        sizes = batch_sizes(len(rest), threads, _first_seconds(batches, tally) if probed else 0.0)
+        if mapped is False and len(sizes) > MOST_BATCHES:
+            even = math.ceil(len(rest) / MOST_BATCHES)
+            sizes = [len(rest[at : at + even]) for at in range(0, len(rest), even)]
+        if len(sizes) <= MOST_BATCHES:
+            for size in sizes:
+                batches.append(_submit(runner, order.ticket, rest[:size]))
+                rest = rest[size:]
     if rest:
         _map(runner, order.ticket, rest, tally, suspects)
     _wait(batches, tally, suspects)
@@ -92,14 +102,32 @@ def prepare_workers(client: Client, ticket: Ticket, mapped: bool | None) -> None
         result_of(future, "the start of a worker")
 
 
-def _batch_size(seconds: float, shards: int, threads: int) -> int:
-    """Shards of a batch: worth ten seconds, yet two batches for each thread, so that they end together."""
-    return max(1, min(round(BATCH_SECONDS / max(seconds, 1e-3)), math.ceil(shards / (2 * threads))))
+def batch_sizes(shards: int, threads: int, seconds: float) -> list[int]:
+    """How many shards each batch has: large ones first, smaller ones last, so that threads end together."""
+    most = max(1, round(BATCH_SECONDS / max(seconds, 1e-3)))
+    least = math.ceil(shards / (ROUNDS * threads))
+    sizes: list[int] = []
+    while shards:
+        # half of what is left, in a batch for each thread
+        size = min(most, max(least, math.ceil(shards / (2 * threads))))
+        for _ in range(threads):
+            sizes.append(min(size, shards))
+            shards -= sizes[-1]
+            if not shards:
+                break
+    return sizes
+
+
+def _probe(client: Client, ticket: Ticket, span: Span) -> Batch:
+    """One shard, without a task of Prefect's, whose start would be a large part of what is measured."""
+    future = client.submit(make_shards, ticket, [span], pure=False)
+    return Batch(future, future, deque([span]))
 
 
 def _submit(runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span]) -> Batch:
     parameters = {"ticket": ticket, "spans": list(spans), "first": str(spans[0]), "more": len(spans) - 1}
-    return Batch(runner.submit(BATCH, parameters), deque(spans))
+    task = runner.submit(BATCH, parameters)
+    return Batch(task, task.wrapped_future, deque(spans))
 
 
 def _first_seconds(batches: Sequence[Batch], tally: Tally) -> float:
@@ -107,7 +135,7 @@ def _first_seconds(batches: Sequence[Batch], tally: Tally) -> float:
     # results are looked at here without blame, which comes when they are waited for
     while True:
         for batch in batches:
-            seconds = Suspects().result_of(batch.task, "a batch of shards", ()) if batch.done else None
+            seconds = Suspects().result_of(batch.work, "a shard", ()) if batch.done else None
             if seconds is not None:
                 return float(seconds)
         if all(batch.done for batch in batches):
@@ -123,18 +151,19 @@ def _wait(batches: Sequence[Batch], tally: Tally, suspects: Suspects) -> None:
             pending.remove(batch)
             # before it is asked how it ended, so that no suspect is there already
             tally.look(batch.open)
-            if suspects.result_of(batch.task, "a batch of shards", batch.open) is None:
+            failed = suspects.result_of(batch.work, "a batch of shards", batch.open) is None
+            if failed and isinstance(batch.work, PrefectDaskFuture):
                 # of a batch that was given up, nobody else tells Prefect
-                close_task(batch.task.task_run_id, "its worker died, again and again")
+                close_task(batch.work.task_run_id, "its worker died, again and again")
     for batch in pending:
-        batch.task.wrapped_future.cancel()
+        batch.future.cancel()
 
 
 def _pause(batches: Sequence[Batch], tally: Tally) -> None:
     """Until a batch is done or it is time to look at what is there."""
     for batch in batches:
         tally.look(batch.open)
-    futures = [batch.task.wrapped_future for batch in batches]
+    futures = [batch.future for batch in batches]
     seconds = FAR_POLL_SECONDS if isinstance(tally.order.root, ObjectPath) else POLL_SECONDS
     with futures[0].client.as_current(), contextlib.suppress(TimeoutError):
         wait(futures, seconds, "FIRST_COMPLETED")

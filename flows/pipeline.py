@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.auditing import audit_task
 from flows.catalogue import AnyRecipe, load_experiment, load_recipe
-from flows.clusters.opening import Workers
+from flows.clusters.local import Workers
 from flows.fitting import need_training
 from flows.forms import (
     ClusterForm,
@@ -18,7 +18,8 @@ from flows.forms import (
     ShardSizeForm,
     WorkersForm,
 )
-from flows.generate import DatasetSummary, prepare, simulate_flow
+from flows.generate import DatasetSummary, simulate_flow
+from flows.orders import prepare
 from flows.placing import measured, page_of, trained
 from flows.serving.api import prefect_api
 from flows.telling.events import watched

@@ -25,11 +25,12 @@ from flows.forms import (
     VersionForm,
     WorkersForm,
 )
-from flows.generate import DatasetSummary, prepare, provenance, simulate_flow
+from flows.generate import DatasetSummary, simulate_flow
 from flows.lineages.judging import Bench, judge_new, settle
 from flows.lineages.retention import Retention, apply_policy
 from flows.lineages.successors import check_training, follow_all
 from flows.lineages.versions_page import key_of, page
+from flows.orders import prepare, provenance
 from flows.telling.events import watched
 from flows.telling.run_log import say, show
 from flows.unattended import told

@@ -12,7 +12,8 @@ from prefect import flow
 from prefect.context import FlowRunContext
 from pydantic import Field
 
-from flows.clusters.opening import Workers, chosen
+from flows.clusters.local import Workers
+from flows.clusters.opening import chosen
 from flows.galaxies import with_galaxies
 from flows.serving.api import prefect_api
 from flows.shards import Order, versions_here

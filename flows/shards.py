@@ -94,12 +94,16 @@ def order_of(ticket: Ticket) -> Order:
 
 def warm_worker(ticket: Ticket, *modules: str) -> None:
     """Load what a shard needs, and what is named."""
+    load(order_of(ticket).recipe, *modules)
+    LOG.info("ready, process %d, numpy %s", os.getpid(), np.__version__)
+
+
+def load(recipe: DatasetRecipe, *modules: str) -> None:
+    """The simulator with what a recipe needs of it, and modules by name."""
     _end_at_once()
-    recipe = order_of(ticket).recipe
     warm_up(recipe, galaxies_of(recipe))
     for module in modules:
         import_module(module)
-    LOG.info("ready, process %d, numpy %s", os.getpid(), np.__version__)
 
 
 @cache

@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from pydantic import Field, ValidationError
 
-from flows.clusters.opening import Workers
+from flows.clusters.local import Workers
 from flows.forms import ClusterForm, WorkersForm
 from flows.repair import repair as repair_store
 from flows.telling.events import watched

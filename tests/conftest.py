@@ -31,7 +31,7 @@ os.environ |= {
 }
 os.environ.pop("PREFECT_API_URL", None)
 
-from flows import generate  # noqa: E402
+from flows import generate, orders  # noqa: E402
 from flows.generate import DatasetSummary, Order  # noqa: E402
 from flows.shards import make_shard  # noqa: E402
 from schemas.dataset import DatasetRecipe  # noqa: E402
@@ -82,7 +82,7 @@ def order_small() -> Callable[..., Order]:
     """Recipe and plan of a small store that is to be at a path; more overrides win."""
 
     def order(root: Root, *overrides: str) -> Order:
-        return generate.prepare("tiny", root, None, [*SMALL, *overrides])
+        return orders.prepare("tiny", root, None, [*SMALL, *overrides])
 
     return order
 
@@ -308,7 +308,7 @@ def plan_of() -> Callable[[DatasetRecipe, int], StorePlan]:
     """The plan of any recipe in shards of so many rows."""
 
     def plan(recipe: DatasetRecipe, shard_rows: int) -> StorePlan:
-        return plan_store(recipe, layout.split_rows(recipe), shard_rows, generate.provenance(recipe))
+        return plan_store(recipe, layout.split_rows(recipe), shard_rows, orders.provenance(recipe))
 
     return plan
 

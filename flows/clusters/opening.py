@@ -1,43 +1,28 @@
 """Where shards are made: Dask clusters for Prefect's task runner."""
 
 import contextlib
-import logging
-import os
-import shutil
-import signal
-import tempfile
-import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import dask
-import psutil
 from dask.utils import format_bytes
 from distributed import Client
 from distributed.scheduler import KilledWorker
 from prefect.settings import PREFECT_API_URL
 from prefect_dask.task_runners import DaskTaskRunner
-from pydantic import Field
 
+from flows.clusters.local import local_cluster, local_count
 from flows.clusters.schedulers import existing
-from flows.clusters.worker_settings import THREADS_PER_WORKER, WORKER_CONFIG
+from flows.clusters.worker_settings import THREADS_PER_WORKER
 from schemas.cluster import (
     AnyCluster,
     ExistingScheduler,
     Kubernetes,
     LocalWorkers,
     Slurm,
-    bytes_of,
     is_loopback,
 )
 from schemas.errors import FlowError, ShardError
-from storage.threads import usable_cores
-
-SCRATCH = "lensmill-dask-"
-# None: one for each usable core
-Workers = Annotated[int, Field(ge=1)] | None
 
 
 def chosen(cluster: AnyCluster | None, workers: int | None) -> AnyCluster:
@@ -88,7 +73,13 @@ def cluster_of(where: AnyCluster, shards: int) -> contextlib.AbstractContextMana
         from flows.clusters.kubernetes import pods
 
         return pods(where, shards)
-    return _local(min(where.workers or usable_cores(), shards), where.memory)
+    return _local(local_count(where, shards), where.memory)
+
+
+@contextlib.contextmanager
+def _local(workers: int, memory: str | None) -> Iterator[DaskTaskRunner]:
+    with local_cluster(workers, memory) as cluster, DaskTaskRunner(cluster=cluster) as runner:
+        yield runner
 
 
 def _need(package: str, extra: str) -> None:
@@ -98,54 +89,6 @@ def _need(package: str, extra: str) -> None:
             expected=f"the packages of the extra `{extra}`",
             advice=f"pip install -e '.[{extra}]' in the folder of the repository",
         )
-
-
-@contextlib.contextmanager
-def _local(workers: int, memory: str | None = None) -> Iterator[DaskTaskRunner]:
-    """A cluster of worker processes on this machine, loopback only, without leftovers."""
-    _sweep()
-    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch:
-        cluster = DaskTaskRunner(
-            cluster_class="distributed.LocalCluster",
-            cluster_kwargs={
-                "n_workers": workers,
-                "threads_per_worker": THREADS_PER_WORKER,
-                "processes": True,
-                # zero is none; over a limit the worker is ended and started anew
-                "memory_limit": bytes_of(memory) if memory else 0,
-                "host": "127.0.0.1",
-                "dashboard_address": "127.0.0.1:0",
-                "local_directory": scratch,
-                # our own errors travel home with the task; Dask's copies on stderr would only bury them
-                "silence_logs": logging.CRITICAL,
-            },
-        )
-        with cluster as runner:
-            with dask.config.set(WORKER_CONFIG), _deaf_to_ctrl_c():
-                # the first look at the client starts the workers
-                _ = runner.client
-            yield runner
-
-
-def _sweep() -> None:
-    """Remove the scratch folders of killed drivers."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
-        owner = folder.name.removeprefix(SCRATCH).partition("-")[0]
-        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes started meanwhile ignore Ctrl-C, which a terminal sends to all: the driver ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def thread_count(client: Client) -> int:

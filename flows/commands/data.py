@@ -58,7 +58,7 @@ def simulate_command(
     Example: `lensmill simulate model_ii --out model_ii.zarr --workers 4 --set samples_per_class=2000`
     """
     from flows.catalogue import load_cluster
-    from flows.generate import generate
+    from flows.simulating import generate
 
     where = load_cluster(cluster, dask_address, workers)
     made = generate(recipe, store, workers, shard_size, overrides or [], quiet, mapped, where)

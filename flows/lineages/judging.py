@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flows.auditing import audit
-from flows.clusters.opening import Workers
+from flows.clusters.local import Workers
 from flows.repair import repair
 from flows.telling.run_log import say
 from schemas.cluster import AnyCluster

@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from flows.serving.server import (
     ALL_LEVELS,
@@ -31,10 +30,17 @@ WATCH_SECONDS = 1.0
 MOST_STARTS = 3
 
 
+def nothing() -> None:
+    """There is nothing to do meanwhile."""
+
+
 @contextlib.contextmanager
-def prefect_api() -> Iterator[str]:
-    """The address of a Prefect API: by `PREFECT_API_URL`, the service's, else a server of our own."""
-    with _chosen_api() as address, _told_when_lost(address):
+def prefect_api(meanwhile: Callable[[], None] = nothing) -> Iterator[str]:
+    """The address of a Prefect API: by `PREFECT_API_URL`, the service's, else a server of our own.
+
+    `meanwhile` is called once, while a server of our own starts.
+    """
+    with _chosen_api(meanwhile) as address, _told_when_lost(address):
         yield address
 
 
@@ -62,26 +68,33 @@ def _told_when_lost(address: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _chosen_api() -> Iterator[str]:
-    # imported here: the command sets PREFECT_HOME before anything of Prefect is loaded
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-
+def _chosen_api(meanwhile: Callable[[], None]) -> Iterator[str]:
     if address := os.environ.get("PREFECT_API_URL"):
+        meanwhile()
         yield address
         return
-    if service := _service_that_is_up():
-        with temporary_settings(service):
-            yield service[PREFECT_API_URL]
+    if service := running():
+        meanwhile()
+        with _settings(service.address, password()):
+            yield service.address
         return
     # loopback is shared by everyone on a machine, so even a short-lived server asks for a password
-    password = f"lensmill:{secrets.token_urlsafe(24)}"
-    with _private_home() as home, _server(home, password) as address:
-        settings = {PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: password}
-        with temporary_settings(settings):
-            try:
-                yield address
-            finally:
-                _send_what_is_left()
+    secret = f"lensmill:{secrets.token_urlsafe(24)}"
+    with _private_home() as home, _server(home, secret, meanwhile) as address, _settings(address, secret):
+        try:
+            yield address
+        finally:
+            _send_what_is_left()
+
+
+@contextlib.contextmanager
+def _settings(address: str, secret: str) -> Iterator[None]:
+    # imported here: the command sets PREFECT_HOME before anything of Prefect is loaded, and a server starts
+    # while this process loads it
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: secret}):
+        yield
 
 
 def _send_what_is_left() -> None:
@@ -91,13 +104,6 @@ def _send_what_is_left() -> None:
 
     APILogHandler().flush()
     EventsWorker.drain_all(timeout=SENDING_SECONDS)
-
-
-def _service_that_is_up() -> "dict[Any, str] | None":
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
-
-    record = running()
-    return {PREFECT_API_URL: record.address, PREFECT_API_AUTH_STRING: password()} if record else None
 
 
 @contextlib.contextmanager
@@ -123,7 +129,7 @@ def _private_home() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _server(home: Path, password: str) -> Iterator[str]:
+def _server(home: Path, password: str, meanwhile: Callable[[], None]) -> Iterator[str]:
     address = f"http://127.0.0.1:{free_port()}/api"
     log = home / "server.log"
     environment = {
@@ -151,6 +157,7 @@ def _server(home: Path, password: str) -> Iterator[str]:
 
         process = start()
         try:
+            meanwhile()
             wait_until_healthy(process, address, log)
         except BaseException:
             stop(process)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows import generate
+from flows import orders, simulating
 from flows.catalogue import load_recipe, shipped
 from flows.cli import told_once
 from flows.generate import Order
@@ -24,10 +24,10 @@ BAD_INPUT, FAILED = 2, 1
 
 @pytest.fixture(autouse=True)
 def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    def started() -> Iterator[str]:
+    def started(*_: object) -> Iterator[str]:
         raise AssertionError("a server was started although the input is bad")
 
-    monkeypatch.setattr(generate, "prefect_api", started)
+    monkeypatch.setattr(simulating, "prefect_api", started)
 
 
 def _put(pattern: str, text: str) -> Callable[[str], str]:
@@ -173,7 +173,7 @@ def test_options_that_no_command_takes(lensmill: Lensmill, tmp_path: Path, optio
 def test_a_store_of_another_recipe(lensmill: Lensmill, store: Order, small_overrides: list[str]) -> None:
     options = [word for one in [*small_overrides, "seed=9"] for word in ("--set", one)]
     message = one_message(lensmill("simulate", "tiny", "--out", store.root, *options), BAD_INPUT)
-    other = generate.load_recipe("tiny", [*small_overrides, "seed=9"])
+    other = orders.load_recipe("tiny", [*small_overrides, "seed=9"])
     assert store.recipe.digest in message
     assert other.digest in message
     assert commit.valid_receipt(store.root, store.plan, next(layout.spans(store.plan)))
@@ -236,7 +236,7 @@ def test_a_disk_that_is_too_small(lensmill: Lensmill, tmp_path: Path, images: in
     message = one_message(said, FAILED)
     assert "GB free" in message
     # the images alone
-    recipe = generate.load_recipe("tiny", [f"samples_per_class={images}"])
+    recipe = orders.load_recipe("tiny", [f"samples_per_class={images}"])
     needed = float(message.split("expected:")[1].split(" GB")[0].replace(",", ""))
     assert needed > recipe.sample_count * 4 * recipe.detector.num_pix**2 / 1e9
     assert not any(tmp_path.iterdir())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import flows.galaxies
-from flows import generate, regenerate
+from flows import generate, orders, regenerate
 from flows.catalogue import load_recipe, shipped
 from flows.galaxies import galaxies_of
 from flows.generate import Order
@@ -102,7 +102,7 @@ def test_a_path_counts_from_the_recipe_or_from_here(path: Path, monkeypatch: pyt
 @pytest.fixture
 def order(path: Path, tmp_path: Path) -> Order:
     """A store that is to be made."""
-    return generate.prepare("model_iv", tmp_path / "out.zarr", None, [*settings(path), *SMALL])
+    return orders.prepare("model_iv", tmp_path / "out.zarr", None, [*settings(path), *SMALL])
 
 
 def test_a_store_is_made_and_tells_its_galaxies(order: Order, make_store: Callable[[Order], None]) -> None:
@@ -139,7 +139,7 @@ def test_a_run_goes_on_from_another_place_of_the_file(
         spans = list(layout.spans(order.plan))
         make_shards(order.ticket, spans[:2])
         shutil.move(path, moved)
-        later = generate.prepare("model_iv", order.root, None, [*settings(moved), *SMALL])
+        later = orders.prepare("model_iv", order.root, None, [*settings(moved), *SMALL])
         assert later.ticket != order.ticket
         assert source_of(order_of(later.ticket).recipe).file == str(moved)
         make_shards(later.ticket, spans[2:4])
@@ -159,7 +159,7 @@ def test_a_run_does_not_go_on_with_another_file(order: Order, path: Path) -> Non
     with h5py.File(path, "r+") as file:
         file["images"][0, 0, 0, 0] += 1
     with pytest.raises(StoreConflictError, match="digest"):
-        generate.prepare("model_iv", order.root, None, [*settings(path), *SMALL])
+        orders.prepare("model_iv", order.root, None, [*settings(path), *SMALL])
     with pytest.raises(RecipeError, match="another than before"):
         make_shards(ticket, [next(layout.spans(order.plan))])
 

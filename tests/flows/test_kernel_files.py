@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows import generate
+from flows import orders
 from flows.catalogue import load_recipe, shipped
 from schemas.dataset import DatasetRecipe
 from tests.flows.messages import one_message
@@ -67,7 +67,7 @@ def test_an_absolute_path_is_taken_as_it_is(tmp_path: Path) -> None:
 
 def test_the_stored_recipe_holds_the_values_and_no_path(tmp_path: Path) -> None:
     np.save(tmp_path / "kernel.npy", KERNEL)
-    order = generate.prepare(str(written(tmp_path, "kernel.npy")), tmp_path / "out.zarr", None, [])
+    order = orders.prepare(str(written(tmp_path, "kernel.npy")), tmp_path / "out.zarr", None, [])
     stored = order.recipe.to_json()
     assert "kernel.npy" not in stored
     assert DatasetRecipe.model_validate_json(stored) == order.recipe

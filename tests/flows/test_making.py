@@ -137,6 +137,7 @@ def test_work_that_kills_its_workers_ends_the_run_with_advice() -> None:
 def forms(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """What `make` submits, without a cluster: the form and how many shards."""
     seen: list[tuple[str, int]] = []
+    monkeypatch.setattr(making, "_probe", lambda *_: seen.append(("probe", 1)))
     monkeypatch.setattr(making, "_submit", lambda _, __, spans: seen.append(("batch", len(spans))))
     monkeypatch.setattr(making, "_map", lambda _, __, spans, *___: seen.append(("mapped", len(spans))))
     monkeypatch.setattr(making, "_wait", lambda *_: None)
@@ -159,12 +160,12 @@ class Runner:
     ("shards", "threads", "seconds", "mapped", "expected"),
     [
         (3, 4, 1.0, None, [("batch", 1)] * 3),
-        (12, 2, 100.0, None, [("batch", 1)] * 12),
-        (102, 2, 1.0, None, [("batch", 1)] * 2 + [("batch", 10)] * 10),
-        (22, 4, 0.3, None, [("batch", 1)] * 4 + [("batch", 3)] * 6),
-        (10_000, 4, 0.3, None, [("batch", 1)] * 4 + [("mapped", 9996)]),
-        (1000, 4, 60.0, None, [("batch", 1)] * 4 + [("mapped", 996)]),
-        (1000, 4, 60.0, False, [("batch", 1)] * 4 + [("batch", 20)] * 49 + [("batch", 16)]),
+        (12, 2, 100.0, None, [("probe", 1)] * 2 + [("batch", 1)] * 10),
+        (102, 2, 1.0, None, [("probe", 1)] * 6 + [("batch", 24)] * 2 + [("batch", 12)] * 4),
+        (22, 4, 0.3, None, [("probe", 1)] * 4 + [("batch", 3)] * 4 + [("batch", 2)] * 3),
+        (10_000, 4, 0.3, None, [("probe", 1)] * 12 + [("mapped", 9988)]),
+        (1000, 4, 60.0, None, [("probe", 1)] * 12 + [("mapped", 988)]),
+        (1000, 4, 60.0, False, [("probe", 1)] * 12 + [("batch", 20)] * 49 + [("batch", 8)]),
         (1000, 400, 60.0, None, [("mapped", 1000)]),
         (3, 4, 1.0, True, [("mapped", 3)]),
     ],
@@ -184,7 +185,7 @@ def test_the_form_suits_the_work(
     runner: Any = Runner(threads)
     making.make(runner, order, missing, _tally(order), mapped)
     assert forms == expected
-    assert len([form for form, _ in forms if form == "batch"]) <= MOST_BATCHES + threads
+    assert len([form for form, _ in forms if form == "batch"]) <= MOST_BATCHES
 
 
 def test_what_is_damaged_before_it_is_read_back_is_not_sealed(order: Order) -> None:

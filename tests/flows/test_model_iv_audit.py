@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows import generate, shards
+from flows import orders, shards
 from flows.generate import Order
 from schemas.audit import Audit
 from schemas.errors import LeakError
@@ -30,7 +30,7 @@ OF_NO_SUB = (
 
 
 def order_of(root: Path, *overrides: str) -> Order:
-    return generate.prepare("model_iv", root, None, [*settings(galaxies()), *SMALL, *overrides])
+    return orders.prepare("model_iv", root, None, [*settings(galaxies()), *SMALL, *overrides])
 
 
 def audited(order: Order, make_store: Callable[[Order], None]) -> Audit:

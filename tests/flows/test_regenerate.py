@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows import generate, regenerate
+from flows import generate, orders, regenerate
 from flows.generate import DatasetSummary, Order
 from flows.lineages import judging
 from flows.regenerate import next_version, regenerate_flow, version_name, version_seed
@@ -270,7 +270,7 @@ def test_what_another_recipe_or_other_packages_began_is_left(
 ) -> None:
     make_version(tmp_path)
     root = tmp_path / version_name(2)
-    old = generate.prepare("tiny", root, None, [*small_overrides, f"seed={version_seed(1001, 2)}"])
+    old = orders.prepare("tiny", root, None, [*small_overrides, f"seed={version_seed(1001, 2)}"])
     with commit.writing(root):
         commit.begin(root, old.recipe, old.plan)
     changed = ["main_lens.theta_E.low=0.75"] if how == "recipe" else []

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import generate
+from flows import orders
 from flows.catalogue import load_recipe, shipped
 from flows.generate import Order
 from schemas.dataset import CLASS_LABELS
@@ -33,7 +33,7 @@ def test_a_survey_becomes_a_store_and_a_picture(
     name: str, tmp_path: Path, make_store: Callable[[Order], None]
 ) -> None:
     small = ["samples_per_class=2", "splits={train: 0.5, test: 0.5}"]
-    order = generate.prepare(name, tmp_path / "small.zarr", None, small)
+    order = orders.prepare(name, tmp_path / "small.zarr", None, small)
     make_store(order)
     assert verify(order.root).faults == ()
     picture = show(order.root, tmp_path / "gallery.png", columns=1)

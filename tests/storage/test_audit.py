@@ -9,7 +9,7 @@ import pytest
 from matplotlib import pyplot
 from numpy.typing import NDArray
 
-from flows import generate
+from flows import orders
 from flows.generate import Order
 from schemas.audit import Audit, Audited
 from schemas.errors import DataError, LeakError, StoreUnfinishedError, UnknownNameError, WriteError
@@ -269,7 +269,7 @@ def test_compensated_mass_is_seen_in_the_columns(
 def replica(make_store: Callable[[Order], None], tmp_path_factory: pytest.TempPathFactory) -> Order:
     """A little of Model II."""
     root = tmp_path_factory.mktemp("replica") / "model_ii.zarr"
-    order = generate.prepare("model_ii", root, None, ["samples_per_class=140", "instrument.num_pix=32"])
+    order = orders.prepare("model_ii", root, None, ["samples_per_class=140", "instrument.num_pix=32"])
     make_store(order)
     return order
 

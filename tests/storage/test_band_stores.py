@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from flows import generate
+from flows import orders
 from flows.generate import Order
 from simulate.render import render
 from storage.audit import audit, gather
@@ -65,7 +65,7 @@ def test_it_is_verified_and_told(coloured: Order, tmp_path: Path) -> None:
 def test_shards_stay_within_their_size(tmp_path: Path) -> None:
     by_bands = {}
     for bands in ("null", "[g]", "[g, r, i]", "[a, b, c, d]"):
-        order = generate.prepare("model_ii", tmp_path / "out.zarr", None, [f"bands={bands}"])
+        order = orders.prepare("model_ii", tmp_path / "out.zarr", None, [f"bands={bands}"])
         by_bands[bands] = order.plan.shard_rows
         images = sum(split.rows for split in order.plan.splits) * order.recipe.channels * 4 * 64**2
         assert images < store_bytes(order.plan) < 1.1 * images

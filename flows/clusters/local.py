@@ -1,0 +1,126 @@
+"""Workers on this machine: processes of their own, loopback only, without leftovers.
+
+They may be started ahead, while Prefect's server starts, and are then taken over by the flow.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import dask
+import psutil
+from distributed import Client, LocalCluster
+from pydantic import Field
+
+from flows.clusters.worker_settings import THREADS_PER_WORKER, WORKER_CONFIG
+from flows.shards import load
+from schemas.cluster import LocalWorkers, bytes_of
+from schemas.dataset import DatasetRecipe
+from storage.threads import usable_cores
+
+SCRATCH = "lensmill-dask-"
+# None: one for each usable core
+Workers = Annotated[int, Field(ge=1)] | None
+
+
+@dataclass(frozen=True)
+class _Started:
+    """Workers that nobody uses yet."""
+
+    workers: int
+    memory: str | None
+    cluster: LocalCluster
+    closing: contextlib.ExitStack
+
+
+# at most one: a command starts workers for one data set
+AHEAD: list[_Started] = []
+
+
+def local_count(where: LocalWorkers, shards: int) -> int:
+    """How many workers so many shards are worth."""
+    return min(where.workers or usable_cores(), shards)
+
+
+@contextlib.contextmanager
+def local_cluster(workers: int, memory: str | None = None) -> Iterator[LocalCluster]:
+    """So many workers: those that were started ahead, else new ones."""
+    if AHEAD and (AHEAD[0].workers, AHEAD[0].memory) == (workers, memory):
+        started = AHEAD.pop()
+        with started.closing:
+            yield started.cluster
+    else:
+        with _new(workers, memory) as cluster:
+            yield cluster
+
+
+@contextlib.contextmanager
+def ahead(workers: int, memory: str | None, recipe: DatasetRecipe) -> Iterator[None]:
+    """Workers that load what a recipe needs until `local_cluster` asks for them; ended if it never does."""
+    with contextlib.ExitStack() as closing:
+        cluster = closing.enter_context(_new(workers, memory))
+        client = closing.enter_context(Client(cluster, set_as_default=False))
+        # without an end to wait for; the flow prepares all workers again, and meets what fails here
+        _loading = [
+            client.submit(load, recipe, "prefect_dask", pure=False, workers=[address])
+            for address in client.nthreads()
+        ]
+        AHEAD.append(_Started(workers, memory, cluster, closing.pop_all()))
+    try:
+        yield
+    finally:
+        if AHEAD:
+            AHEAD.pop().closing.close()
+
+
+@contextlib.contextmanager
+def _new(workers: int, memory: str | None) -> Iterator[LocalCluster]:
+    _sweep()
+    with (
+        tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch,
+        contextlib.ExitStack() as own,
+    ):
+        with dask.config.set(WORKER_CONFIG), _deaf_to_ctrl_c():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=THREADS_PER_WORKER,
+                processes=True,
+                # zero is none; over a limit the worker is ended and started anew
+                memory_limit=bytes_of(memory) if memory else 0,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                local_directory=scratch,
+                # our own errors travel home with the task; Dask's copies on stderr would only bury them
+                silence_logs=logging.CRITICAL,
+            )
+            own.enter_context(cluster)
+        yield cluster
+
+
+def _sweep() -> None:
+    """Remove the scratch folders of killed drivers."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
+        owner = folder.name.removeprefix(SCRATCH).partition("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes started meanwhile ignore Ctrl-C, which a terminal sends to all: the driver ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,59 @@
+"""A data set by one command: a Prefect server and workers of its own, which get ready side by side.
+
+Prefect is loaded late, while its server and the workers start.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from flows.clusters.local import Workers, ahead, local_count
+from flows.galaxies import galaxies_of
+from flows.orders import prepare
+from flows.serving.api import prefect_api
+from flows.shards import Order
+from flows.telling.progress import patience
+from schemas.cluster import AnyCluster, LocalWorkers
+from simulate.render import warm_up
+from storage import commit, layout
+from storage.place import Root
+
+if TYPE_CHECKING:
+    from flows.generate import DatasetSummary
+
+
+def generate(
+    recipe: str,
+    out: str | Root,
+    workers: Workers = None,
+    shard_size: int | None = None,
+    overrides: Sequence[str] = (),
+    quiet: bool = False,
+    mapped: bool | None = None,
+    cluster: AnyCluster | None = None,
+) -> "DatasetSummary":
+    """Simulate a data set with a Prefect server and Dask workers of its own, and return when it is sealed.
+
+    `recipe` is a shipped name or a YAML file, `overrides` are `key=value`. Bad input is refused before
+    anything is started or written. `mapped` gives workers single shards instead of batches; without it, the
+    pace of the first shards decides. `cluster` says where the workers are: on this machine when left out.
+    """
+    order = prepare(recipe, out, shard_size, overrides)
+    where = cluster or LocalWorkers(workers=workers)
+    with contextlib.ExitStack() as started, prefect_api(lambda: _get_ready(order, where, quiet, started)):
+        from flows.generate import simulate_flow
+
+        return simulate_flow(
+            str(recipe), str(out), workers, shard_size, list(overrides), quiet, mapped, cluster
+        )
+
+
+def _get_ready(order: Order, where: AnyCluster, quiet: bool, started: contextlib.ExitStack) -> None:
+    """What needs no server, while it starts: kernels, workers that will be needed, and Prefect itself."""
+    with patience("loading the simulator; its first use on a machine compiles it", quiet):
+        warm_up(order.recipe, galaxies_of(order.recipe))
+    # what is there already may be whole
+    if isinstance(where, LocalWorkers) and not (order.root / commit.RECEIPTS).is_dir():
+        count = local_count(where, layout.shard_count(order.plan))
+        started.enter_context(ahead(count, where.memory, order.recipe))
+    import flows.generate  # noqa: F401
