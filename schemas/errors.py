@@ -23,7 +23,7 @@
     │   └── PlaceError                      the path was a bad choice: its name, its folder, what is there
     └── FlowError (RuntimeError)            shards or services failed
         ├── ShardError                      work on these shards failed, which says nothing of others
-        └── ClusterLostError (ConnectionError)   the scheduler went away during the work
+        └── ClusterLostError (ConnectionError)   the scheduler, or all workers, went away during the work
 
 Each message answers four questions: what was found, what was expected, where, and what to do.
 `is_bad_input` says that what was given is wrong, not that the work failed; exit codes tell these apart.
@@ -185,4 +185,4 @@ class ShardError(FlowError):
 
 
 class ClusterLostError(FlowError, ConnectionError):
-    """The scheduler went away during the work."""
+    """The scheduler, or all its workers, went away during the work."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from distributed import CancelledError, Client, Future
 
-from schemas.cluster import AnyCluster, Kubernetes, Slurm
+from schemas.cluster import AnyCluster, ExistingScheduler, Kubernetes, Slurm
 from schemas.errors import ClusterLostError
 
 # Whoever ends workers to start others has done so by then.
@@ -53,6 +53,8 @@ class _Watch:
         self.client, self.log = client, log
         self.address = str(client.scheduler.address if client.scheduler else "?")
         self.queues = isinstance(where, Slurm | Kubernetes)
+        first = where.patience_minutes if isinstance(where, ExistingScheduler) else 0.0
+        self.minutes = max(PATIENCE_MINUTES, first)
         self.ended = threading.Event()
         self.given_up = False
 
@@ -65,10 +67,10 @@ class _Watch:
                 if said > seen:
                     self.log.info("workers are there again, after %.1f minutes", (now - seen) / 60)
                 seen = said = now
-            elif not self.queues and now - seen >= 60 * PATIENCE_MINUTES:
+            elif not self.queues and now - seen >= 60 * self.minutes:
                 self._give_up()
                 return
-            elif said == seen or now - said >= 60 * PATIENCE_MINUTES:
+            elif said == seen or now - said >= 60 * self.minutes:
                 said = now
                 self._say((now - seen) / 60)
 
@@ -80,8 +82,8 @@ class _Watch:
             return True
 
     def _say(self, minutes: float) -> None:
-        what = "jobs may wait in the queue" if self.queues else f"the flow ends after {PATIENCE_MINUTES:g}"
-        self.log.warning("no worker is at %s since %.1f minutes; %s", self.address, minutes, what)
+        what = "jobs may wait in the queue" if self.queues else f"after {self.minutes:g} the flow ends"
+        self.log.warning("no worker was at %s for %.1f minutes; %s", self.address, minutes, what)
 
     def _give_up(self) -> None:
         """Cancel all work, so that whoever waits for it does so no longer."""
@@ -92,7 +94,7 @@ class _Watch:
     def lost(self) -> ClusterLostError:
         """What is to be told."""
         return ClusterLostError(
-            f"no worker was at the Dask scheduler for {PATIENCE_MINUTES:g} minutes while shards were made",
+            f"no worker was at the Dask scheduler for {self.minutes:g} minutes while shards were made",
             expected="one worker at least until the flow has ended",
             where=self.address,
             advice="start workers again, with nannies if nobody watches them, and run the same command;"
