@@ -78,7 +78,7 @@ class _Watch:
         """A scheduler that does not answer is another fault, which the work itself meets."""
         try:
             return bool(self.client.nthreads())
-        except (OSError, ValueError, RuntimeError):
+        except Exception:
             return True
 
     def _say(self, minutes: float) -> None:
