@@ -20,6 +20,7 @@
     ├── LeakError (RuntimeError)            a data set gives its labels away by more than the substructure
     ├── ResourceError (MemoryError)         this machine has too little memory for what was asked
     ├── WriteError (OSError)                a path cannot be written, or the disk is too small
+    │   ├── WriteUnreachableError (ConnectionError)   its server does not answer, or does not let us in
     │   └── PlaceError                      the path was a bad choice: its name, its folder, what is there
     └── FlowError (RuntimeError)            shards or services failed
         ├── ShardError                      work on these shards failed, which says nothing of others
@@ -57,6 +58,7 @@ __all__ = [
     "StoreUnreachableError",
     "UnknownNameError",
     "WriteError",
+    "WriteUnreachableError",
 ]
 
 
@@ -168,6 +170,10 @@ class ResourceError(LensmillError, MemoryError):
 
 class WriteError(LensmillError, OSError):
     """A path cannot be written, or the disk is too small."""
+
+
+class WriteUnreachableError(WriteError, ConnectionError):
+    """What is to be written to does not answer, which may pass."""
 
 
 class PlaceError(WriteError):

@@ -1,5 +1,6 @@
 """Nights that nobody watches: they wait for their turn, and go on with what a lost server interrupted."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -15,9 +16,11 @@ from flows.regenerate import regenerate_flow
 from flows.unattended import STARTED_BY_A_WORKER
 from schemas.errors import StoreUnreachableError
 from schemas.lineage import Keep
-from storage import commit
+from storage import commit, lease
+from storage.place import Root
 from storage.verify import verify
 from storage.versions import LOCK, numbers, read_book, version_name
+from tests.s3 import S3
 
 ONE = Keep(last=1, weeks=0, months=0)
 
@@ -52,7 +55,7 @@ def night(
     """A night in this process, without Prefect and Dask."""
     monkeypatch.setattr(regenerate, "simulate_flow", generate.simulate_flow.fn)
 
-    def make(folder: Path, keep: Keep = ONE) -> DatasetSummary:
+    def make(folder: Root, keep: Keep = ONE) -> DatasetSummary:
         made: DatasetSummary = regenerate_flow.fn(
             "tiny", str(folder), 1, small_overrides, audit=False, keep=keep
         )
@@ -137,3 +140,30 @@ def test_two_nights_at_once_take_turns(
     waiting.join(120)
     assert [Path(one.store).name for one in made] == [version_name(1)]
     assert "waiting for its turn: another process is writing" in log.lines[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["faults_of", "name_latest"])
+def test_a_night_on_a_server_that_shuts_us_out_for_a_while(
+    night: Callable[..., DatasetSummary], log: _Log, s3: S3, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    # the lock cannot be given back meanwhile, and lapses
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(unattended, "LOOK_SECONDS", 1.0)
+    root, real, begun = s3.new_root("lineage"), getattr(judging, step), []
+    with contextlib.ExitStack() as outage:
+
+        def shut_out(*arguments: Any) -> Any:
+            if not begun:
+                begun.append(outage.enter_context(s3.closed_to_strangers()))
+            return real(*arguments)
+
+        monkeypatch.setattr(judging, step, shut_out)
+        monkeypatch.setattr(log, "warning", lambda *said: (log.info(*said), outage.close()))
+        made = night(root)
+    assert made.store == str(root / version_name(1))
+    assert (root / "latest").read_bytes() == b"v0001.zarr\n"
+    assert [one.state for one in read_book(root).versions] == ["good"]
+    again, *waits = log.lines
+    assert "denies access" in again
+    assert all("waiting for its turn" in one for one in waits)
