@@ -208,8 +208,9 @@ def _on_dask(where: OnDask, what: str, function: Callable[..., Any], *arguments:
             function, *arguments, resources={where.resource: where.amount}, pure=False, key=_key(what)
         )
         try:
-            return _result(client, future, what)
+            return _result(client, future, what, where)
         except BaseException:
+            # the worker's training asks whether it is still wanted
             future.cancel()
             raise
 
@@ -229,13 +230,19 @@ def _no_resource(where: OnDask) -> tuple[str, str]:
     return f"no worker of {where.scheduler.address} offers {resource}", f"start one: `{start}`"
 
 
-def _result(client: Client, future: Any, what: str) -> Any:
+def _result(client: Client, future: Any, what: str, where: OnDask) -> Any:
     began, said = time.monotonic(), SAY_SECONDS
+    alone = began
     get_run_logger().info("%s: submitted to %s", what, client.scheduler_info()["address"])
     while not future.done():
         with client.as_current(), contextlib.suppress(TimeoutError):
             wait([future], LOOK_SECONDS)
         waited = time.monotonic() - began
+        if _offered(client, where):
+            alone = time.monotonic()
+        elif time.monotonic() - alone > 60 * where.wait_minutes:
+            missing, advice = _no_resource(where)
+            raise FlowError(f"{missing} since {time.monotonic() - alone:.0f} s", where=what, advice=advice)
         if waited >= said:
             said = waited + SAY_SECONDS
             at = ", ".join(client.who_has([future]).get(future.key, ())) or "its worker"

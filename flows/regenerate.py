@@ -6,7 +6,7 @@ What a night does, in its order: `docs/regeneration.md`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from flows.lineages.versions_page import key_of, page
 from flows.orders import prepare, provenance
 from flows.telling.events import watched
 from flows.telling.run_log import say, show
-from flows.unattended import told
+from flows.unattended import persevering, told, turn
 from schemas.dataset import DatasetRecipe
 from schemas.errors import (
     ColumnError,
@@ -44,7 +44,6 @@ from schemas.errors import (
     StoreDamagedError,
 )
 from schemas.lineage import USABLE, Keep, Version, lineage_digest, version_seed
-from storage import commit
 from storage.place import Root, place
 from storage.versions import (
     LOCK,
@@ -67,6 +66,14 @@ KEEP = Keep()
 TOLERANCE = 0.05
 
 
+@dataclass
+class Memory:
+    """What a night that is tried again must know of itself, since the folder does not tell it any more."""
+
+    number: int | None = None
+    book_was_lost: bool = False
+
+
 @dataclass(frozen=True)
 class Night:
     """What is to be made: a recipe's name with overrides, and where."""
@@ -74,6 +81,7 @@ class Night:
     name: str | DatasetRecipe
     overrides: tuple[str, ...]
     bench: Bench
+    memory: Memory = field(default_factory=Memory)
 
     def changed(self, number: int) -> list[str]:
         """The overrides that make the recipe that of a version."""
@@ -121,24 +129,29 @@ def regenerate_flow(
     base = load_recipe(recipe, overrides or [])
     check_training(root, experiments or [])
     night = Night(recipe, tuple(overrides or []), Bench(root, base, workers, cluster, audit))
-    with commit.writing(root, LOCK):
-        # what `keep` listed is not known any more
-        lost = bool(numbers(root)) and not has_book(root)
-        made = _make_and_clear(night, new, None if lost else keep, runs or [])
+    made = _make_and_clear(night, new, keep, runs or [])
     follow_all(root, experiments or [], tolerance, scores_since, fail_on_regression)
     return made
 
 
-def _make_and_clear(night: Night, new: bool, keep: Keep | None, runs: Sequence[str]) -> DatasetSummary:
-    """The version, and whatever becomes of it the policy, so that failures do not fill the disk."""
-    root = night.bench.root
-    catch_up(root)
-    try:
-        made = _next(night, new)
-    except Exception as error:
-        _clear(root, keep, runs, str(error).splitlines()[0])
-        raise
-    _clear(root, keep, runs, "")
+@persevering
+def _make_and_clear(night: Night, new: bool, keep: Keep, runs: Sequence[str]) -> DatasetSummary:
+    """The version, and whatever becomes of it the policy, so that failures do not fill the disk.
+
+    Tried again it takes its turn again: a right to write on S3 may lapse while the server is away.
+    """
+    root, memory = night.bench.root, night.memory
+    with turn(root, LOCK):
+        # what `keep` listed is not known any more
+        memory.book_was_lost |= bool(numbers(root)) and not has_book(root)
+        applied = None if memory.book_was_lost else keep
+        catch_up(root)
+        try:
+            made = _next(night, new)
+        except Exception as error:
+            _clear(root, applied, runs, str(error).splitlines()[0])
+            raise
+        _clear(root, applied, runs, "")
     return made
 
 
@@ -147,6 +160,9 @@ def _next(night: Night, new: bool) -> DatasetSummary:
     write_book(root, read_book(root).of_recipe(night.bench.recipe))
     unfinished = _unfinished(night)
     standing = settle(night.bench)
+    if standing and standing.number == night.memory.number:
+        # an earlier try made it; the server was lost before it was judged, or after
+        return _summary(root, standing)
     if new or unfinished:
         return _make(night, unfinished or read_book(root).newest + 1)
     if standing is None:
@@ -182,6 +198,7 @@ def _make(night: Night, number: int) -> DatasetSummary:
     changed = night.changed(number)
     prepare(night.name, store, None, changed)
     _begin(night, number)
+    night.memory.number = number
     bench = night.bench
     try:
         made = simulate_flow(
@@ -240,4 +257,7 @@ def _clear(root: Root, keep: Keep | None, runs: Sequence[str], failure: str) -> 
     for complaint in done.complaints:
         say(complaint, bad=True)
     about = f"versions below {Path(str(root)).name}"
-    show(key_of(root), page(root, read_book(root), latest_of(root), done, failure), about)
+    try:
+        show(key_of(root), page(root, read_book(root), latest_of(root), done, failure), about)
+    except LensmillError as error:
+        say(f"the table of versions is not shown: {error}", bad=True)

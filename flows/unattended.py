@@ -8,6 +8,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from distributed.comm.core import CommClosedError
@@ -33,6 +34,7 @@ SAY_SECONDS = 300.0
 PAUSES_SECONDS = (60.0, 300.0, 900.0)
 # Nothing else is tried again: bad input stays bad, and Dask has tried what died with its worker.
 PASSING = (StoreUnreachableError, ConnectionError, CommClosedError)
+GIVEN_UP = "this was tried again several times"
 
 
 def unattended() -> bool:
@@ -60,7 +62,10 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def persevering(function: Callable[P, R]) -> Callable[P, R]:
-    """A function that is called again where what it met passes by itself, unless somebody is watching."""
+    """A function that is called again where what it met passes by itself, unless somebody is watching.
+
+    What another such function inside of it has given up is not tried anew: the tries would multiply.
+    """
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -68,23 +73,33 @@ def persevering(function: Callable[P, R]) -> Callable[P, R]:
             try:
                 return function(*args, **kwargs)
             except PASSING as error:
+                if GIVEN_UP in getattr(error, "__notes__", ()):
+                    raise
                 first = str(error).partition("\n")[0]
                 get_run_logger().warning("%s: %s; again in %g s", type(error).__name__, first, pause)
                 time.sleep(pause)
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except PASSING as error:
+            if unattended():
+                error.add_note(GIVEN_UP)
+            raise
 
     return run
 
 
 @contextlib.contextmanager
-def turn(root: Root) -> Iterator[None]:
-    """The right to write a store, for which a run that nobody watches waits until the other one has ended."""
+def turn(root: Root, held: Path = commit.LOCK) -> Iterator[None]:
+    """The right to write a store, for which a run that nobody watches waits until the other one has ended.
+
+    `held` is the lock's file, of something else that is written by one at a time.
+    """
     deadline = time.monotonic() + (TURN_HOURS * 3600 if unattended() else 0.0)
     said = -SAY_SECONDS
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as waited:
         while True:
             try:
-                held.enter_context(commit.writing(root))
+                waited.enter_context(commit.writing(root, held))
                 break
             except StoreBusyError as error:
                 if time.monotonic() >= deadline:

@@ -4,10 +4,10 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
-from distributed import Client
-from distributed.client import FutureCancelledError
+from distributed import CancelledError, Client
 from distributed.comm.core import CommClosedError
 
+from flows.clusters.attendance import attended
 from flows.clusters.opening import cluster_of, form_for
 from flows.clusters.schedulers import check_workers
 from flows.galaxies import galaxies_of
@@ -37,6 +37,7 @@ def make_missing(
         books_closed(),
         cluster_of(cluster, len(missing)) as runner,
         _told_when_lost(runner.client),
+        attended(runner.client, cluster, run_logger()),
         heard(runner.client, run_logger()),
     ):
         with patience("starting workers", quiet):
@@ -60,7 +61,7 @@ def _told_when_lost(client: Client) -> Iterator[None]:
     address = client.scheduler.address if client.scheduler else "?"
     try:
         yield
-    except (FutureCancelledError, CommClosedError) as error:
+    except (CancelledError, CommClosedError) as error:
         raise ClusterLostError(
             f"the Dask scheduler at {address} went away while shards were made",
             expected="a scheduler that runs until its flows have ended",

@@ -102,7 +102,10 @@ class ExistingScheduler(Frozen):
         default=False,
         description="allow tcp:// to another machine: whoever reaches that port can run code as its owner",
     )
-    patience_minutes: Patience = Field(default=1.0, description="how long to wait for a first worker")
+    patience_minutes: Patience = Field(
+        default=1.0,
+        description="how long to wait for a first worker; where all are lost, ten minutes at least",
+    )
 
     @model_validator(mode="after")
     def _is_private(self) -> Self:
@@ -208,7 +211,10 @@ class Kubernetes(Frozen):
     plaintext: Literal[True] = Field(
         description="must be said: Dask's operator knows no TLS, so keep others out by a NetworkPolicy"
     )
-    patience_minutes: Patience = Field(default=30.0, description="how long to wait for a first worker")
+    patience_minutes: Patience = Field(
+        default=30.0,
+        description="how long to wait for a first worker; where all are lost, ten minutes at least",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

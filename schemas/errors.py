@@ -20,10 +20,11 @@
     ├── LeakError (RuntimeError)            a data set gives its labels away by more than the substructure
     ├── ResourceError (MemoryError)         this machine has too little memory for what was asked
     ├── WriteError (OSError)                a path cannot be written, or the disk is too small
+    │   ├── WriteUnreachableError (ConnectionError)   its server does not answer, or does not let us in
     │   └── PlaceError                      the path was a bad choice: its name, its folder, what is there
     └── FlowError (RuntimeError)            shards or services failed
         ├── ShardError                      work on these shards failed, which says nothing of others
-        └── ClusterLostError (ConnectionError)   the scheduler went away during the work
+        └── ClusterLostError (ConnectionError)   the scheduler, or all workers, went away during the work
 
 Each message answers four questions: what was found, what was expected, where, and what to do.
 `is_bad_input` says that what was given is wrong, not that the work failed; exit codes tell these apart.
@@ -57,6 +58,7 @@ __all__ = [
     "StoreUnreachableError",
     "UnknownNameError",
     "WriteError",
+    "WriteUnreachableError",
 ]
 
 
@@ -170,6 +172,10 @@ class WriteError(LensmillError, OSError):
     """A path cannot be written, or the disk is too small."""
 
 
+class WriteUnreachableError(WriteError, ConnectionError):
+    """What is to be written to does not answer, which may pass."""
+
+
 class PlaceError(WriteError):
     """A path that nothing could be written to, seen before any work was done."""
 
@@ -185,4 +191,4 @@ class ShardError(FlowError):
 
 
 class ClusterLostError(FlowError, ConnectionError):
-    """The scheduler went away during the work."""
+    """The scheduler, or all its workers, went away during the work."""

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePath, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from schemas.errors import StoreDamagedError, StoreUnreachableError, WriteError
+from schemas.errors import StoreDamagedError, StoreUnreachableError, WriteUnreachableError
 from storage.object_client import client_of, reason_of
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _told(path: ObjectPath, writing: bool = False) -> Iterator[None]:
     else:
         return
     if writing:
-        raise WriteError(
+        raise WriteUnreachableError(
             f"cannot write {path}: {reason}", advice=f"{advice}; run the command again, shards are kept"
         ) from None
     raise StoreUnreachableError(f"cannot reach {path}: {reason}", advice=advice) from None

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from schemas.audit import Audit
-from schemas.errors import StoreConflictError, StoreDamagedError, StoreError
+from schemas.errors import StoreConflictError, StoreDamagedError, StoreError, StoreUnreachableError
 from schemas.lineage import State, Version, VersionBook, lineage_of_physics
 from schemas.store import Manifest, StoredRecipe, StorePlan
 from storage.commit import BOOKS, MANIFEST, MARKER, PLAN, RECIPE, read_json
@@ -143,6 +143,9 @@ def look(root: Root, number: int) -> Version:
     try:
         stored, plan = read_json(store / RECIPE, StoredRecipe), read_json(store / PLAN, StorePlan)
         lineage = lineage_of_physics(stored.physics)
+    except StoreUnreachableError:
+        # nothing is known of it
+        raise
     except StoreError as error:
         began = (store / BOOKS).is_dir() and not is_finished(root, number)
         state: State = "left" if began else "damaged"
@@ -184,6 +187,8 @@ def size_and_rows(store: Root) -> tuple[int, int]:
     """Bytes and rows by the manifest; nothing where that cannot be read."""
     try:
         receipts = read_json(store / MANIFEST, Manifest).receipts
+    except StoreUnreachableError:
+        raise
     except StoreError:
         return 0, 0
     return sum(file.size for one in receipts for file in one.files), sum(one.rows for one in receipts)

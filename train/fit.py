@@ -25,6 +25,7 @@ from train.averaging import Averaging
 from train.checkpoints import CheckpointFolder, Checkpoints
 from train.compilation import compile_network
 from train.data import Samples, chunks, load_samples, shuffling_seed
+from train.demand import Demand
 from train.feeding import training_feed, validation_feed
 from train.history import History
 from train.keeper import BestWeights
@@ -63,11 +64,13 @@ def fit(
     out: str | Path,
     quiet: bool = False,
     mlflow: Path | None = None,
+    wanted: Callable[[], bool] | None = None,
 ) -> RunRecord:
     """Train a model on the `train` split of a store and keep the epoch with the best validation loss.
 
     Goes on with a run of the same experiment that was killed. A progress bar is shown on a terminal unless
-    `quiet`. `mlflow` is the file that MLflow keeps its SQLite database in.
+    `quiet`. `mlflow` is the file that MLflow keeps its SQLite database in. `wanted` is asked between batches,
+    and the training is ended when it says no.
     """
     quiet, out = quiet or not sys.stderr.isatty(), local(out)
     check_devices(experiment.training.devices)
@@ -80,7 +83,7 @@ def fit(
         module, (train, val) = ready.module, ready.samples
         logger = None if mlflow is None else open_book(mlflow, experiment, out.name)
         with other_processes(experiment, str(data), folder) as ranks:
-            done = _train(ready, store, folder, ranks, quiet, logger)
+            done = _train(ready, store, folder, ranks, quiet, logger, wanted)
         keeper = done.keeper
         keeper.restore(module)
         module.finish(chunks(train, IMAGES_AT_ONCE, _place_of(module)))
@@ -235,7 +238,13 @@ def _samples(store: Store, role: str, objective: Objective, experiment: Experime
 
 
 def _train(
-    ready: Ready, store: Store, folder: Path, ranks: Ranks, quiet: bool, logger: Logger | None = None
+    ready: Ready,
+    store: Store,
+    folder: Path,
+    ranks: Ranks,
+    quiet: bool,
+    logger: Logger | None = None,
+    wanted: Callable[[], bool] | None = None,
 ) -> Done:
     module, (train, val) = ready.module, ready.samples
     options, objective = module.experiment.training, module.objective
@@ -257,6 +266,8 @@ def _train(
     if options.patience is not None and val is not None:
         # after validation, so that the checkpoint of an epoch's end knows of it
         callbacks.append(EarlyStopping("val_loss", patience=options.patience, check_on_train_epoch_end=False))
+    if wanted is not None:
+        callbacks.append(Demand(wanted))
     with _without_chatter():
         trainer = _trainer(module, [*callbacks, checkpoints], ranks, quiet, logger)
         try:

@@ -1,9 +1,10 @@
 """Processes that outlive the command that starts them, and how a later command finds and ends them."""
 
 import contextlib
+import fcntl
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -81,3 +82,13 @@ def mine(path: Path) -> bool:
     """Whether a file is the user's and nobody else can read it."""
     state = path.lstat()
     return state.st_uid == os.getuid() and not state.st_mode & 0o077 and not path.is_symlink()
+
+
+@contextlib.contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """One process after the other, by a lock that the kernel takes back from a dead one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # what is started meanwhile does not inherit the file
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

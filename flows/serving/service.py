@@ -27,7 +27,7 @@ from flows.serving.pools import (
     stop_worker,
     up_pool,
 )
-from flows.serving.processes import Identity, end, identity, listens, living, mine, spawn
+from flows.serving.processes import Identity, end, identity, in_turn, listens, living, mine, spawn
 from flows.serving.server import (
     ALL_LEVELS,
     CONSOLE_LEVEL,
@@ -129,7 +129,20 @@ def client_environment(address: str) -> dict[str, str]:
 
 
 def up() -> ServiceRecord:
-    """Server, work pool, deployments and worker: what is missing or died is started, the rest left alone."""
+    """Server, work pool, deployments and worker: what is missing or died is started, the rest left alone.
+
+    Two at once would start two workers: the second waits, and finds everything there.
+    """
+    with in_turn(_starting()):
+        return _up()
+
+
+def _starting() -> Path:
+    """The lock of those who start servers and workers."""
+    return state_folder() / "up.lock"
+
+
+def _up() -> ServiceRecord:
     record = _recorded()
     if record and living(record.server):
         return _mended(record)
@@ -154,7 +167,8 @@ def up() -> ServiceRecord:
 
 def up_pool_here(pool: str) -> WorkerRecord:
     """Only a worker for a pool, of the server that PREFECT_API_URL names or of the one here."""
-    return up_pool(pool, server_to_work_for(), home())
+    with in_turn(_starting()):
+        return up_pool(pool, server_to_work_for(), home())
 
 
 def server_to_work_for() -> Server:

@@ -10,7 +10,7 @@ import httpx
 import psutil
 import pytest
 from distributed import Client
-from distributed.client import FutureCancelledError
+from distributed.client import CancelledFuturesGroup, FutureCancelledError, FuturesCancelledError
 from prefect.exceptions import PrefectHTTPStatusError
 
 from benchmarks.fault_flows import _dask
@@ -44,6 +44,14 @@ def test_a_scheduler_that_is_killed_is_one_error(sound_store: Order, tmp_path: P
     assert f"tcp://127.0.0.1:{port}" in caught.value.found
     assert "finished shards are kept" in caught.value.advice
     assert any((order.root / commit.RECEIPTS).rglob("*.json"))
+
+
+def test_so_it_is_where_batches_are_waited_for() -> None:
+    client: Any = SimpleNamespace(scheduler=SimpleNamespace(address="tcp://127.0.0.1:9"))
+    reason = "scheduler-connection-lost"
+    group = CancelledFuturesGroup([FutureCancelledError("a", reason)], reason)
+    with pytest.raises(ClusterLostError, match="went away"), told_when_scheduler_lost(client):
+        raise FuturesCancelledError([group])
 
 
 def test_a_run_that_nobody_watches_tries_again_after_a_lost_scheduler() -> None:

@@ -1,6 +1,7 @@
 """Where trainings run: what recipes say of it, and following what runs elsewhere."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from prefect.states import Completed, Failed, Pending, Running, State
 
 from flows import placing
 from flows.catalogue import load_experiment
+from flows.trainings import demand
 from schemas.cluster import ExistingScheduler
 from schemas.errors import DataError, FlowError, RecipeError
 from schemas.experiment import ExperimentRecipe
@@ -279,3 +281,58 @@ def test_a_resource_that_nobody_offers_is_told(on_dask: Callable[..., Any], how:
     with pytest.raises(FlowError, match=r"no worker of tcp://127.0.0.1:9 offers (TPU=1|GPU=2)") as caught:
         on_dask(_where, "", **how)
     assert "dask worker tcp://127.0.0.1:9 --resources" in caught.value.advice
+
+
+# long enough for every machine; without it a failure would be a test that hangs
+MOST_SECONDS = 60
+
+
+def _train(folder: str) -> None:
+    wanted = demand()
+    Path(folder, "begun").touch()
+    deadline = time.monotonic() + MOST_SECONDS
+    while wanted():
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.01)
+    Path(folder, "ended").touch()
+
+
+def _seen(file: Path) -> bool:
+    deadline = time.monotonic() + MOST_SECONDS
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return file.exists()
+
+
+def test_a_training_ends_with_the_flow_that_asked_for_it(
+    on_dask: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        assert _seen(tmp_path / "begun")
+        assert not (tmp_path / "ended").exists(), "while somebody waits it goes on"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(placing, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        on_dask(_train, str(tmp_path))
+    assert _seen(tmp_path / "ended")
+
+
+def test_a_training_ends_when_the_flow_died(scheduler: SpecCluster, tmp_path: Path) -> None:
+    with Client(scheduler, set_as_default=False) as client:
+        future = client.submit(_train, str(tmp_path), resources={"GPU": 1}, pure=False)
+        assert _seen(tmp_path / "begun")
+    assert _seen(tmp_path / "ended")
+    del future
+
+
+def test_a_worker_that_is_lost_for_good_is_told(
+    on_dask: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(placing, "_offered", lambda *_: not (tmp_path / "begun").exists())
+    with pytest.raises(FlowError, match=r"no worker of tcp://127.0.0.1:9 offers GPU=1 since \d+ s") as caught:
+        on_dask(_train, str(tmp_path))
+    assert caught.value.where == "training quick"
+    assert _seen(tmp_path / "ended")

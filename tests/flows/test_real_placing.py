@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from schemas.errors import RunError
 from schemas.report import Report
 from schemas.run import RunRecord
 from tests.live_service import Service, live_service
+from train.under_way import refuse_unfinished
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -174,6 +176,28 @@ def test_a_dask_worker_with_the_resource(up: Service, submit: Callable[..., str]
     assert (folder / "out" / "runs" / "on_dask" / "run.json").is_file()
     assert (folder / "out" / "runs" / "on_dask" / "reports").is_dir()
     assert any("training on_dask: submitted to" in line for line in up.log_of(run["id"]))
+
+
+def test_a_training_on_a_dask_worker_ends_when_its_flow_is_cancelled(
+    up: Service, submit: Callable[..., str], folder: Path
+) -> None:
+    with _dask(folder, {**os.environ, **up.environment}) as address:
+        where = {"kind": "dask", "scheduler": {"kind": "scheduler", "address": address}}
+        run = submit(_experiment(folder, "endless", 100_000), placement=where)
+        partial = folder / "out" / "runs" / ".endless.partial"
+        up.wait_until(lambda: list(partial.rglob("*.pt")))
+        with pytest.raises(RunError, match="is being trained now"):
+            refuse_unfinished(partial.with_name("endless"))
+        cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+        up.ask(f"/flow_runs/{run}/set_state", cancelling, up.secret)
+        assert up.ended(run)["state_type"] == "CANCELLED"
+
+        def interrupted() -> bool:
+            with pytest.raises(RunError) as caught:
+                refuse_unfinished(partial.with_name("endless"))
+            return "was interrupted" in caught.value.found
+
+        up.wait_until(interrupted)
 
 
 # the last one: it ends the service

@@ -126,6 +126,15 @@ def test_what_passes_is_tried_again(log: _Log, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("by_a_worker")
+def test_tries_do_not_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unattended.time, "sleep", lambda _: None)
+    function, calls = _failing(9, StoreUnreachableError("no answer"))
+    with pytest.raises(StoreUnreachableError):
+        persevering(function)()
+    assert len(calls) == 4
+
+
+@pytest.mark.usefixtures("by_a_worker")
 @pytest.mark.parametrize("error", [RecipeError("bad"), FlowError("dead"), OSError("full"), ValueError("bug")])
 def test_what_stays_is_not_tried_again(error: Exception) -> None:
     function, calls = _failing(1, error)

@@ -10,7 +10,13 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from flows.generate import Order
-from schemas.errors import StoreDamagedError, StoreMissingError, StoreUnreachableError, WriteError
+from schemas.errors import (
+    StoreDamagedError,
+    StoreMissingError,
+    StoreUnreachableError,
+    WriteError,
+    WriteUnreachableError,
+)
 from storage import commit, target
 from storage.durable import write_whole
 from storage.object_client import _client
@@ -162,7 +168,9 @@ def test_a_failed_write_leaves_what_was_there(s3: S3, monkeypatch: pytest.Monkey
     with pytest.raises(MemoryError):
         write_whole(path, parts())  # type: ignore[arg-type]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(WriteError, match=r"cannot write .*file: no connection to http://127\.0\.0\.1:1"):
+    with pytest.raises(
+        WriteUnreachableError, match=r"cannot write .*file: no connection to http://127\.0\.0\.1:1"
+    ):
         write_whole(path, b"new")
     monkeypatch.undo()
     assert path.read_bytes() == b"old"

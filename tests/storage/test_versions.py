@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flows.generate import Order
-from schemas.errors import StoreConflictError, StoreDamagedError
+from schemas.errors import StoreConflictError, StoreDamagedError, StoreUnreachableError
 from schemas.lineage import VersionBook, lineage_digest
-from storage import commit, verification
+from storage import commit, verification, versions
 from storage.durable import write_whole
 from storage.verify import verify
 from storage.versions import (
@@ -24,6 +24,8 @@ from storage.versions import (
     note,
     numbers,
     read_book,
+    size_and_rows,
+    version_name,
     write_book,
 )
 from tests.s3 import S3
@@ -126,6 +128,17 @@ def test_a_version_without_books_may_not_be_used(folder: Path) -> None:
     assert look(folder, 2).state == "damaged"
     (folder / "v0003.zarr" / commit.PLAN).unlink()
     assert look(folder, 3).state == "left"
+
+
+def test_a_server_that_does_not_answer_is_no_damage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise StoreUnreachableError("no answer")
+
+    monkeypatch.setattr(versions, "read_json", away)
+    with pytest.raises(StoreUnreachableError):
+        look(folder, 1)
+    with pytest.raises(StoreUnreachableError):
+        size_and_rows(folder / version_name(1))
 
 
 @pytest.mark.parametrize("text", ["", "v1.zarr\n", "../v0001.zarr", "mine", "v0001.zarr/..", "\x00\xff"])
