@@ -26,7 +26,7 @@ from train.checkpoints import CheckpointFolder, Checkpoints
 from train.compilation import compile_network
 from train.data import Samples, chunks, load_samples, shuffling_seed
 from train.feeding import training_feed, validation_feed
-from train.history import History
+from train.history import History, Tell
 from train.keeper import BestWeights
 from train.models.assembly import Assembled
 from train.models.registry import Shape
@@ -63,11 +63,12 @@ def fit(
     out: str | Path,
     quiet: bool = False,
     mlflow: Path | None = None,
+    tell: Tell | None = None,
 ) -> RunRecord:
     """Train a model on the `train` split of a store and keep the epoch with the best validation loss.
 
     Goes on with a run of the same experiment that was killed. A progress bar is shown on a terminal unless
-    `quiet`. `mlflow` is the file that MLflow keeps its SQLite database in.
+    `quiet`. `mlflow` is the file that MLflow keeps its SQLite database in. `tell` is told how far it is.
     """
     quiet, out = quiet or not sys.stderr.isatty(), local(out)
     check_devices(experiment.training.devices)
@@ -80,7 +81,7 @@ def fit(
         module, (train, val) = ready.module, ready.samples
         logger = None if mlflow is None else open_book(mlflow, experiment, out.name)
         with other_processes(experiment, str(data), folder) as ranks:
-            done = _train(ready, store, folder, ranks, quiet, logger)
+            done = _train(ready, store, folder, ranks, quiet, logger, tell)
         keeper = done.keeper
         keeper.restore(module)
         module.finish(chunks(train, IMAGES_AT_ONCE, _place_of(module)))
@@ -235,7 +236,13 @@ def _samples(store: Store, role: str, objective: Objective, experiment: Experime
 
 
 def _train(
-    ready: Ready, store: Store, folder: Path, ranks: Ranks, quiet: bool, logger: Logger | None = None
+    ready: Ready,
+    store: Store,
+    folder: Path,
+    ranks: Ranks,
+    quiet: bool,
+    logger: Logger | None = None,
+    tell: Tell | None = None,
 ) -> Done:
     module, (train, val) = ready.module, ready.samples
     options, objective = module.experiment.training, module.objective
@@ -249,7 +256,7 @@ def _train(
     module.set_apart(ranks.rank, ranks.world)
     averaging = Averaging(module.network, options.average) if options.average is not None else None
     compiled = options.compile and compile_network(module.network, device())
-    keeper, history = BestWeights(averaging), History(folder if ranks.first else None)
+    keeper, history = BestWeights(averaging), History(folder if ranks.first else None, tell)
     checkpoints = Checkpoints(
         CheckpointFolder(folder / CHECKPOINTS), train_batches, ranks.first, options.checkpoint_minutes
     )
