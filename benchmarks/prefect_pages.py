@@ -41,7 +41,7 @@ SMALLER = 0.8
 DRAW_SECONDS, RUN_SECONDS = 120, 1800
 RECIPE, EXPERIMENT = "tiny", "classify_tiny"
 # enough for a trend, of versions that are trained on in seconds
-NIGHTS, SAMPLES = 4, 200
+NIGHTS, SAMPLES = 3, 200
 MOST_BYTES = 300_000
 ATTEMPTS, FAILED = 3, subprocess.CalledProcessError
 
@@ -149,8 +149,10 @@ def _deployments(page: Any) -> None:
 
 def _log(page: Any) -> None:
     page.get_by_text("worker 0: ready").first.wait_for()
-    page.get_by_text("images/s").first.scroll_into_view_if_needed()
+    page.get_by_text("images/s").first.wait_for()
     _wait(page)
+    page.get_by_text("Oldest to newest").first.evaluate("one => one.scrollIntoView()")
+    page.wait_for_timeout(1000)
 
 
 def draw(service: Service, out: Path) -> None:

@@ -38,7 +38,7 @@ POLL_SECONDS = 0.25
 FAR_POLL_SECONDS = 5.0
 
 # NO_CACHE: with the output deleted, a cached rerun would report success with the files missing.
-BATCH = task(name="make shards", task_run_name="{first} and {more} more", cache_policy=NO_CACHE)(make_batch)
+BATCH = task(name="make shards", task_run_name="{first}{more}", cache_policy=NO_CACHE)(make_batch)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,9 @@ def _batch_size(seconds: float, shards: int, threads: int) -> int:
 
 
 def _submit(runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span]) -> Batch:
-    parameters = {"ticket": ticket, "spans": list(spans), "first": str(spans[0]), "more": len(spans) - 1}
+    # short: Prefect's page cuts names beside lines of a log
+    more = f" + {len(spans) - 1}" if len(spans) > 1 else ""
+    parameters = {"ticket": ticket, "spans": list(spans), "first": str(spans[0]), "more": more}
     return Batch(runner.submit(BATCH, parameters), deque(spans))
 
 

@@ -127,12 +127,14 @@ def test_the_flow_shows_what_the_command_tells(
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # a server of its own
 def test_the_flow_runs_under_prefect(measured: list[Path]) -> None:
-    from prefect.artifacts import Artifact
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-    with prefect_api():
+    key = ArtifactFilter(key=ArtifactFilterKey(any_=["comparison-tiny"]))
+    # not by `Artifact.get`, which leaves its connection open
+    with prefect_api(), get_client(sync_client=True) as client:
         found = compare_flow([str(one) for one in measured])
-        shown = Artifact.get("comparison-tiny")
-    assert shown is not None
+        (shown,) = client.read_artifacts(artifact_filter=key)
     assert json.loads(str(shown.data)) == comparison_rows(found)
 
 
