@@ -2,8 +2,8 @@
 
     python -m benchmarks.prefect_pages [--out docs/pictures]
 
-Starts a service of its own in a folder of its own, runs `simulate-and-train` on it, looks at the pages and
-ends everything. Takes some minutes, nearly all of them for the run.
+Starts a service of its own in a folder of its own, runs `regenerate` some nights, `verify-all` and
+`simulate-and-train` on it, looks at the pages and ends everything. Takes ten minutes, most of them for runs.
 """
 
 import sys
@@ -29,6 +29,7 @@ from typing import Any
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from ruamel.yaml import YAML
 
 from benchmarks.pages import ARGUMENTS
 
@@ -39,6 +40,8 @@ TALL = {"width": 1300, "height": 1240}
 SMALLER = 0.8
 DRAW_SECONDS, RUN_SECONDS = 120, 1800
 RECIPE, EXPERIMENT = "tiny", "classify_tiny"
+# enough for a trend, of versions that are trained on in seconds
+NIGHTS, SAMPLES = 3, 200
 MOST_BYTES = 300_000
 ATTEMPTS, FAILED = 3, subprocess.CalledProcessError
 
@@ -67,7 +70,7 @@ class Service:
 
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[Service]:
-    """A service in a state folder of its own, with one finished run, for as long as the block lasts."""
+    """A service in a state folder of its own, with finished runs, for as long as the block lasts."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     environment = own | {
         "LENSMILL_HOME": str(folder / "home"),
@@ -86,13 +89,23 @@ def served(folder: Path) -> Iterator[Service]:
                 break
         record = json.loads((folder / "home" / "service.json").read_text())
         user = (folder / "home" / "prefect" / "auth").read_text()
-        options = {"out": str(folder / "first"), "recipe": RECIPE, "experiments": [EXPERIMENT]}
-        parameters = [f"{name}={json.dumps(value)}" for name, value in options.items()]
-        words = [word for one in parameters for word in ("--param", one)]
-        lensmill("deployment", "run", "simulate-and-train", *words, "--watch")
+        for deployment, parameters in runs(folder):
+            given = [f"{name}={json.dumps(value)}" for name, value in parameters.items()]
+            words = [word for one in given for word in ("--param", one)]
+            lensmill("deployment", "run", deployment, *words, "--watch")
         yield Service(record["address"].removesuffix("/api"), user)
     finally:
         lensmill("down")
+
+
+def runs(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Deployments and parameters, one after the other; the pages of the last run are looked at."""
+    whole = {"recipe": RECIPE, "experiments": [EXPERIMENT]}
+    night = whole | {"folder": str(folder / RECIPE), "overrides": [f"samples_per_class={SAMPLES}"]}
+    for _ in range(NIGHTS):
+        yield "regenerate", night
+    yield "verify-all", {"folder": str(folder / RECIPE)}
+    yield "simulate-and-train", whole | {"out": str(folder / "first")}
 
 
 def views(service: Service) -> dict[str, tuple[str, Callable[[Any], None]]]:
@@ -103,16 +116,16 @@ def views(service: Service) -> dict[str, tuple[str, Callable[[Any], None]]]:
     inner = [run for run in runs if run["parent_task_run_id"]]
     deployments = service.ask("/deployments/filter", {})
     form = next(one for one in deployments if one["name"] == "simulate-and-train")
-    made = next(
-        one for one in service.ask("/artifacts/latest/filter", {}) if one["key"] == f"dataset-{RECIPE}"
-    )
+    shown = {one["key"]: one for one in service.ask("/artifacts/latest/filter", {})}
+    made, trend = shown[f"dataset-{RECIPE}"], shown[f"trend-{EXPERIMENT.replace('_', '-')}"]
     simulated = next(run for run in inner if run["id"] == made["flow_run_id"])
     return {
         "prefect_run": (f"/runs/flow-run/{whole['id']}", _wait),
         "prefect_log": (f"/runs/flow-run/{simulated['id']}", _log),
         "prefect_artifacts": ("/artifacts", _wait),
         "prefect_data_set": (f"/artifacts/artifact/{made['latest_id']}", _whole),
-        "prefect_deployments": ("/deployments", _wait),
+        "prefect_trend": (f"/artifacts/artifact/{trend['latest_id']}", _wait),
+        "prefect_deployments": ("/deployments", _deployments),
         "prefect_form": (f"/deployments/deployment/{form['id']}/run", _wait),
     }
 
@@ -128,10 +141,18 @@ def _whole(page: Any) -> None:
     _wait(page)
 
 
+def _deployments(page: Any) -> None:
+    count = len(YAML(typ="safe", pure=True).load(ROOT / "prefect.yaml")["deployments"])
+    page.get_by_text(f"{count} Deployments").wait_for()
+    _wait(page)
+
+
 def _log(page: Any) -> None:
     page.get_by_text("worker 0: ready").first.wait_for()
-    page.get_by_text("images/s").first.scroll_into_view_if_needed()
+    page.get_by_text("images/s").first.wait_for()
     _wait(page)
+    page.get_by_text("Oldest to newest").first.evaluate("one => one.scrollIntoView()")
+    page.wait_for_timeout(1000)
 
 
 def draw(service: Service, out: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.forms import MinutesForm, RunForm, SplitForm, StoreForm
 from flows.telling.events import watched
+from flows.telling.run_log import show, show_table
 from flows.unattended import persevering, told, within
 from schemas.numbers import CONSTANT, METRICS, SPEED, numbers
 from schemas.report import Report
@@ -47,8 +47,8 @@ def show_report(report: Report, page: Path) -> None:
     """The numbers in Prefect's page, with the way to ours."""
     about = f"{report.experiment} on {report.store_recipe}, {report.split}"
     key = artifact_key(report.experiment)
-    create_table_artifact(table=metric_rows(report), key=f"metrics-{key}", description=about)
-    create_markdown_artifact(markdown=report_text(report, page), key=f"report-{key}", description=about)
+    show_table(f"metrics-{key}", metric_rows(report), about)
+    show(f"report-{key}", report_text(report, page), about)
 
 
 def artifact_key(name: str) -> str:

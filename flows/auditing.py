@@ -5,11 +5,11 @@ from itertools import groupby
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.assess import artifact_key
 from flows.telling.progress import progress_bar
+from flows.telling.run_log import show
 from schemas.audit import Audit, AuditRow
 from schemas.errors import PlaceError
 from storage.audit import audit as audit_evidence
@@ -53,9 +53,7 @@ def audit_task(
 ) -> Audit:
     """An audit shown in Prefect's page; labels that leak are an error, so that nothing after it runs."""
     found = audit(place(store), None if out is None else local(out), split, strict, (), most, quiet=True)
-    create_markdown_artifact(
-        markdown=page(found), key=f"audit-{artifact_key(found.about.recipe)}", description=headline(found)
-    )
+    show(f"audit-{artifact_key(found.about.recipe)}", page(found), headline(found))
     refuse_leaks(found)
     return found
 

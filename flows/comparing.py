@@ -3,10 +3,10 @@
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 
 from flows.assess import artifact_key
 from flows.telling.events import watched
+from flows.telling.run_log import show_table
 from schemas.comparison import Comparison
 from storage.place import local, place
 
@@ -32,17 +32,12 @@ def compare_flow(
     )
     if out is not None:
         write_comparison(found, local(out))
-    create_table_artifact(
-        table=comparison_rows(found),
-        key=f"comparison-{artifact_key(found.store_recipe)}",
-        description=f"{len(runs)} runs on {found.store_recipe}, {found.split}, {found.samples:,} samples",
-    )
+    key = artifact_key(found.store_recipe)
+    about = f"{len(runs)} runs on {found.store_recipe}, {found.split}, {found.samples:,} samples"
+    show_table(f"comparison-{key}", comparison_rows(found), about)
     if found.recipe_differences:
-        create_table_artifact(
-            table=recipe_rows(found),
-            key=f"comparison-recipes-{artifact_key(found.store_recipe)}",
-            description="how the recipes of these runs differ",
-        )
+        about = "how the recipes of these runs differ"
+        show_table(f"comparison-recipes-{key}", recipe_rows(found), about)
     return found
 
 

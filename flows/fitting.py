@@ -4,14 +4,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 
 from flows.assess import artifact_key
 from flows.catalogue import AnyExperiment, load_experiment
 from flows.forms import ExperimentForm, OverridesForm, RunForm, StoreForm
 from flows.serving.closing import label_run
 from flows.telling import journal
+from flows.telling.epochs import EpochLines
 from flows.telling.events import watched
+from flows.telling.run_log import in_a_run, show_table
 from flows.unattended import persevering, told
 from schemas.errors import FlowError, RecipeError
 from schemas.experiment import ExperimentRecipe
@@ -32,8 +33,9 @@ def fit_experiment(
     from train.fit import fit
 
     recipe = load_experiment(experiment, overrides or [])
-    # the bar of a training is drawn, which no reader of objects can use
-    return fit(recipe, store_path(recipe, data), local(out), quiet or journal.wanted(), mlflow)
+    # the bar of a training is drawn, which no reader of objects or of a flow's log can use
+    lines = EpochLines(recipe.name) if in_a_run() or (journal.wanted() and not quiet) else None
+    return fit(recipe, store_path(recipe, data), local(out), quiet or journal.wanted(), mlflow, tell=lines)
 
 
 def need_training() -> None:
@@ -103,8 +105,4 @@ def show_training(record: RunRecord, out: str) -> None:
         {"what": "seconds", "value": f"{record.train_seconds:.1f}"},
         {"what": "run folder", "value": out},
     ]
-    create_table_artifact(
-        table=rows,
-        key=f"training-{artifact_key(record.experiment.name)}",
-        description=record.experiment.description,
-    )
+    show_table(f"training-{artifact_key(record.experiment.name)}", rows, record.experiment.description)

@@ -51,7 +51,7 @@ class Unread(Tabs):
 
 
 def _with_tabs(schema: Any, handler: GetJsonSchemaHandler, seen: set[str]) -> None:
-    """Turn each `oneOf` into `anyOf`, in all that a schema refers to as well."""
+    """Turn each `oneOf` into `anyOf` and fill in constants, in all that a schema refers to as well."""
     if isinstance(schema, list):
         for one in schema:
             _with_tabs(one, handler, seen)
@@ -63,6 +63,12 @@ def _with_tabs(schema: Any, handler: GetJsonSchemaHandler, seen: set[str]) -> No
         _with_tabs(handler.resolve_ref_schema(schema), handler, seen)
     for value in list(schema.values()):
         _with_tabs(value, handler, seen)
+    if isinstance(schema.get("const"), str):
+        # the page shows a constant, but sends only what has a default: a `kind` that must be said
+        schema.setdefault("default", schema["const"])
+    elif schema.get("const") is True:
+        # what somebody must say: as a constant the page shows it switched off, and nobody can switch it on
+        schema["enum"] = [schema.pop("const")]
     if isinstance(schema.get("oneOf"), list):
         schema.pop("discriminator", None)
         schema["anyOf"] = schema.pop("oneOf")

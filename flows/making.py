@@ -43,7 +43,7 @@ POLL_SECONDS = 0.25
 FAR_POLL_SECONDS = 5.0
 
 # NO_CACHE: with the output deleted, a cached rerun would report success with the files missing.
-BATCH = task(name="make shards", task_run_name="{first} and {more} more", cache_policy=NO_CACHE)(make_batch)
+BATCH = task(name="make shards", task_run_name="{first}{more}", cache_policy=NO_CACHE)(make_batch)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,9 @@ def _probe(client: Client, ticket: Ticket, span: Span) -> Batch:
 
 
 def _submit(runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span]) -> Batch:
-    parameters = {"ticket": ticket, "spans": list(spans), "first": str(spans[0]), "more": len(spans) - 1}
+    # short: Prefect's page cuts names beside lines of a log
+    more = f" + {len(spans) - 1}" if len(spans) > 1 else ""
+    parameters = {"ticket": ticket, "spans": list(spans), "first": str(spans[0]), "more": more}
     task = runner.submit(BATCH, parameters)
     return Batch(task, task.wrapped_future, deque(spans))
 

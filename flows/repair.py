@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from prefect import flow
+from prefect import Flow, flow
 from prefect.context import FlowRunContext
 from pydantic import Field
 
@@ -17,7 +17,9 @@ from flows.clusters.opening import chosen
 from flows.galaxies import with_galaxies
 from flows.serving.api import prefect_api
 from flows.shards import Order, versions_here
+from flows.telling.events import watched
 from flows.telling.progress import progress_bar
+from flows.unattended import told
 from flows.workshop import make_missing
 from schemas.cluster import AnyCluster
 from schemas.dataset import DatasetRecipe
@@ -97,15 +99,23 @@ def _mend(found: Diagnosis, order: Order | None, cluster: AnyCluster, quiet: boo
 
 
 def _make(order: Order, spans: Sequence[Span], cluster: AnyCluster, quiet: bool) -> dict[Span, Receipt]:
-    """As a Prefect flow of its own; without parameters, since Prefect would look into every shard."""
-
-    @flow(name="repair")
-    def repair_flow() -> dict[Span, Receipt]:
-        return make_missing(order, spans, cluster, quiet, None)[0]
-
     # a flow that repairs has its API already, which may be another than ours
     with contextlib.nullcontext() if FlowRunContext.get() else prefect_api():
-        return repair_flow()
+        return repair_flow(order, spans, cluster, quiet)(str(order.root))
+
+
+def repair_flow(
+    order: Order, spans: Sequence[Span], cluster: AnyCluster, quiet: bool
+) -> Flow[[str], dict[Span, Receipt]]:
+    """A flow that makes these shards. Its parameter is for events: Prefect would look into every shard."""
+
+    @watched
+    @flow(name="repair")
+    @told
+    def repair_store(store: str) -> dict[Span, Receipt]:  # noqa: ARG001 - see above
+        return make_missing(order, spans, cluster, quiet, None)[0]
+
+    return repair_store
 
 
 def _order(found: Diagnosis, source_file: str | Path | None, accept_new_bytes: bool) -> Order:

@@ -166,7 +166,7 @@ def make_batch(
     ticket: Ticket,
     spans: Sequence[Span],
     first: str,  # noqa: ARG001 - this and the next name the task run
-    more: int,  # noqa: ARG001
+    more: str,  # noqa: ARG001
 ) -> float:
     """`make_shards` with what Prefect's page shows."""
     return make_shards(ticket, spans)

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect import flow
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from pydantic import Field, ValidationError
 
 from flows.clusters.local import Workers
 from flows.forms import ClusterForm, WorkersForm
 from flows.repair import repair as repair_store
 from flows.telling.events import watched
-from flows.telling.run_log import in_a_run, say, show_table
+from flows.telling.run_log import Gauge, say, show_table
 from flows.unattended import told
 from schemas.cluster import AnyCluster
 from schemas.errors import LensmillError, StoreDamagedError, StoreUnfinishedError
@@ -92,16 +91,16 @@ def inspect(
     aside = _set_aside(stores)
     checked: list[Checked] = []
     total = len(stores) + len(runs)
-    artifact = _bar(str(root), total)
+    gauge = Gauge("verify-all", f"{root}: {total} to check")
     for one in stores:
         checked.append(_check_store(one, one in aside, repair, workers, cluster))
-        _tell(checked, total, artifact)
+        _tell(checked, total, gauge)
     for run in runs:
         checked.append(_check_run(run))
-        _tell(checked, total, artifact)
+        _tell(checked, total, gauge)
     found = Inspection(folder=str(root), checked=tuple(checked))
     worst_first = sorted(checked, key=lambda one: not one.bad)
-    rows: list[dict[str, object]] = [one.model_dump() for one in worst_first[:SHOWN]]
+    rows = [one.model_dump() for one in worst_first[:SHOWN]]
     show_table("verification", rows, headline(found))
     return found
 
@@ -217,15 +216,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _bar(folder: str, total: int) -> Any:
-    if not in_a_run():
-        return None
-    return create_progress_artifact(progress=0.0, key="verify-all", description=f"{folder}: {total} to check")
-
-
-def _tell(checked: list[Checked], total: int, artifact: Any) -> None:
+def _tell(checked: list[Checked], total: int, gauge: Gauge) -> None:
     one = checked[-1]
     about = f": {one.first}" if one.first else ""
     say(f"{len(checked)} of {total}: {one.path} is {one.state}{about}", bad=one.bad)
-    if artifact is not None:
-        update_progress_artifact(artifact, progress=100 * len(checked) / total)
+    gauge.tell(100 * len(checked) / total)

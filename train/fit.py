@@ -27,7 +27,7 @@ from train.compilation import compile_network
 from train.data import Samples, chunks, load_samples, shuffling_seed
 from train.demand import Demand
 from train.feeding import training_feed, validation_feed
-from train.history import History
+from train.history import History, Tell
 from train.keeper import BestWeights
 from train.models.assembly import Assembled
 from train.models.registry import Shape
@@ -65,12 +65,13 @@ def fit(
     quiet: bool = False,
     mlflow: Path | None = None,
     wanted: Callable[[], bool] | None = None,
+    tell: Tell | None = None,
 ) -> RunRecord:
     """Train a model on the `train` split of a store and keep the epoch with the best validation loss.
 
     Goes on with a run of the same experiment that was killed. A progress bar is shown on a terminal unless
     `quiet`. `mlflow` is the file that MLflow keeps its SQLite database in. `wanted` is asked between batches,
-    and the training is ended when it says no.
+    and the training is ended when it says no. `tell` is told how far it is.
     """
     quiet, out = quiet or not sys.stderr.isatty(), local(out)
     check_devices(experiment.training.devices)
@@ -83,7 +84,7 @@ def fit(
         module, (train, val) = ready.module, ready.samples
         logger = None if mlflow is None else open_book(mlflow, experiment, out.name)
         with other_processes(experiment, str(data), folder) as ranks:
-            done = _train(ready, store, folder, ranks, quiet, logger, wanted)
+            done = _train(ready, store, folder, ranks, quiet, logger, wanted, tell)
         keeper = done.keeper
         keeper.restore(module)
         module.finish(chunks(train, IMAGES_AT_ONCE, _place_of(module)))
@@ -245,6 +246,7 @@ def _train(
     quiet: bool,
     logger: Logger | None = None,
     wanted: Callable[[], bool] | None = None,
+    tell: Tell | None = None,
 ) -> Done:
     module, (train, val) = ready.module, ready.samples
     options, objective = module.experiment.training, module.objective
@@ -258,7 +260,7 @@ def _train(
     module.set_apart(ranks.rank, ranks.world)
     averaging = Averaging(module.network, options.average) if options.average is not None else None
     compiled = options.compile and compile_network(module.network, device())
-    keeper, history = BestWeights(averaging), History(folder if ranks.first else None)
+    keeper, history = BestWeights(averaging), History(folder if ranks.first else None, tell)
     checkpoints = Checkpoints(
         CheckpointFolder(folder / CHECKPOINTS), train_batches, ranks.first, options.checkpoint_minutes
     )

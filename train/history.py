@@ -3,6 +3,7 @@
 import csv
 import io
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,16 @@ COLUMNS = {
     "memory_bytes": pa.int64(),
     "seconds": pa.float64(),
 }
+# Is told the epochs done, a part of one counting as such, of how many, and the row of the last whole one.
+Tell = Callable[[float, int, Mapping[str, Any]], None]
 
 
 class History(Callback):
     """Losses, learning rate, images per second of training and the memory in use, by epoch."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, tell: Tell | None = None) -> None:
         self.folder = folder
+        self.tell = tell
         self.rows: list[dict[str, Any]] = []
         self.before = 0.0
         self.started = time.perf_counter()
@@ -57,6 +61,12 @@ class History(Callback):
     ) -> None:
         self.loss = self.loss.to(outputs["shown"].device) + outputs["shown"].double() * outputs["count"]
         self.images += outputs["count"]
+        if step + 1 < trainer.num_training_batches:
+            self._tell(trainer, trainer.current_epoch + (step + 1) / trainer.num_training_batches)
+
+    def _tell(self, trainer: lightning.Trainer, done: float) -> None:
+        if self.tell is not None:
+            self.tell(done, trainer.max_epochs or 0, self.rows[-1] if self.rows else {})
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._pause()
@@ -91,6 +101,7 @@ class History(Callback):
         if trainer.logger is not None:
             told = {key: one for key, one in self.rows[-1].items() if one is not None and key != "epoch"}
             trainer.logger.log_metrics(told, step=trainer.current_epoch + 1)
+        self._tell(trainer, trainer.current_epoch + 1)
         self._begin_epoch()
 
     def _of_all(self, trainer: lightning.Trainer) -> tuple[float, int]:

@@ -19,6 +19,7 @@ from flows.commands.app import (
     ShardSize,
     Workers,
     app,
+    err,
     out,
 )
 from flows.commands.tables import in_blocks, lined_up
@@ -57,8 +58,13 @@ def train_command(
 
     Example: `lensmill train classify_tiny --data tiny.zarr --out runs/classify_tiny`
     """
+    from flows.catalogue import load_experiment
     from flows.fitting import fit_experiment
 
+    place_elsewhere = load_experiment(experiment, overrides or []).placement
+    if place_elsewhere.kind != "here":
+        followed = "followed by `lensmill run` and the deployment `simulate-and-train` only"
+        err.print(f"trained here: placement ({place_elsewhere.kind}) is {followed}", soft_wrap=True)
     record = fit_experiment(experiment, data, run, overrides or [], quiet, mlflow)
     for said in (record.network_input, record.initial_weights):
         if said is not None:

@@ -49,18 +49,19 @@ def _table(rows: Sequence[Change], points: Sequence[Point]) -> list[str]:
     lines = [f"**{first.name}**{unit} ({first.better} is better)", ""]
     if len(rows) > 1:
         lines += [trend_picture(rows[-SHOWN:]), ""]
-    lines += ["| version | made | value | 95% | against | difference | |", "|---|---|---|---|---|---|---|"]
+    # what matters first: Prefect's page hides what is too wide
+    lines += ["| version | | value | 95% | difference | against | made |", "|---|---|---|---|---|---|---|"]
     for one in reversed(rows[-SHOWN:]):
         day = moment.strftime("%Y-%m-%d %H:%M") if (moment := made.get(one.version)) else ""
         value, against = one.score.value, "" if one.against is None else str(one.against)
         cells = (
             one.version,
-            day,
+            SAID[one.verdict],
             f"{value.value:.4g}",
             _ends(value),
-            against,
             _apart(one),
-            SAID[one.verdict],
+            against,
+            day,
         )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return [*lines, ""]

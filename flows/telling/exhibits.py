@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.assess import artifact_key
 from flows.shards import Order
 from flows.telling import events
-from flows.telling.run_log import in_a_run, say
+from flows.telling.run_log import at_no_cost, in_a_run
 from storage.reader import Store, open_store
 from storage.thumbnail import thumbnail
 
@@ -24,13 +24,11 @@ def exhibit(order: Order, made: "DatasetSummary") -> None:
     """Show a data set that was sealed, and let others know. Nothing of it can fail the flow that made it."""
     if not in_a_run():
         return
-    try:
+    with at_no_cost("the data set"):
         head = f"## {made.recipe}: {made.rows:,} images"
         text = "\n\n".join((head, gallery(order), summary(open_store(order.root), made))) + "\n"
         about = f"{made.rows:,} images of {made.recipe} in {made.store}"
         create_markdown_artifact(markdown=text, key=f"dataset-{artifact_key(made.recipe)}", description=about)
-    except Exception as error:
-        say(f"the data set is not shown on Prefect's page: {error}", bad=True)
     events.sealed(made.store, made.recipe, made.digest, made.rows, made.made)
 
 

@@ -27,12 +27,12 @@ class Pace:
         self.total = total
         self.started = time.monotonic()
 
-    def rate(self, done: int) -> float:
+    def rate(self, done: float) -> float:
         """Units per second since the start; 0 while nothing is known."""
         seconds = time.monotonic() - self.started
         return done / seconds if done and seconds > 0 else 0.0
 
-    def remaining_s(self, done: int) -> float | None:
+    def remaining_s(self, done: float) -> float | None:
         """Seconds that the rest will take at this pace, if there is one yet."""
         rate = self.rate(done)
         return (self.total - done) / rate if rate else None

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from matplotlib import pyplot
 
-from flows import auditing
 from flows.auditing import audit_task
 from flows.generate import Order
+from flows.telling import run_log
 from schemas.audit import Audit
 from schemas.errors import LeakError
 
@@ -32,7 +32,8 @@ def even_store(
 def artifacts(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the task would show in Prefect's page."""
     shown: list[dict[str, Any]] = []
-    monkeypatch.setattr(auditing, "create_markdown_artifact", lambda **fields: shown.append(fields))
+    monkeypatch.setattr(run_log, "in_a_run", lambda: True)
+    monkeypatch.setattr(run_log, "create_markdown_artifact", lambda **fields: shown.append(fields))
     return shown
 
 

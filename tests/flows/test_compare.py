@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from flows import comparing
 from flows.commands.app import out
 from flows.comparing import compare_flow, comparison_rows
 from flows.fitting import fit_experiment
 from flows.generate import Order
 from flows.serving.api import prefect_api
+from flows.telling import run_log
 from schemas.comparison import Comparison
 from tests.flows.messages import one_message
 from train.evaluate import evaluate
@@ -110,7 +110,8 @@ def test_the_flow_shows_what_the_command_tells(
     measured: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[dict[str, Any]] = []
-    monkeypatch.setattr(comparing, "create_table_artifact", lambda **given: shown.append(given))
+    monkeypatch.setattr(run_log, "in_a_run", lambda: True)
+    monkeypatch.setattr(run_log, "create_table_artifact", lambda **given: shown.append(given))
     # the flow's own function: a server would only be told of it
     found = compare_flow.fn([str(one) for one in measured], out=str(tmp_path / "comparison"))
     scores, recipes = shown
@@ -126,12 +127,14 @@ def test_the_flow_shows_what_the_command_tells(
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # a server of its own
 def test_the_flow_runs_under_prefect(measured: list[Path]) -> None:
-    from prefect.artifacts import Artifact
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-    with prefect_api():
+    key = ArtifactFilter(key=ArtifactFilterKey(any_=["comparison-tiny"]))
+    # not by `Artifact.get`, which leaves its connection open
+    with prefect_api(), get_client(sync_client=True) as client:
         found = compare_flow([str(one) for one in measured])
-        shown = Artifact.get("comparison-tiny")
-    assert shown is not None
+        (shown,) = client.read_artifacts(artifact_filter=key)
     assert json.loads(str(shown.data)) == comparison_rows(found)
 
 

@@ -1,6 +1,8 @@
 """Events that others wait for, and what a finished data set shows: there, complete, and never in the way."""
 
 import base64
+import importlib
+import inspect
 import logging
 import re
 from collections.abc import Callable
@@ -11,29 +13,32 @@ from uuid import uuid4
 
 import pytest
 from prefect.states import Cancelled, Crashed, Failed, State
+from ruamel.yaml import YAML
 
 from flows import generate
-from flows.assess import artifact_key, evaluate_flow
+from flows.assess import artifact_key
 from flows.comparing import compare_flow
-from flows.fitting import train_flow
 from flows.generate import DatasetSummary, Order, simulate_flow
-from flows.pipeline import pipeline_flow
-from flows.regenerate import regenerate_flow
+from flows.repair import repair_flow
 from flows.telling import events, exhibits
-from flows.verifying import verify_all_flow
 from schemas.errors import StoreConflictError
 from storage import commit
 from storage.thumbnail import thumbnail
 
-FLOWS: tuple[Any, ...] = (
-    simulate_flow,
-    train_flow,
-    evaluate_flow,
-    pipeline_flow,
-    regenerate_flow,
-    compare_flow,
-    verify_all_flow,
-)
+DEPLOYMENTS = YAML(typ="safe", pure=True).load((Path(__file__).parents[2] / "prefect.yaml").read_text())[
+    "deployments"
+]
+
+
+def _deployed() -> list[Any]:
+    """The flows of `prefect.yaml`."""
+    places = [one["entrypoint"].rpartition(".") for one in DEPLOYMENTS]
+    return [getattr(importlib.import_module(module), name) for module, _, name in places]
+
+
+# of a repair neither order nor cluster is looked at before it runs
+NOTHING: Any = None
+FLOWS = (*_deployed(), compare_flow, repair_flow(NOTHING, [], NOTHING, quiet=True))
 
 
 @pytest.fixture
@@ -66,6 +71,10 @@ def test_every_flow_tells_how_it_ended(flow: Any, emitted: list[tuple[str, dict[
     assert [payload["state"] for _, payload in emitted] == ["Failed", "Crashed", "Cancelled"]
     assert [payload["message"] for _, payload in emitted] == ["went wrong", "went away", "was stopped"]
     assert {payload["store"] for _, payload in emitted} == {"s.zarr"}
+
+
+def test_a_repair_says_which_store() -> None:
+    assert list(inspect.signature(FLOWS[-1].fn).parameters) == ["store"]
 
 
 def test_an_error_of_ours_is_told_with_its_advice(emitted: list[tuple[str, dict[str, Any]]]) -> None:

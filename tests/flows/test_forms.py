@@ -71,6 +71,36 @@ def test_alternatives_are_ones_that_the_page_can_draw(name: str) -> None:
     assert refers <= set(schema.get("definitions", {}))
 
 
+@pytest.mark.parametrize("name", FLOWS)
+def test_constants_are_ones_that_the_page_sends(name: str) -> None:
+    """It leaves out those without a default, and one that is true it shows switched off for good."""
+    definitions = _schema(name).get("definitions", {}).values()
+    constants = [one for about in definitions for one in about["properties"].values() if "const" in one]
+    assert constants or name == "evaluate"
+    assert [one["const"] for one in constants] == [one.get("default") for one in constants]
+    assert all(isinstance(one["const"], str) for one in constants)
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed"),
+    [
+        ("LocalWorkers", {"workers": 1}),
+        ("ExistingScheduler", {"address": "tcp://127.0.0.1:1"}),
+        ("Slurm", {"cores": 2, "memory": "4 GiB", "most_jobs": 1}),
+        ("Kubernetes", {"image": "me/lensmill:1", "most_workers": 2, "plaintext": True}),
+    ],
+)
+def test_what_is_typed_into_a_tab_is_a_cluster(kind: str, typed: dict[str, Any]) -> None:
+    fields = _schema("simulate")["definitions"][kind]["properties"]
+    sent = {key: one["default"] for key, one in fields.items() if "default" in one} | typed
+    assert not _faults("simulate", cluster=sent)
+    given = simulate_flow.validate_parameters({**NEEDED["simulate"], "cluster": sent})["cluster"]
+    assert type(given).__name__ == kind
+    assert {key: getattr(given, key) for key in typed} == typed
+    if "plaintext" in typed:
+        assert _faults("simulate", cluster=sent | {"plaintext": False})
+
+
 @pytest.mark.parametrize("kind", ["recipe", "experiment"])
 def test_shipped_names_are_a_list_to_choose_from(kind: str) -> None:
     schema = _schema("simulate" if kind == "recipe" else "train")

@@ -15,6 +15,7 @@ import pytest
 
 from flows.catalogue import shipped
 from flows.generate import Order
+from flows.telling import journal
 from schemas.reading import parse
 from schemas.report import Report
 from schemas.run import RunRecord
@@ -91,6 +92,23 @@ def test_train_evaluate_and_predict(
     assert said.code == 0
     assert "and 22 more" in said.out
     assert ("predicted_theta_E" if kind == "regress" else "vortex") in said.out.replace("\n", "")
+
+
+def test_a_training_tells_machines_of_its_epochs(
+    lensmill: Lensmill, quick: Path, sound_store: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (journal.VARIABLE, *journal.PREFECT):
+        # what the command puts into the environment is for this test alone
+        monkeypatch.setenv(name, "")
+    words = ("--log", "json", "train", quick, "--data", sound_store.root, "--set", "placement.kind=pool")
+    said = lensmill(*words, "--set", "placement.pool=gpu", "--out", tmp_path / "run")
+    assert said.code == 0, said
+    placed, first, *_, last = [json.loads(line) for line in said.err.splitlines()]
+    assert placed["message"].startswith("trained here: placement (pool) is followed by `lensmill run`")
+    assert (first["total"], first["unit"], last["done"]) == (2, "epochs", 2)
+    assert 0 < first["done"] < 1
+    assert last["message"].startswith("quick: 2 of 2 epochs, training loss ")
+    assert last["val_loss"] > 0
 
 
 def test_set_changes_the_experiment(
