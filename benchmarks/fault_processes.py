@@ -22,7 +22,8 @@ from flows.generate import Order
 from storage import commit
 from storage.verify import verify
 
-MOST_SECONDS = 400
+# against hanging; a busy machine takes most of it to start a worker anew eight times
+MOST_SECONDS = 1200
 PYTHON = sys.executable
 
 
@@ -44,17 +45,19 @@ class Command:
         return found
 
     def meet(self, root: Path, receipts: int) -> bool:
-        """Wait until so many shards are there; False if it ended before."""
+        """Wait until so many shards are there, or the store has begun; False if it ended before."""
         until = time.monotonic() + MOST_SECONDS
         while time.monotonic() < until and self.process.poll() is None:
-            if sum(1 for _ in (root / commit.RECEIPTS).rglob("*.json")) >= receipts:
+            if (root / commit.PLAN).is_file() and sum(
+                1 for _ in (root / commit.RECEIPTS).rglob("*.json")
+            ) >= receipts:
                 return True
             time.sleep(0.02)
         return False
 
     def alone(self) -> bool:
         """Whether nothing that it started outlives it for long."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while time.monotonic() < until:
             if not self.descendants():
                 return True

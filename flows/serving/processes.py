@@ -3,7 +3,7 @@
 import contextlib
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -59,6 +59,20 @@ def listens(process: psutil.Process, port: int) -> bool:
         sockets = [one for member in family for one in member.net_connections("tcp")]
         return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in sockets)
     return False
+
+
+@contextlib.contextmanager
+def suspended(process: psutil.Process | None) -> Iterator[None]:
+    """A process that does nothing meanwhile; what it started goes on."""
+    with contextlib.suppress(psutil.Error):
+        if process is not None:
+            process.suspend()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psutil.Error):
+            if process is not None:
+                process.resume()
 
 
 def end(process: psutil.Process) -> None:

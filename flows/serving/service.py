@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.serving.answers import Server
+from flows.serving.closing import close_orphans_of
 from flows.serving.missed import drop_missed
 from flows.serving.pools import (
     ROOT,
@@ -27,7 +28,7 @@ from flows.serving.pools import (
     stop_worker,
     up_pool,
 )
-from flows.serving.processes import Identity, end, identity, listens, living, mine, spawn
+from flows.serving.processes import Identity, end, identity, listens, living, mine, spawn, suspended
 from flows.serving.server import (
     ALL_LEVELS,
     CONSOLE_LEVEL,
@@ -176,9 +177,14 @@ def _start(lock: int, before: ServiceRecord | None = None) -> ServiceRecord:
     if before is None:
         _renew_password()
     for last in (False, False, True):
-        record = _start_server(lock, before)
+        # a worker that lives would begin all runs that were missed, before they can be dropped
+        with suspended(living(before.worker) if before else None):
+            record = _start_server(lock, before)
+            ours = _is_ours(record)
+            if ours:
+                drop_missed(Server(record.address, password()))
         try:
-            if _is_ours(record):
+            if ours:
                 return _mended(record)
             if last:
                 raise FlowError(
@@ -248,6 +254,7 @@ def _mended(record: ServiceRecord) -> ServiceRecord:
         record = _noted(record.model_copy(update={"deployed": made_of}))
     server.pause(POOL, False)
     drop_missed(server)
+    close_orphans_of(server)
     worker = record.polling
     if worker is None or not worker.alive or worker.name not in server.workers_online(POOL):
         if worker is not None:

@@ -11,10 +11,12 @@ import psutil
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Crashed, Running, State
 from prefect.tasks import Task
 
 from flows.serving import closing
+from flows.serving.answers import Server
 from flows.serving.api import prefect_api
 from flows.serving.closing import (
     HOST,
@@ -22,6 +24,7 @@ from flows.serving.closing import (
     STARTED,
     books_closed,
     close_orphans,
+    close_orphans_of,
     close_task,
     identity,
     is_alive,
@@ -108,6 +111,20 @@ def test_runs_of_the_dead_are_closed_with_their_tasks(client: SyncPrefectClient)
     assert _states(client, *cancelling) == ("Cancelled", "Crashed")
     assert [_states(client, *one) for one in others] == [("Running", "Running")] * 3
     assert close_orphans() == 0
+
+
+def test_they_are_closed_where_no_flow_runs(client: SyncPrefectClient) -> None:
+    dead = _run(client, DEAD, Running())
+    alive = _run(client, identity(), Running())
+    server = Server(str(PREFECT_API_URL.value()), PREFECT_API_AUTH_STRING.value())
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        close_orphans_of(server)
+    assert _states(client, *dead) == ("Crashed", "Crashed")
+    assert _states(client, *alive) == ("Running", "Running")
+
+
+def test_a_service_comes_up_where_books_cannot_be_closed() -> None:
+    close_orphans_of(Server("http://127.0.0.1:9/api"))
 
 
 def test_the_subflows_of_the_dead_are_closed(client: SyncPrefectClient) -> None:
