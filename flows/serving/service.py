@@ -177,12 +177,13 @@ def _start(lock: int, before: ServiceRecord | None = None) -> ServiceRecord:
     if before is None:
         _renew_password()
     for last in (False, False, True):
-        # a worker that lives would begin all runs that were missed, before they can be dropped
-        with suspended(living(before.worker) if before else None):
+        worker = living(before.worker) if before else None
+        # it would begin all runs that were missed, before they can be dropped
+        with suspended(worker):
             record = _start_server(lock, before)
             ours = _is_ours(record)
-            if ours:
-                drop_missed(Server(record.address, password()))
+            if ours and worker:
+                _drop_missed(record)
         try:
             if ours:
                 return _mended(record)
@@ -199,6 +200,12 @@ def _start(lock: int, before: ServiceRecord | None = None) -> ServiceRecord:
         down()
         before = None
     raise AssertionError("the last try returns or raises")
+
+
+def _drop_missed(record: ServiceRecord) -> None:
+    """As soon as it can be; a server that does not answer is told of later."""
+    with contextlib.suppress(FlowError):
+        drop_missed(Server(record.address, password()))
 
 
 def _start_server(lock: int, before: ServiceRecord | None) -> ServiceRecord:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import psutil
 import pytest
@@ -29,6 +30,7 @@ from flows.serving.closing import (
     identity,
     is_alive,
 )
+from flows.unattended import told
 
 DEAD = {HOST: socket.gethostname(), PID: "4194304", STARTED: "1.0"}
 
@@ -162,6 +164,17 @@ def test_a_flow_is_labelled_and_what_it_leaves_open_is_closed(client: SyncPrefec
         failing()
     assert is_alive(client.read_flow_run(seen["run"]).labels) is True
     assert _states(client, seen["run"], seen["task"]) == ("Failed", "Crashed")
+
+
+def test_every_flow_is_labelled_as_it_begins(client: SyncPrefectClient) -> None:
+    @flow(name="a flow that makes no shards")
+    @told
+    def other() -> str:
+        from prefect.runtime import flow_run
+
+        return str(flow_run.id)
+
+    assert is_alive(client.read_flow_run(UUID(other())).labels) is True
 
 
 def test_a_server_of_our_own_that_is_killed_comes_back(client: SyncPrefectClient) -> None:
