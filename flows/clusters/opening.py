@@ -22,6 +22,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import Field
 
 from flows.clusters.schedulers import existing
+from flows.clusters.upkeep import PATIENCE, kept_up
 from flows.clusters.worker_settings import THREADS_PER_WORKER, WORKER_CONFIG
 from schemas.cluster import (
     AnyCluster,
@@ -120,11 +121,12 @@ def _local(workers: int, memory: str | None = None) -> Iterator[DaskTaskRunner]:
                 "silence_logs": logging.CRITICAL,
             },
         )
-        with cluster as runner:
-            with dask.config.set(WORKER_CONFIG), _deaf_to_ctrl_c():
+        with cluster as runner, dask.config.set(WORKER_CONFIG | PATIENCE):
+            with _deaf_to_ctrl_c():
                 # the first look at the client starts the workers
-                _ = runner.client
-            yield runner
+                client = runner.client
+            with kept_up(client.cluster, workers):
+                yield runner
 
 
 def _sweep() -> None:
