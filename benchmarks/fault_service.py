@@ -136,7 +136,9 @@ def service() -> Iterator[Service]:
 def _completes(here: Service, order: Order, sound: Order) -> bool:
     """Whether another run makes the same files, after which no run is open."""
     good = here.ended(here.begin(order)) == "COMPLETED" and same(order, sound)
-    return good and until(lambda: here.open_runs() == 0, CLOSING_SECONDS)
+    closed = until(lambda: here.open_runs() == 0, CLOSING_SECONDS)
+    print(f"completed={good} {closed=}", file=sys.stderr, flush=True)
+    return good and closed
 
 
 def killed_runs(here: Service, place: Workplace, rng: random.Random) -> bool:
@@ -149,6 +151,7 @@ def killed_runs(here: Service, place: Workplace, rng: random.Random) -> bool:
             one.kill()
     crashed = here.ended(run) == "CRASHED"
     gone = until(lambda: not here.drivers() and not _workers(here), CLOSING_SECONDS)
+    print(f"{came=} {crashed=} {gone=}", file=sys.stderr, flush=True)
     return came and crashed and gone and not bad_receipts(order) and _completes(here, order, place.long)
 
 
