@@ -121,6 +121,7 @@ def close_orphans() -> int:
             for run in found:
                 _close_flow(client, run)
             closed += len(found)
+        _close_tasks_of_the_dead(client)
         _close_settled_tasks(client)
         return closed
 
@@ -170,6 +171,17 @@ def _close_tasks(client: "SyncPrefectClient", flow_run: UUID, why: str) -> int:
     from prefect.client.schemas.filters import FlowRunFilter
 
     return _close_all(client, FlowRunFilter.model_validate({"id": {"any_": [flow_run]}}), why)
+
+
+def _close_tasks_of_the_dead(client: "SyncPrefectClient") -> None:
+    """Of flows that their worker called crashed just now: a dead process has nothing more to tell."""
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    after = (datetime.now(UTC) - SETTLED).isoformat()
+    crashed = {"state": {"type": {"any_": ["CRASHED"]}}, "end_time": {"after_": after}}
+    for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(crashed)):
+        if is_alive(run.labels) is False:
+            _close_tasks(client, run.id, "its flow's process is gone")
 
 
 def _close_settled_tasks(client: "SyncPrefectClient") -> None:

@@ -129,6 +129,15 @@ def test_a_service_comes_up_where_books_cannot_be_closed() -> None:
     close_orphans_of(Server("http://127.0.0.1:9/api"))
 
 
+def test_tasks_of_a_crash_that_was_told_are_closed_at_once(client: SyncPrefectClient) -> None:
+    dead, fresh = (_run(client, labels, Running()) for labels in (DEAD, identity()))
+    for run, _ in (dead, fresh):
+        client.set_flow_run_state(run, Crashed(), force=True)
+    close_orphans()
+    assert _states(client, *dead) == ("Crashed", "Crashed")
+    assert _states(client, *fresh) == ("Crashed", "Running")
+
+
 def test_the_subflows_of_the_dead_are_closed(client: SyncPrefectClient) -> None:
     _, stand_in = _run(client, DEAD, Running())
     child = client.create_flow_run(some_flow, state=Running(), parent_task_run_id=stand_in)
