@@ -103,9 +103,10 @@ def command(*words: str | Path, **more: str) -> Iterator[Command]:
 
 
 def simulate(root: Path, *more: str, sizes: Sequence[str] = LONG) -> list[str | Path]:
-    """The words that make the long store."""
+    """The words that make the long store, with two workers unless a cluster is named."""
     changed = [word for one in [*OVERRIDES, *sizes] for word in ("--set", one)]
-    return ["simulate", "tiny", "--out", root, "--workers", "2", *changed, *more]
+    workers = [] if "--dask-address" in more else ["--workers", "2"]
+    return ["simulate", "tiny", "--out", root, *workers, *changed, *more]
 
 
 def succeeds(*words: str | Path) -> bool:
