@@ -93,12 +93,12 @@ def full_disks_of_flows(place: Workplace, tries: int, rng: random.Random) -> lis
             order = Order(disk / "long.zarr", place.long.recipe, place.long.plan)
             ballast = disk / "ballast"
             if trial == 0:
-                _fill(ballast, leave=1 << 20)
+                fill(ballast, leave=1 << 20)
                 good = fails(simulate(order.root), "GB free", "expected:") and not order.root.exists()
             else:
                 with command(*simulate(order.root)) as running:
                     met = running.meet(order.root, rng.randrange(1, 40))
-                    _fill(ballast, leave=rng.randrange(0, 5) * BLOCK)
+                    fill(ballast, leave=rng.randrange(0, 5) * BLOCK)
                     code, said = running.ended()
                     good = (
                         met
@@ -112,7 +112,7 @@ def full_disks_of_flows(place: Workplace, tries: int, rng: random.Random) -> lis
     return [Outcome("a full disk under the whole flow, once from the start", tries, held, outcome)]
 
 
-def _fill(ballast: Path, leave: int) -> None:
+def fill(ballast: Path, leave: int) -> None:
     """Write until no more than so many bytes are free."""
 
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):

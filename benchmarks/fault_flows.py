@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.fault_disks import small_disk
+from benchmarks.fault_disks import BLOCK, fill, small_disk
 from benchmarks.fault_processes import (
     MOST_SECONDS,
     PYTHON,
@@ -189,3 +189,23 @@ def full_state_folders(place: Workplace, tries: int, rng: random.Random) -> list
             held += good and _ends_well(running, order, place.long)
     outcome = "one error that says where space is missing, exit code 1; with space, the same files"
     return [Outcome("a full disk under Prefect's database", tries, held, outcome)]
+
+
+def filled_state_folders(place: Workplace, tries: int, rng: random.Random) -> list[Outcome]:
+    """A state folder whose disk something else fills: when the store has just begun, then in the middle."""
+    held = 0
+    for trial in range(tries):
+        order, home = place.empty(place.long, "filled.zarr"), place.folder / "filled"
+        words = simulate(order.root, FORMS[trial % 2])
+        with small_disk(home, 64 << 20):
+            with command(*words, LENSMILL_HOME=str(home)) as running:
+                met = running.meet(order.root, rng.randrange(1, 40) if trial else 0)
+                fill(home / "ballast", leave=rng.randrange(0, 5) * BLOCK)
+                code, said = running.ended()
+                told = is_clear_error(code, said, "no space for Prefect's database", str(home))
+                good = met and (told or code == 0) and running.alone() and clean(order)
+            (home / "ballast").unlink()
+            with command(*words, LENSMILL_HOME=str(home)) as running:
+                held += good and _ends_well(running, order, place.long)
+    outcome = "the run completes, or one error says where space is missing; with space, the same files"
+    return [Outcome("a disk that fills up under Prefect's database during a run", tries, held, outcome)]

@@ -21,8 +21,8 @@ from flows.serving.answers import Server
 from flows.serving.service import ServiceRecord
 from storage import commit
 
-MOST_SECONDS = 300.0
-CLOSING_SECONDS = 60.0
+MOST_SECONDS = 1200.0
+CLOSING_SECONDS = 180.0
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -54,17 +54,21 @@ class Service:
         """Prefect's server."""
         return Server(self.record.address, (self.home / "prefect" / "auth").read_text())
 
+    def deployment(self, name: str) -> str:
+        """Its id."""
+        found = self.server.ask("/deployments/filter", {"limit": 200})
+        (deployment,) = [str(one["id"]) for one in found if one["name"] == name]
+        return deployment
+
     def begin(self, order: Order) -> str:
         """A run of the deployment that makes the long store; its id."""
-        found = self.server.ask("/deployments/filter", {"limit": 200})
-        (deployment,) = [one["id"] for one in found if one["name"] == "simulate"]
         parameters = {
             "recipe": "tiny",
             "out": str(order.root),
             "workers": 2,
             "overrides": [*OVERRIDES, *LONG],
         }
-        path = f"/deployments/{deployment}/create_flow_run"
+        path = f"/deployments/{self.deployment('simulate')}/create_flow_run"
         return str(self.server.ask(path, {"parameters": parameters, "state": {"type": "SCHEDULED"}})["id"])
 
     def state(self, run: str) -> str:
@@ -132,7 +136,9 @@ def service() -> Iterator[Service]:
 def _completes(here: Service, order: Order, sound: Order) -> bool:
     """Whether another run makes the same files, after which no run is open."""
     good = here.ended(here.begin(order)) == "COMPLETED" and same(order, sound)
-    return good and until(lambda: here.open_runs() == 0, CLOSING_SECONDS)
+    closed = until(lambda: here.open_runs() == 0, CLOSING_SECONDS)
+    print(f"completed={good} {closed=}", file=sys.stderr, flush=True)
+    return good and closed
 
 
 def killed_runs(here: Service, place: Workplace, rng: random.Random) -> bool:
@@ -145,6 +151,7 @@ def killed_runs(here: Service, place: Workplace, rng: random.Random) -> bool:
             one.kill()
     crashed = here.ended(run) == "CRASHED"
     gone = until(lambda: not here.drivers() and not _workers(here), CLOSING_SECONDS)
+    print(f"{came=} {crashed=} {gone=}", file=sys.stderr, flush=True)
     return came and crashed and gone and not bad_receipts(order) and _completes(here, order, place.long)
 
 
@@ -185,6 +192,23 @@ def lost_servers(here: Service, place: Workplace, rng: random.Random) -> bool:
     return came and went_on and same_place and here.ended(run) == "COMPLETED" and same(order, place.long)
 
 
+def dead_machines(here: Service, place: Workplace, rng: random.Random) -> bool:
+    """Server, worker, run and its workers killed together, as when power is lost."""
+    order = place.empty(place.long, "service.zarr")
+    run = here.begin(order)
+    came = met(order, rng.randrange(1, 40))
+    record = here.record
+    leaders = [psutil.Process(one[0]) for one in (record.worker, record.server) if one]
+    for one in (*leaders, *here.processes()):
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    here.run("up")
+    # told at once: nobody has to start another run for that
+    closed = here.state(run) == "CRASHED" and here.open_runs() == 0
+    print(f"{came=} {closed=}", file=sys.stderr, flush=True)
+    return came and closed and not bad_receipts(order) and _completes(here, order, place.long)
+
+
 def two_runs(here: Service, place: Workplace, _: random.Random) -> bool:
     """One after the other, since they make one store."""
     order = place.empty(place.long, "service.zarr")
@@ -207,6 +231,11 @@ SERVER: Told = (
     lost_servers,
     "kill -9 of the service's server under a run, then `lensmill up`",
     "all shards are made while it is away; the run completes, the same files",
+)
+DIED: Told = (
+    dead_machines,
+    "kill -9 of server, worker and a run at once, then `lensmill up`",
+    "`up` itself calls the run Crashed, with its tasks; another run makes the same files",
 )
 TWO: Told = (
     two_runs,

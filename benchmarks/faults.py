@@ -19,6 +19,7 @@ import argparse
 import json
 import random
 import tempfile
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -26,7 +27,14 @@ from fnmatch import fnmatch
 from functools import partial
 from typing import Any
 
-from benchmarks import fault_bytes, fault_disks, fault_flows, fault_processes, fault_service
+from benchmarks import (
+    fault_bytes,
+    fault_disks,
+    fault_flows,
+    fault_processes,
+    fault_schedules,
+    fault_service,
+)
 from benchmarks.errors import write_into
 from benchmarks.fault_stores import Outcome, Workplace
 from benchmarks.machine import describe
@@ -54,15 +62,20 @@ SERIES: dict[str, tuple[Trial, int]] = {
     "books": (fault_bytes.altered_books, len(fault_bytes.ALTERED)),
     "both": (fault_processes.two_at_once, 2),
     "other": (fault_processes.other_stores, 4),
+    "flow: poison": (fault_flows.poisoned_workers, 2),
     "flow: error": (fault_flows.failing_shards, 2),
     "flow: server": (fault_flows.killed_servers, 2),
     "flow: server named": (fault_flows.restarted_servers, 2),
     "flow: scheduler": (fault_flows.lost_schedulers, 2),
     "flow: full state": (fault_flows.full_state_folders, 2),
+    "flow: state fills": (fault_flows.filled_state_folders, 2),
     "flow: run killed": (partial(fault_service.on_a_service, fault_service.KILLED), 2),
     "flow: run cancelled": (partial(fault_service.on_a_service, fault_service.CANCELLED), 2),
     "flow: service server": (partial(fault_service.on_a_service, fault_service.SERVER), 2),
+    "flow: machine dies": (partial(fault_service.on_a_service, fault_service.DIED), 2),
     "flow: two runs": (partial(fault_service.on_a_service, fault_service.TWO), 2),
+    "flow: due while down": (partial(fault_service.on_a_service, fault_schedules.DOWN), 2),
+    "flow: due without server": (partial(fault_service.on_a_service, fault_schedules.SERVERLESS), 2),
 }
 # these have a table of their own
 OF_FLOWS = "flow: *"
@@ -101,36 +114,46 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def run(place: Workplace, only: list[str] | None, tries: int | None) -> dict[str, Any]:
-    """Outcomes of all that was asked for, told as they come."""
-    results: dict[str, Any] = {}
-    for name, (trial, usual) in SERIES.items():
-        if only and not any(fnmatch(name, pattern) for pattern in only):
-            continue
-        rows = trial(place, tries or usual, random.Random(SEED))  # noqa: S311
-        print("\n".join(markdown(rows).splitlines()[2:]), file=sys.stderr, flush=True)
-        results[name] = {"machine": describe(None), "outcomes": [asdict(row) for row in rows]}
-    if not results:
+def run(
+    place: Workplace, only: list[str] | None, tries: int | None, keep: Callable[[dict[str, Any]], None]
+) -> list[str]:
+    """Try all that was asked for, outcomes told and kept as they come; what did not come out as it must."""
+    broken = []
+    names = [name for name in SERIES if not only or any(fnmatch(name, pattern) for pattern in only)]
+    if not names:
         raise SystemExit(f"nothing matches {only}; there are {', '.join(SERIES)}")
-    return results
+    for name in names:
+        trial, usual = SERIES[name]
+        try:
+            rows = trial(place, tries or usual, random.Random(SEED))  # noqa: S311
+        except Exception as error:
+            traceback.print_exc()
+            broken.append(f"{name}: {type(error).__name__}: {error}")
+            continue
+        print("\n".join(markdown(rows).splitlines()[2:]), file=sys.stderr, flush=True)
+        broken += [f"{row.event}: {row.held} of {row.tries}" for row in rows if not row.sound]
+        keep({name: {"machine": describe(None), "outcomes": [asdict(row) for row in rows]}})
+    return broken
+
+
+def write(tried: dict[str, Any], out: Path, docs: Path) -> None:
+    """Outcomes into their file, beside those that are there, and all of them into the page."""
+    before = json.loads(out.read_text())["series"] if out.is_file() else {}
+    results = {"series": before | tried}
+    out.write_text(json.dumps(results, indent=2) + "\n")
+    write_into(docs, markdown(rows_of(results, of_flows=False)), START, END)
+    if flows := rows_of(results, of_flows=True):
+        write_into(docs, markdown(flows), FLOWS_START, FLOWS_END)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Try, write, and fail if anything did not hold."""
     options = parse(arguments)
+    keep = partial(write, out=options.out, docs=options.docs)
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder, warnings.catch_warnings():
         # recipes say that a vortex may be longer than the field
         warnings.simplefilter("ignore", UserWarning)
-        tried = run(Workplace(Path(folder)), options.only, options.tries)
-    before = json.loads(options.out.read_text())["series"] if options.out.is_file() else {}
-    results = {"series": before | tried}
-    options.out.write_text(json.dumps(results, indent=2) + "\n")
-    write_into(options.docs, markdown(rows_of(results, of_flows=False)), START, END)
-    if flows := rows_of(results, of_flows=True):
-        write_into(options.docs, markdown(flows), FLOWS_START, FLOWS_END)
-    broken = [
-        f"{row.event}: {row.held} of {row.tries}" for row in rows_of({"series": tried}) if not row.sound
-    ]
+        broken = run(Workplace(Path(folder)), options.only, options.tries, keep)
     if broken:
         raise SystemExit("not as it must be:\n" + "\n".join(broken))
 

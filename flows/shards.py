@@ -26,7 +26,7 @@ from schemas.imported import ImportedData
 from schemas.store import Manifest, Receipt, StoredRecipe, StorePlan
 from simulate.render import render, warm_up
 from storage import layout
-from storage.commit import MANIFEST, PLAN, RECIPE, plan_digest, read_json, write_shard
+from storage.commit import MANIFEST, PLAN, RECIPE, plan_digest, read_json, valid_receipt, write_shard
 from storage.layout import Span
 from storage.place import Root, place
 
@@ -147,12 +147,17 @@ def versions_here(plan: StorePlan) -> dict[str, str]:
 
 
 def make_shards(ticket: Ticket, spans: Sequence[Span]) -> float:
-    """Whole shards, one after the other; the seconds of the last. Receipts are on the disk."""
+    """Whole shards, one after the other; the seconds of the last. Receipts are on the disk.
+
+    Those that are there already were made by a worker that died before it was done with all of them.
+    """
     order = order_of(ticket)
     seconds = 0.0
     for span in spans:
         started = time.perf_counter()
         try:
+            if valid_receipt(order.root, order.plan, span, thorough=False):
+                continue
             make_shard(order.root, order.recipe, order.plan, span, order.expected(span))
         except LensmillError:
             raise

@@ -17,6 +17,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Failed
 from prefect.utilities.timeout import timeout
 
+from flows.serving.closing import label_run
 from schemas.errors import FlowError, LensmillError, StoreBusyError, StoreUnreachableError
 from storage import commit
 from storage.place import Root
@@ -45,11 +46,13 @@ def unattended() -> bool:
 def told(function: Callable[P, R]) -> Callable[P, R]:
     """A flow's function whose errors raised on purpose are the message of its state, word for word.
 
-    Raised, they would stand behind Prefect's own words, with a traceback in the run's log.
+    Raised, they would stand behind Prefect's own words, with a traceback in the run's log. The run is
+    labelled, so that it can be closed if its process cannot even tell that.
     """
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        label_run()
         try:
             return function(*args, **kwargs)
         except LensmillError as error:

@@ -5,7 +5,6 @@ They may be started ahead, while Prefect's server starts, and are then taken ove
 
 import contextlib
 import logging
-import os
 import shutil
 import signal
 import tempfile
@@ -20,6 +19,7 @@ import psutil
 from distributed import Client, LocalCluster
 from pydantic import Field
 
+from flows.clusters.upkeep import PATIENCE, kept_up
 from flows.clusters.worker_settings import THREADS_PER_WORKER, WORKER_CONFIG
 from flows.shards import load
 from schemas.cluster import LocalWorkers, bytes_of
@@ -87,22 +87,26 @@ def _new(workers: int, memory: str | None) -> Iterator[LocalCluster]:
     with (
         tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch,
         contextlib.ExitStack() as own,
+        # to the end: a worker that takes the place of a dead one reads them too
+        dask.config.set(WORKER_CONFIG | PATIENCE),
     ):
-        with dask.config.set(WORKER_CONFIG), _deaf_to_ctrl_c():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=THREADS_PER_WORKER,
-                processes=True,
-                # zero is none; over a limit the worker is ended and started anew
-                memory_limit=bytes_of(memory) if memory else 0,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                local_directory=scratch,
-                # our own errors travel home with the task; Dask's copies on stderr would only bury them
-                silence_logs=logging.CRITICAL,
+        with _deaf_to_ctrl_c():
+            cluster = own.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=THREADS_PER_WORKER,
+                    processes=True,
+                    # zero is none; over a limit the worker is ended and started anew
+                    memory_limit=bytes_of(memory) if memory else 0,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    local_directory=scratch,
+                    # our own errors travel home with the task; Dask's copies on stderr would only bury them
+                    silence_logs=logging.CRITICAL,
+                )
             )
-            own.enter_context(cluster)
-        yield cluster
+        with kept_up(cluster, workers):
+            yield cluster
 
 
 def _sweep() -> None:

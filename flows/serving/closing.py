@@ -1,7 +1,8 @@
 """Runs that Prefect's books would show as running for ever, since the process that would end them is dead.
 
 Prefect's worker reports the death of a flow's process itself. Nobody reports that of a command, of what a
-flow started (its subflows and tasks), or of anything when the machine went down. The next run of ours does.
+flow started (its subflows and tasks), or of anything when the machine went down. `lensmill up` does, and the
+next run of ours.
 """
 
 import contextlib
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import psutil
+
+from flows.serving.answers import Server
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -118,8 +121,23 @@ def close_orphans() -> int:
             for run in found:
                 _close_flow(client, run)
             closed += len(found)
+        _close_tasks_of_the_dead(client)
         _close_settled_tasks(client)
         return closed
+
+
+def close_orphans_of(server: Server) -> None:
+    """The same where no flow runs. Prefect takes seconds to load, and is left alone where no run is open."""
+
+    def close() -> None:
+        if server.runs_underway():
+            from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+            settings = {PREFECT_API_URL: server.address, PREFECT_API_AUTH_STRING: server.secret}
+            with temporary_settings(settings):
+                close_orphans()
+
+    _quietly(close)
 
 
 def _open_flow_runs(client: "SyncPrefectClient") -> list[Any]:
@@ -153,6 +171,17 @@ def _close_tasks(client: "SyncPrefectClient", flow_run: UUID, why: str) -> int:
     from prefect.client.schemas.filters import FlowRunFilter
 
     return _close_all(client, FlowRunFilter.model_validate({"id": {"any_": [flow_run]}}), why)
+
+
+def _close_tasks_of_the_dead(client: "SyncPrefectClient") -> None:
+    """Of flows that their worker called crashed just now: a dead process has nothing more to tell."""
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    after = (datetime.now(UTC) - SETTLED).isoformat()
+    crashed = {"state": {"type": {"any_": ["CRASHED"]}}, "end_time": {"after_": after}}
+    for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(crashed)):
+        if is_alive(run.labels) is False:
+            _close_tasks(client, run.id, "its flow's process is gone")
 
 
 def _close_settled_tasks(client: "SyncPrefectClient") -> None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from flows.serving.answers import Server
+from flows.serving.closing import close_orphans_of
 from flows.serving.processes import Identity, end, identity, living, spawn
 from flows.serving.server import ALL_LEVELS, CONSOLE_LEVEL
 from schemas.errors import FlowError, RecipeError
@@ -93,6 +94,7 @@ def up_pool(pool: str, server: Server, home: Path) -> WorkerRecord:
     if known:
         stop_worker(known)
     make_pool(pool, server)
+    close_orphans_of(server)
     record = start_worker(pool, server, home)
     _path(pool).parent.mkdir(parents=True, exist_ok=True)
     _path(pool).write_text(record.to_json())

@@ -62,6 +62,20 @@ def listens(process: psutil.Process, port: int) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def suspended(process: psutil.Process | None) -> Iterator[None]:
+    """A process that does nothing meanwhile; what it started goes on."""
+    with contextlib.suppress(psutil.Error):
+        if process is not None:
+            process.suspend()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psutil.Error):
+            if process is not None:
+                process.resume()
+
+
 def end(process: psutil.Process) -> None:
     """A process and its children: asked first, then made to."""
     with contextlib.suppress(psutil.NoSuchProcess):

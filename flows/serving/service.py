@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.serving.answers import Server
+from flows.serving.closing import close_orphans_of
 from flows.serving.missed import drop_missed
 from flows.serving.pools import (
     ROOT,
@@ -27,7 +28,17 @@ from flows.serving.pools import (
     stop_worker,
     up_pool,
 )
-from flows.serving.processes import Identity, end, identity, in_turn, listens, living, mine, spawn
+from flows.serving.processes import (
+    Identity,
+    end,
+    identity,
+    in_turn,
+    listens,
+    living,
+    mine,
+    spawn,
+    suspended,
+)
 from flows.serving.server import (
     ALL_LEVELS,
     CONSOLE_LEVEL,
@@ -190,9 +201,15 @@ def _start(lock: int, before: ServiceRecord | None = None) -> ServiceRecord:
     if before is None:
         _renew_password()
     for last in (False, False, True):
-        record = _start_server(lock, before)
+        worker = living(before.worker) if before else None
+        # it would begin all runs that were missed, before they can be dropped
+        with suspended(worker):
+            record = _start_server(lock, before)
+            ours = _is_ours(record)
+            if ours and worker:
+                _drop_missed(record)
         try:
-            if _is_ours(record):
+            if ours:
                 return _mended(record)
             if last:
                 raise FlowError(
@@ -207,6 +224,12 @@ def _start(lock: int, before: ServiceRecord | None = None) -> ServiceRecord:
         down()
         before = None
     raise AssertionError("the last try returns or raises")
+
+
+def _drop_missed(record: ServiceRecord) -> None:
+    """As soon as it can be; a server that does not answer is told of later."""
+    with contextlib.suppress(FlowError):
+        drop_missed(Server(record.address, password()))
 
 
 def _start_server(lock: int, before: ServiceRecord | None) -> ServiceRecord:
@@ -262,6 +285,7 @@ def _mended(record: ServiceRecord) -> ServiceRecord:
         record = _noted(record.model_copy(update={"deployed": made_of}))
     server.pause(POOL, False)
     drop_missed(server)
+    close_orphans_of(server)
     worker = record.polling
     if worker is None or not worker.alive or worker.name not in server.workers_online(POOL):
         if worker is not None:

@@ -6,15 +6,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import psutil
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Crashed, Running, State
 from prefect.tasks import Task
 
 from flows.serving import closing
+from flows.serving.answers import Server
 from flows.serving.api import prefect_api
 from flows.serving.closing import (
     HOST,
@@ -22,10 +25,12 @@ from flows.serving.closing import (
     STARTED,
     books_closed,
     close_orphans,
+    close_orphans_of,
     close_task,
     identity,
     is_alive,
 )
+from flows.unattended import told
 
 DEAD = {HOST: socket.gethostname(), PID: "4194304", STARTED: "1.0"}
 
@@ -110,6 +115,29 @@ def test_runs_of_the_dead_are_closed_with_their_tasks(client: SyncPrefectClient)
     assert close_orphans() == 0
 
 
+def test_they_are_closed_where_no_flow_runs(client: SyncPrefectClient) -> None:
+    dead = _run(client, DEAD, Running())
+    alive = _run(client, identity(), Running())
+    server = Server(str(PREFECT_API_URL.value()), PREFECT_API_AUTH_STRING.value())
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        close_orphans_of(server)
+    assert _states(client, *dead) == ("Crashed", "Crashed")
+    assert _states(client, *alive) == ("Running", "Running")
+
+
+def test_a_service_comes_up_where_books_cannot_be_closed() -> None:
+    close_orphans_of(Server("http://127.0.0.1:9/api"))
+
+
+def test_tasks_of_a_crash_that_was_told_are_closed_at_once(client: SyncPrefectClient) -> None:
+    dead, fresh = (_run(client, labels, Running()) for labels in (DEAD, identity()))
+    for run, _ in (dead, fresh):
+        client.set_flow_run_state(run, Crashed(), force=True)
+    close_orphans()
+    assert _states(client, *dead) == ("Crashed", "Crashed")
+    assert _states(client, *fresh) == ("Crashed", "Running")
+
+
 def test_the_subflows_of_the_dead_are_closed(client: SyncPrefectClient) -> None:
     _, stand_in = _run(client, DEAD, Running())
     child = client.create_flow_run(some_flow, state=Running(), parent_task_run_id=stand_in)
@@ -145,6 +173,17 @@ def test_a_flow_is_labelled_and_what_it_leaves_open_is_closed(client: SyncPrefec
         failing()
     assert is_alive(client.read_flow_run(seen["run"]).labels) is True
     assert _states(client, seen["run"], seen["task"]) == ("Failed", "Crashed")
+
+
+def test_every_flow_is_labelled_as_it_begins(client: SyncPrefectClient) -> None:
+    @flow(name="a flow that makes no shards")
+    @told
+    def other() -> str:
+        from prefect.runtime import flow_run
+
+        return str(flow_run.id)
+
+    assert is_alive(client.read_flow_run(UUID(other())).labels) is True
 
 
 def test_a_server_of_our_own_that_is_killed_comes_back(client: SyncPrefectClient) -> None:

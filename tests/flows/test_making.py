@@ -19,9 +19,13 @@ from flows.making import MOST_BATCHES, SHARDS_AHEAD, completed, prepare_workers
 from flows.shards import Ticket, make_shard, make_shards, order_of
 from flows.suspects import Suspects
 from flows.tally import Tally
+from schemas.dataset import DatasetRecipe
 from schemas.errors import FlowError, StoreConflictError
+from schemas.store import Receipt, StorePlan
 from storage import commit, layout
+from storage.commit import read_json
 from storage.layout import Span
+from storage.place import Root
 
 BytesOf = Callable[[Path], dict[str, bytes]]
 
@@ -227,6 +231,25 @@ def test_a_store_that_changed_under_a_worker_is_refused(order: Order) -> None:
     ticket = replace(order.ticket, recipe_digest="0" * 64)
     with pytest.raises(StoreConflictError, match=f"has recipe {order.recipe.digest}"):
         make_shards(ticket, [next(layout.spans(order.plan))])
+
+
+def test_what_a_worker_made_before_it_died_is_not_made_again(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = list(layout.spans(order.plan))[:3]
+    made: list[Span] = []
+
+    def noted(root: Root, recipe: DatasetRecipe, plan: StorePlan, span: Span, *more: Any) -> Receipt:
+        made.append(span)
+        return make_shard(root, recipe, plan, span, *more)
+
+    monkeypatch.setattr(shards, "make_shard", noted)
+    make_shards(order.ticket, [first, second])
+    # a machine that went down as well
+    damaged = order.root / read_json(order.root / commit.receipt_path(second), Receipt).files[0].path
+    damaged.write_bytes(b"")
+    make_shards(order.ticket, [first, second, third])
+    assert made == [first, second, second, third]
 
 
 def test_rendering_and_writing_go_hand_in_hand(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:

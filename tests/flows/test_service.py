@@ -203,6 +203,35 @@ def test_a_port_that_is_taken_meanwhile_is_left_for_another(
     assert len(tried) == 5
 
 
+def test_a_worker_that_lives_stands_still_until_missed_runs_are_dropped(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = psutil.Popen(["sleep", "600"])
+    name = identity(worker.pid)
+    before = recorded(name, name)
+    (state / "prefect").mkdir(parents=True, exist_ok=True)
+    seen: list[str] = []
+
+    def dropped(_: object) -> None:
+        # the signal is on its way for a moment
+        while worker.status() != psutil.STATUS_STOPPED:
+            pass
+        seen.append("still")
+
+    monkeypatch.setattr(service, "_start_server", lambda *_: before)
+    monkeypatch.setattr(service, "_is_ours", lambda _: True)
+    monkeypatch.setattr(service, "drop_missed", dropped)
+    monkeypatch.setattr(service, "_mended", lambda record: record)
+    try:
+        assert service._start(0, before) == before
+        assert seen == ["still"]
+        while worker.status() == psutil.STATUS_STOPPED:
+            pass
+    finally:
+        worker.kill()
+        worker.wait(timeout=30)
+
+
 def test_the_names_of_the_deployments_are_those_of_the_file() -> None:
     assert service.deployment_names() == set(DEPLOYMENTS)
 
