@@ -5,6 +5,7 @@ They may be started ahead, while Prefect's server starts, and are then taken ove
 
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import tempfile
