@@ -120,12 +120,15 @@ def _sweep() -> None:
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes started meanwhile ignore Ctrl-C, which a terminal sends to all: the driver ends them."""
+    """Processes started meanwhile never see Ctrl-C, which a terminal sends to all: the driver ends them.
+
+    Processes and threads inherit what is blocked. A Ctrl-C of these seconds reaches the driver after them.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

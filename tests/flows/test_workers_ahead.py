@@ -1,11 +1,13 @@
 """Workers that are started before the flow that uses them, and processes that load little."""
 
+import os
+import signal
 import subprocess
 import sys
 
 import psutil
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
 from flows.catalogue import load_recipe
 from flows.clusters import local
@@ -36,6 +38,22 @@ def test_workers_that_nobody_takes_are_ended() -> None:
         processes = _processes(local.AHEAD[0].cluster)
     assert _are_gone(processes)
     assert not local.AHEAD
+
+
+def test_ctrl_c_while_workers_start_is_not_lost_and_never_reaches_them() -> None:
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        with local._deaf_to_ctrl_c():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert pressed == [signal.SIGINT]
+        with local_cluster(1) as cluster:
+            (worker,) = _processes(cluster)
+            os.kill(worker.pid, signal.SIGINT)
+            with Client(cluster, set_as_default=False) as client:
+                assert client.submit(os.getpid, pure=False).result(timeout=60) == worker.pid
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_other_workers_are_not_taken_for_those_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
