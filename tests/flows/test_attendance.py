@@ -56,10 +56,9 @@ def _mapped(client: Client, order: Order, kill: Callable[[], None]) -> None:
 def _in_batches(client: Client, order: Order, kill: Callable[[], None]) -> None:
     spans = list(layout.spans(order.plan))
     future = client.submit(make_shards, order.ticket, spans * 100, pure=False)
-    task = SimpleNamespace(wrapped_future=future, result=future.result)
     with Tally(order, spans, lambda _: None) as seen:
         kill()
-        _wait([Batch(task, deque(spans))], seen, Suspects())
+        _wait([Batch(future, future, deque(spans))], seen, Suspects())
 
 
 @pytest.mark.usefixtures("brief")

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import fault_bytes, fault_disks, fault_stores, faults
 from benchmarks.fault_stores import Workplace, complete
-from flows import generate
+from flows import orders
 from flows.generate import Order
 from schemas.errors import StoreConflictError
 from storage import commit, layout
@@ -133,8 +133,8 @@ def test_pictures_pages_and_samples_are_whole_or_not_there(
 @pytest.fixture
 def other_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A newer numpy, as far as anyone can tell."""
-    real = generate.version
-    monkeypatch.setattr(generate, "version", lambda name: "99.0" if name == "numpy" else real(name))
+    real = orders.version
+    monkeypatch.setattr(orders, "version", lambda name: "99.0" if name == "numpy" else real(name))
 
 
 @pytest.mark.usefixtures("other_versions")

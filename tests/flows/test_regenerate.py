@@ -277,7 +277,8 @@ def test_what_another_recipe_or_other_packages_began_is_left(
     if how == "packages":
         newer = {**old.plan.provenance.versions, "numpy": "99"}
         provenance = old.plan.provenance.model_copy(update={"versions": newer})
-        monkeypatch.setattr(generate, "provenance", lambda _: provenance)
+        for module in (generate, orders):
+            monkeypatch.setattr(module, "provenance", lambda _: provenance)
     made = make_version(tmp_path, *changed)
     assert made.store.endswith("v0003.zarr")
     assert _states(tmp_path) == ["good", "left", "good"]
