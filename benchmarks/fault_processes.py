@@ -117,16 +117,16 @@ def succeeds(*words: str | Path) -> bool:
 
 
 def fails(words: Sequence[str | Path], *says: str) -> bool:
-    """Whether a command ends with code 1 and one error that says this, and leaves nothing running."""
+    """Whether a command ends with one clear error that says this, and leaves nothing running."""
     with command(*words) as running:
         code, said = running.ended()
         return is_clear_error(code, said, *says) and running.alone()
 
 
 def is_clear_error(code: int, said: str, *says: str) -> bool:
-    """Exit code 1, one message with these words, no traceback."""
+    """Exit code 1, or 2 where another thing was asked for; one message with these words, no traceback."""
     one = said.count("error:") == 1 and "Traceback" not in said
-    return code == 1 and one and all(word in said for word in says)
+    return code in (1, 2) and one and all(word in said for word in says)
 
 
 def killed_writers(place: Workplace, tries: int, rng: random.Random) -> list[Outcome]:

@@ -157,6 +157,7 @@ def test_the_interval_of_a_median_is_that_of_its_order() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_two_thousand_small_shards_cost_little_beside_their_work(tmp_path: Path) -> None:
     out = tmp_path / "shards.json"
     # the stores of both contestants are compared there
