@@ -5,7 +5,7 @@ from functools import partial
 from prefect import flow
 from pydantic import Field
 
-from flows.clusters.opening import chosen
+from flows.clusters.local import chosen
 from flows.forms import ClusterForm, OverridesForm, RecipeForm, ShardSizeForm, StoreForm, WorkersForm
 from flows.orders import prepare, provenance
 from flows.shards import Order, row_count

@@ -12,8 +12,7 @@ from prefect import Flow, flow
 from prefect.context import FlowRunContext
 from pydantic import Field
 
-from flows.clusters.local import Workers
-from flows.clusters.opening import chosen
+from flows.clusters.local import Workers, chosen
 from flows.galaxies import with_galaxies
 from flows.serving.api import prefect_api
 from flows.shards import Order, versions_here

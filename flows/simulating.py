@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flows.clusters.local import Workers, ahead, local_count
+from flows.clusters.local import Workers, ahead, chosen, local_count
 from flows.galaxies import galaxies_of
 from flows.orders import prepare
 from flows.serving.api import prefect_api
@@ -39,7 +39,7 @@ def generate(
     pace of the first shards decides. `cluster` says where the workers are: on this machine when left out.
     """
     order = prepare(recipe, out, shard_size, overrides)
-    where = cluster or LocalWorkers(workers=workers)
+    where = chosen(cluster, workers)
     with contextlib.ExitStack() as started, prefect_api(lambda: _get_ready(order, where, quiet, started)):
         from flows.generate import simulate_flow
 

@@ -24,7 +24,7 @@ from pydantic import Field
 from flows.clusters.upkeep import PATIENCE, kept_up
 from flows.clusters.worker_settings import THREADS_PER_WORKER, WORKER_CONFIG
 from flows.shards import load
-from schemas.cluster import LocalWorkers, bytes_of
+from schemas.cluster import AnyCluster, LocalWorkers, bytes_of
 from schemas.dataset import DatasetRecipe
 from storage.threads import usable_cores
 
@@ -45,6 +45,11 @@ class _Started:
 
 # at most one: a command starts workers for one data set
 AHEAD: list[_Started] = []
+
+
+def chosen(cluster: AnyCluster | None, workers: int | None) -> AnyCluster:
+    """The cluster to use: this machine unless another one is named."""
+    return cluster or LocalWorkers(workers=workers)
 
 
 def local_count(where: LocalWorkers, shards: int) -> int:

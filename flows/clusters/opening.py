@@ -25,11 +25,6 @@ from schemas.cluster import (
 from schemas.errors import FlowError, ShardError
 
 
-def chosen(cluster: AnyCluster | None, workers: int | None) -> AnyCluster:
-    """The cluster to use: this machine unless another one is named."""
-    return cluster or LocalWorkers(workers=workers)
-
-
 def is_far(where: AnyCluster) -> bool:
     """Whether workers are on other machines."""
     if isinstance(where, ExistingScheduler):

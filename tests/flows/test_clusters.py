@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.catalogue import load_cluster, shipped
 from flows.clusters import opening as clusters
+from flows.clusters.local import chosen
 from flows.clusters.opening import cluster_of, form_for, result_of, threads_to_come
 from flows.clusters.worker_settings import WORKER_CONFIG, worker_environment
 from schemas.cluster import ExistingScheduler, Kubernetes, LocalWorkers, Slurm
@@ -30,8 +31,8 @@ PODS = Kubernetes(kind="kubernetes", image="lensmill", most_workers=2, plaintext
 
 def test_nothing_named_is_this_machine() -> None:
     assert load_cluster(None, None) is None
-    assert clusters.chosen(None, 3) == LocalWorkers(workers=3)
-    assert clusters.chosen(JOBS, 3) is JOBS
+    assert chosen(None, 3) == LocalWorkers(workers=3)
+    assert chosen(JOBS, 3) is JOBS
 
 
 @pytest.mark.parametrize("name", ["kubernetes", "slurm", "workstation"])

@@ -20,27 +20,16 @@ from storage import commit, lease
 from storage.place import Root
 from storage.verify import verify
 from storage.versions import LOCK, numbers, read_book, version_name
+from tests.flows.run_logs import RunLog
 from tests.s3 import S3
 
 ONE = Keep(last=1, weeks=0, months=0)
 
 
-class _Log:
-    """The log of a run."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def _say(self, text: str, *values: object) -> None:
-        self.lines.append(text % values)
-
-    info = warning = _say
-
-
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> _Log:
+def log(monkeypatch: pytest.MonkeyPatch) -> RunLog:
     """The log of a night that a worker started and that does not wait long."""
-    found = _Log()
+    found = RunLog()
     monkeypatch.setenv(STARTED_BY_A_WORKER, "0")
     monkeypatch.setattr(unattended, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(unattended, "PAUSES_SECONDS", (0.0, 0.0, 0.0))
@@ -91,7 +80,7 @@ STEPS = [
 @pytest.mark.parametrize(("module", "name", "after"), STEPS)
 def test_a_night_that_loses_its_server_goes_on_and_makes_one_version(
     night: Callable[..., DatasetSummary],
-    log: _Log,
+    log: RunLog,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     module: Any,
@@ -109,7 +98,7 @@ def test_a_night_that_loses_its_server_goes_on_and_makes_one_version(
 
 
 def test_a_night_that_is_tried_again_remembers_that_the_book_was_lost(
-    night: Callable[..., DatasetSummary], log: _Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    night: Callable[..., DatasetSummary], log: RunLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night(tmp_path)
     (tmp_path / "lineage.json").unlink()
@@ -128,7 +117,7 @@ def test_somebody_who_watches_is_told_at_once(
 
 
 def test_two_nights_at_once_take_turns(
-    night: Callable[..., DatasetSummary], log: _Log, tmp_path: Path
+    night: Callable[..., DatasetSummary], log: RunLog, tmp_path: Path
 ) -> None:
     made: list[DatasetSummary] = []
     waiting = threading.Thread(target=lambda: made.append(night(tmp_path, Keep())))
@@ -145,7 +134,7 @@ def test_two_nights_at_once_take_turns(
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["faults_of", "name_latest"])
 def test_a_night_on_a_server_that_shuts_us_out_for_a_while(
-    night: Callable[..., DatasetSummary], log: _Log, s3: S3, monkeypatch: pytest.MonkeyPatch, step: str
+    night: Callable[..., DatasetSummary], log: RunLog, s3: S3, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     # the lock cannot be given back meanwhile, and lapses
     monkeypatch.setattr(lease, "LEASE_SECONDS", 2.0)

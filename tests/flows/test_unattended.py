@@ -14,30 +14,19 @@ from flows import unattended
 from flows.unattended import STARTED_BY_A_WORKER, persevering, told, turn, within
 from schemas.errors import FlowError, RecipeError, StoreBusyError, StoreUnreachableError
 from storage import commit
-
-
-class _Log:
-    """The log of a run."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def _say(self, text: str, *values: object) -> None:
-        self.lines.append(text % values)
-
-    info = warning = _say
+from tests.flows.run_logs import RunLog
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> _Log:
+def log(monkeypatch: pytest.MonkeyPatch) -> RunLog:
     """What the run said; it waits for nothing."""
-    found = _Log()
+    found = RunLog()
     monkeypatch.setattr(unattended, "get_run_logger", lambda: found)
     return found
 
 
 @pytest.fixture
-def by_a_worker(monkeypatch: pytest.MonkeyPatch, log: _Log) -> None:
+def by_a_worker(monkeypatch: pytest.MonkeyPatch, log: RunLog) -> None:
     """As in a process that a worker started."""
     monkeypatch.setenv(STARTED_BY_A_WORKER, "0")
     monkeypatch.setattr(unattended, "LOOK_SECONDS", 0.01)
@@ -46,7 +35,7 @@ def by_a_worker(monkeypatch: pytest.MonkeyPatch, log: _Log) -> None:
 # -- a turn
 
 
-def test_a_command_is_refused_at_once(tmp_path: Path, log: _Log) -> None:
+def test_a_command_is_refused_at_once(tmp_path: Path, log: RunLog) -> None:
     with turn(tmp_path), pytest.raises(StoreBusyError), turn(tmp_path):
         pytest.fail("two writers at a time")
     with turn(tmp_path):
@@ -55,7 +44,7 @@ def test_a_command_is_refused_at_once(tmp_path: Path, log: _Log) -> None:
 
 
 @pytest.mark.usefixtures("by_a_worker")
-def test_a_run_waits_until_the_other_one_has_ended(tmp_path: Path, log: _Log) -> None:
+def test_a_run_waits_until_the_other_one_has_ended(tmp_path: Path, log: RunLog) -> None:
     order: list[str] = []
 
     def second() -> None:
@@ -75,7 +64,7 @@ def test_a_run_waits_until_the_other_one_has_ended(tmp_path: Path, log: _Log) ->
 
 
 @pytest.mark.usefixtures("by_a_worker")
-def test_other_stores_are_not_waited_for(tmp_path: Path, log: _Log) -> None:
+def test_other_stores_are_not_waited_for(tmp_path: Path, log: RunLog) -> None:
     with turn(tmp_path / "a"), turn(tmp_path / "b"):
         assert not log.lines
 
@@ -88,7 +77,7 @@ def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("by_a_worker")
-def test_an_error_inside_a_turn_is_no_reason_to_wait(tmp_path: Path, log: _Log) -> None:
+def test_an_error_inside_a_turn_is_no_reason_to_wait(tmp_path: Path, log: RunLog) -> None:
     with pytest.raises(StoreBusyError, match="mine"), turn(tmp_path):
         raise StoreBusyError("mine")
     with commit.writing(tmp_path):
@@ -111,7 +100,7 @@ def _failing(times: int, error: Exception) -> tuple[Callable[[], int], list[int]
 
 
 @pytest.mark.usefixtures("by_a_worker")
-def test_what_passes_is_tried_again(log: _Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_passes_is_tried_again(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(unattended.time, "sleep", pauses.append)
     function, calls = _failing(2, StoreUnreachableError("no answer", where="s3://bucket"))
