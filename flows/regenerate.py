@@ -19,6 +19,7 @@ from flows.forms import (
     LineageForm,
     NamesForm,
     OverridesForm,
+    PlacementForm,
     RecipeForm,
     RunsForm,
     ToleranceForm,
@@ -105,6 +106,7 @@ def regenerate_flow(
     tolerance: ToleranceForm = TOLERANCE,
     scores_since: VersionForm = 1,
     fail_on_regression: bool = False,
+    placement: PlacementForm = None,
 ) -> DatasetSummary:
     """Make the next version below `folder`, verify and audit it, and let `latest` name it.
 
@@ -124,13 +126,15 @@ def regenerate_flow(
         tolerance: How much worse than before a score may be, of what it gains over knowing nothing.
         scores_since: The first version whose scores count.
         fail_on_regression: End as failed when a score became worse by more.
+        placement: Where models are trained and measured, whatever the experiments say: in the flow's process,
+            on another work pool, or on a Dask worker with a GPU. As each experiment says when left out.
     """
     root = place(folder)
     base = load_recipe(recipe, overrides or [])
-    check_training(root, experiments or [])
+    check_training(root, experiments or [], placement)
     night = Night(recipe, tuple(overrides or []), Bench(root, base, workers, cluster, audit))
     made = _make_and_clear(night, new, keep, runs or [])
-    follow_all(root, experiments or [], tolerance, scores_since, fail_on_regression)
+    follow_all(root, experiments or [], tolerance, scores_since, fail_on_regression, placement)
     return made
 
 

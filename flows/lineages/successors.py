@@ -6,15 +6,17 @@ from pathlib import Path
 from prefect.events import emit_event
 from pydantic import ValidationError
 
-from flows.assess import artifact_key, evaluate_flow
+from flows.assess import artifact_key
 from flows.catalogue import load_experiment
-from flows.fitting import need_training, train_flow
+from flows.fitting import need_training
 from flows.lineages.retention import RUNS
 from flows.lineages.trend_page import trend_page
+from flows.placing import measured, trained
 from flows.telling.run_log import in_a_run, say, show
 from schemas.errors import FlowError, LensmillError, PlaceError, RecipeError, RunError
 from schemas.lineage import Version
 from schemas.metrics import scores_of
+from schemas.placement import Here, Placement
 from schemas.report import Report
 from schemas.run import RunRecord
 from schemas.trend import Change, Point, changes, comparable
@@ -25,12 +27,14 @@ REPORT, RECORD = "report.json", "run.json"
 EVENT = "lensmill.score.regression"
 
 
-def check_training(root: Root, experiments: Sequence[str]) -> None:
+def check_training(root: Root, experiments: Sequence[str], placement: Placement | None = None) -> None:
     """Refuse what could not be trained, before any data are made for it."""
     if not experiments:
         return
-    need_training()
-    names = [load_experiment(one).name for one in experiments]
+    loaded = [load_experiment(one) for one in experiments]
+    if any(isinstance(placement or one.placement, Here) for one in loaded):
+        need_training()
+    names = [one.name for one in loaded]
     if len(set(names)) < len(names):
         raise RecipeError(f"two experiments have the same name: {', '.join(names)}", advice="rename one")
     if not isinstance(root, Path):
@@ -42,13 +46,18 @@ def check_training(root: Root, experiments: Sequence[str]) -> None:
 
 
 def follow_all(
-    root: Root, experiments: Sequence[str], tolerance: float, since: int, fail_on_regression: bool
+    root: Root,
+    experiments: Sequence[str],
+    tolerance: float,
+    since: int,
+    fail_on_regression: bool,
+    placement: Placement | None = None,
 ) -> None:
     """Each experiment on the latest version; one that fails keeps none of the others from being trained."""
     faults = []
     for experiment in experiments:
         try:
-            worse = follow(Path(str(root)), experiment, tolerance, since)
+            worse = follow(Path(str(root)), experiment, tolerance, since, placement)
         except LensmillError as error:
             faults.append(f"{experiment}: {error.found}")
             say(f"{experiment}: {error}", bad=True)
@@ -62,17 +71,23 @@ def follow_all(
         )
 
 
-def follow(root: Path, experiment: str, tolerance: float, since: int) -> tuple[Change, ...]:
-    """Train on the latest version, measure on its test split, compare; what fell behind."""
+def follow(
+    root: Path, experiment: str, tolerance: float, since: int, placement: Placement | None = None
+) -> tuple[Change, ...]:
+    """Train on the latest version, measure on its test split, compare; what fell behind.
+
+    Where the placement says, else where the experiment does.
+    """
     number = latest_of(root)
     version = read_book(root).find(number)
     if number is None or version is None:
         raise FlowError(f"no version below {root} can be used", advice="see the flow's log")
-    name = load_experiment(experiment).name
+    recipe = load_experiment(experiment)
+    name, where = recipe.name, placement or recipe.placement
     run, store = run_folder(root, name, number), str(root / version_name(number))
-    train_flow(experiment, store, str(run))
+    trained(where, experiment, store, str(run), quiet=True)
     if report_of(run, version) is None:
-        evaluate_flow(str(run), store)
+        measured(where, str(run), store)
     points = comparable(history(root, name), since)
     found = changes(points, tolerance)
     worse = tuple(one for one in found if one.version == number and one.verdict == "worse")

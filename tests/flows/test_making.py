@@ -1,6 +1,7 @@
 """How shards reach workers: which form is chosen, mapping on a cluster, what is read back, who gives up."""
 
 import logging
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from flows.suspects import Suspects
 from flows.tally import Tally
 from schemas.dataset import DatasetRecipe
 from schemas.errors import FlowError, StoreConflictError
-from schemas.store import Receipt, StorePlan
+from schemas.store import Manifest, Receipt, StorePlan
 from storage import commit, layout
 from storage.commit import read_json
 from storage.layout import Span
@@ -233,23 +234,56 @@ def test_a_store_that_changed_under_a_worker_is_refused(order: Order) -> None:
         make_shards(ticket, [next(layout.spans(order.plan))])
 
 
-def test_what_a_worker_made_before_it_died_is_not_made_again(
-    order: Order, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second, third = list(layout.spans(order.plan))[:3]
-    made: list[Span] = []
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Span]:
+    """The shards that were made, in their order."""
+    found: list[Span] = []
 
     def noted(root: Root, recipe: DatasetRecipe, plan: StorePlan, span: Span, *more: Any) -> Receipt:
-        made.append(span)
+        found.append(span)
         return make_shard(root, recipe, plan, span, *more)
 
     monkeypatch.setattr(shards, "make_shard", noted)
+    return found
+
+
+def test_what_a_worker_made_before_it_died_is_not_made_again(order: Order, made: list[Span]) -> None:
+    first, second, third = list(layout.spans(order.plan))[:3]
     make_shards(order.ticket, [first, second])
     # a machine that went down as well
     damaged = order.root / read_json(order.root / commit.receipt_path(second), Receipt).files[0].path
     damaged.write_bytes(b"")
     make_shards(order.ticket, [first, second, third])
     assert made == [first, second, second, third]
+
+
+def test_only_sha_256_vouches_for_what_a_dead_worker_made(order: Order, made: list[Span]) -> None:
+    span = next(layout.spans(order.plan))
+    make_shards(order.ticket, [span])
+    path = order.root / commit.receipt_path(span)
+    right = path.read_bytes()
+    file = read_json(path, Receipt).files[0]
+    path.write_bytes(right.replace(file.sha256.encode(), b"0" * 64))
+    make_shards(order.ticket, [span])
+    assert made == [span, span]
+    assert path.read_bytes() == right
+
+
+def test_a_repair_keeps_no_shard_but_the_one_that_was_sealed(
+    sound_store: Order, tmp_path: Path, made: list[Span]
+) -> None:
+    root = tmp_path / "repaired.zarr"
+    shutil.copytree(sound_store.root, root)
+    order = replace(sound_store, root=root, manifest=read_json(root / commit.MANIFEST, Manifest))
+    kept, other, *_ = layout.spans(order.plan)
+    path = root / commit.receipt_path(other)
+    sealed = path.read_bytes()
+    # sound files and a sound receipt, of a worker with other packages
+    odd = read_json(path, Receipt).model_copy(update={"versions": {"numpy": "1.0"}})
+    path.write_text(odd.model_dump_json())
+    make_shards(order.ticket, [kept, other])
+    assert made == [other]
+    assert path.read_bytes() == sealed
 
 
 def test_rendering_and_writing_go_hand_in_hand(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from flows.lineages.successors import check_training, follow, follow_all, histor
 from flows.lineages.trend_page import trend_page
 from schemas.errors import FlowError, RecipeError, RunError, WriteError
 from schemas.lineage import Version, VersionBook
+from schemas.placement import Here, OnWorkPool, Placement
 from schemas.report import Report
 from schemas.trend import changes, comparable
 from storage.place import place
@@ -30,6 +32,7 @@ class Nights:
         self.folder = folder
         self.score = 0.9
         self.trained: list[str] = []
+        self.places: list[Placement] = []
         self.shown: list[str] = []
 
     def begin(self, score: float, **more: Any) -> int:
@@ -44,14 +47,17 @@ class Nights:
         self.score = score
         return number
 
-    def train(self, experiment: str, _: str, run: str) -> None:
+    def train(self, where: Placement, experiment: str, _: str, run: str, quiet: bool) -> None:
         """In place of a training."""
+        assert quiet
         self.trained.append(run)
+        self.places.append(where)
         if experiment == OTHER:
             raise RunError("the loss is no number")
 
-    def evaluate(self, run: str, store: str) -> Report:
+    def evaluate(self, where: Placement, run: str, store: str) -> Report:
         """In place of an evaluation."""
+        self.places.append(where)
         number = int(Path(store).name[1:5])
         report = full_report("classification")
         (score,) = report.scores
@@ -72,8 +78,8 @@ def nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nights:
     folder.mkdir()
     write_book(folder, VersionBook())
     made = Nights(folder)
-    monkeypatch.setattr(successors, "train_flow", made.train)
-    monkeypatch.setattr(successors, "evaluate_flow", made.evaluate)
+    monkeypatch.setattr(successors, "trained", made.train)
+    monkeypatch.setattr(successors, "measured", made.evaluate)
     monkeypatch.setattr(successors, "show", lambda _, text, __: made.shown.append(text))
     return made
 
@@ -84,6 +90,20 @@ def test_each_version_has_a_run_of_its_own(nights: Nights) -> None:
         assert follow(nights.folder, NAME, 0.05, 1) == ()
     assert nights.trained == [str(run_folder(nights.folder, NAME, number)) for number in (1, 2)]
     assert [one.version for one in history(nights.folder, NAME)] == [1, 2]
+
+
+def test_models_are_made_where_the_experiment_or_the_night_says(nights: Nights, tmp_path: Path) -> None:
+    placed = tmp_path / "placed.yaml"
+    shipped = Path(str(files("flows") / "recipes" / "experiments" / f"{NAME}.yaml")).read_text()
+    placed.write_text(f"{shipped}\nplacement: {{kind: pool, pool: gpu}}\n")
+    nights.begin(0.9)
+    follow(nights.folder, str(placed), 0.05, 1)
+    nights.begin(0.9)
+    follow(nights.folder, str(placed), 0.05, 1, OnWorkPool(pool="other"))
+    nights.begin(0.9)
+    follow(nights.folder, NAME, 0.05, 1)
+    pools = [OnWorkPool(pool="gpu"), OnWorkPool(pool="other"), Here()]
+    assert nights.places == [where for where in pools for _ in ("trained", "measured")]
 
 
 def test_a_score_that_falls_is_told_in_bold(nights: Nights) -> None:
