@@ -15,7 +15,7 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from flows.clusters.opening import result_of, thread_count, threads_to_come
 from flows.serving.closing import close_task
-from flows.shards import Order, Ticket, make_batch, make_shards, warm_worker
+from flows.shards import Order, Ticket, make_batch, make_shards, modules_of, warm_worker
 from flows.suspects import Suspects, try_alone
 from flows.tally import Tally
 from storage.layout import Span
@@ -93,7 +93,7 @@ def make(
 
 def prepare_workers(client: Client, ticket: Ticket, mapped: bool | None) -> None:
     """Let every worker load what it needs, so that the first shards are as fast as all others."""
-    modules = () if mapped else ("prefect_dask",)
+    modules = modules_of(mapped)
     warm = [
         client.submit(warm_worker, ticket, *modules, pure=False, workers=[address], allow_other_workers=True)
         for address in client.nthreads()

@@ -92,6 +92,11 @@ def order_of(ticket: Ticket) -> Order:
     return Order(root, recipe, plan, read_json(root / MANIFEST, Manifest) if ticket.exact else None)
 
 
+def modules_of(mapped: bool | None) -> tuple[str, ...]:
+    """What a worker needs beside the simulator: tasks of Prefect, unless one task in the flow maps shards."""
+    return () if mapped else ("prefect_dask",)
+
+
 def warm_worker(ticket: Ticket, *modules: str) -> None:
     """Load what a shard needs, and what is named."""
     load(order_of(ticket).recipe, *modules)

@@ -11,7 +11,7 @@ from flows.clusters.local import Workers, ahead, chosen, local_count
 from flows.galaxies import galaxies_of
 from flows.orders import prepare
 from flows.serving.api import prefect_api
-from flows.shards import Order
+from flows.shards import Order, modules_of
 from flows.telling.progress import patience
 from schemas.cluster import AnyCluster, LocalWorkers
 from simulate.render import warm_up
@@ -40,7 +40,11 @@ def generate(
     """
     order = prepare(recipe, out, shard_size, overrides)
     where = chosen(cluster, workers)
-    with contextlib.ExitStack() as started, prefect_api(lambda: _get_ready(order, where, quiet, started)):
+    modules = modules_of(mapped)
+    with (
+        contextlib.ExitStack() as started,
+        prefect_api(lambda: _get_ready(order, where, modules, quiet, started)),
+    ):
         from flows.generate import simulate_flow
 
         return simulate_flow(
@@ -48,12 +52,14 @@ def generate(
         )
 
 
-def _get_ready(order: Order, where: AnyCluster, quiet: bool, started: contextlib.ExitStack) -> None:
+def _get_ready(
+    order: Order, where: AnyCluster, modules: Sequence[str], quiet: bool, started: contextlib.ExitStack
+) -> None:
     """What needs no server, while it starts: kernels, workers that will be needed, and Prefect itself."""
     with patience("loading the simulator; its first use on a machine compiles it", quiet):
         warm_up(order.recipe, galaxies_of(order.recipe))
     # what is there already may be whole
     if isinstance(where, LocalWorkers) and not (order.root / commit.RECEIPTS).is_dir():
         count = local_count(where, layout.shard_count(order.plan))
-        started.enter_context(ahead(count, where.memory, order.recipe))
+        started.enter_context(ahead(count, where.memory, order.recipe, modules))
     import flows.generate  # noqa: F401

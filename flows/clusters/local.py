@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -70,14 +70,17 @@ def local_cluster(workers: int, memory: str | None = None) -> Iterator[LocalClus
 
 
 @contextlib.contextmanager
-def ahead(workers: int, memory: str | None, recipe: DatasetRecipe) -> Iterator[None]:
-    """Workers that load what a recipe needs until `local_cluster` asks for them; ended if it never does."""
+def ahead(workers: int, memory: str | None, recipe: DatasetRecipe, modules: Sequence[str]) -> Iterator[None]:
+    """Workers that load what a recipe needs, and modules by name, until `local_cluster` asks for them.
+
+    They are ended if it never does.
+    """
     with contextlib.ExitStack() as closing:
         cluster = closing.enter_context(_new(workers, memory))
         client = closing.enter_context(Client(cluster, set_as_default=False))
         # without an end to wait for; the flow prepares all workers again, and meets what fails here
         _loading = [
-            client.submit(load, recipe, "prefect_dask", pure=False, workers=[address])
+            client.submit(load, recipe, *modules, pure=False, workers=[address])
             for address in client.nthreads()
         ]
         AHEAD.append(_Started(workers, memory, cluster, closing.pop_all()))

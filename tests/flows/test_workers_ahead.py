@@ -12,6 +12,9 @@ from distributed import Client, LocalCluster
 from flows.catalogue import load_recipe
 from flows.clusters import local
 from flows.clusters.local import ahead, local_cluster
+from flows.shards import modules_of
+
+MODULES = modules_of(mapped=None)
 
 
 def _processes(cluster: LocalCluster) -> list[psutil.Process]:
@@ -23,7 +26,7 @@ def _are_gone(processes: list[psutil.Process]) -> bool:
 
 
 def test_workers_started_ahead_are_those_that_are_used_and_end_with_their_use() -> None:
-    with ahead(1, None, load_recipe("tiny")):
+    with ahead(1, None, load_recipe("tiny"), MODULES):
         begun = local.AHEAD[0].cluster
         processes = _processes(begun)
         assert processes
@@ -34,7 +37,7 @@ def test_workers_started_ahead_are_those_that_are_used_and_end_with_their_use() 
 
 
 def test_workers_that_nobody_takes_are_ended() -> None:
-    with ahead(1, None, load_recipe("tiny")):
+    with ahead(1, None, load_recipe("tiny"), MODULES):
         processes = _processes(local.AHEAD[0].cluster)
     assert _are_gone(processes)
     assert not local.AHEAD
@@ -63,7 +66,7 @@ def test_other_workers_are_not_taken_for_those_that_were_asked_for(monkeypatch: 
         made.append((workers, memory))
         raise InterruptedError
 
-    with ahead(1, None, load_recipe("tiny")):
+    with ahead(1, None, load_recipe("tiny"), MODULES):
         monkeypatch.setattr(local, "_new", new)
         with pytest.raises(InterruptedError), local_cluster(1, "1 GiB"):
             raise AssertionError
