@@ -37,6 +37,10 @@ ROOT = Path(__file__).resolve().parents[1]
 VIEW = {"width": 1300, "height": 820}
 # a page with a picture and a table below it
 TALL = {"width": 1300, "height": 1240}
+# for a table that would be cut
+WIDE = {"width": 1500, "height": 820}
+# with what is around it
+INTO_VIEW = "one => { one.style.scrollMarginTop = '30px'; one.scrollIntoView() }"
 SMALLER = 0.8
 DRAW_SECONDS, RUN_SECONDS = 120, 1800
 RECIPE, EXPERIMENT = "tiny", "classify_tiny"
@@ -124,7 +128,7 @@ def views(service: Service) -> dict[str, tuple[str, Callable[[Any], None]]]:
         "prefect_log": (f"/runs/flow-run/{simulated['id']}", _log),
         "prefect_artifacts": ("/artifacts", _wait),
         "prefect_data_set": (f"/artifacts/artifact/{made['latest_id']}", _whole),
-        "prefect_trend": (f"/artifacts/artifact/{trend['latest_id']}", _wait),
+        "prefect_trend": (f"/artifacts/artifact/{trend['latest_id']}", _wide),
         "prefect_deployments": ("/deployments", _deployments),
         "prefect_form": (f"/deployments/deployment/{form['id']}/run", _wait),
     }
@@ -141,6 +145,11 @@ def _whole(page: Any) -> None:
     _wait(page)
 
 
+def _wide(page: Any) -> None:
+    page.set_viewport_size(WIDE)
+    _wait(page)
+
+
 def _deployments(page: Any) -> None:
     count = len(YAML(typ="safe", pure=True).load(ROOT / "prefect.yaml")["deployments"])
     page.get_by_text(f"{count} Deployments").wait_for()
@@ -151,7 +160,7 @@ def _log(page: Any) -> None:
     page.get_by_text("worker 0: ready").first.wait_for()
     page.get_by_text("images/s").first.wait_for()
     _wait(page)
-    page.get_by_text("Oldest to newest").first.evaluate("one => one.scrollIntoView()")
+    page.get_by_text("Oldest to newest").first.evaluate(INTO_VIEW)
     page.wait_for_timeout(1000)
 
 

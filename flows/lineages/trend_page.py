@@ -50,7 +50,7 @@ def _table(rows: Sequence[Change], points: Sequence[Point]) -> list[str]:
     if len(rows) > 1:
         lines += [trend_picture(rows[-SHOWN:]), ""]
     # what matters first: Prefect's page hides what is too wide
-    lines += ["| version | | value | 95% | difference | against | made |", "|---|---|---|---|---|---|---|"]
+    lines += ["| version | | value | 95% | difference | than | made |", "|---|---|---|---|---|---|---|"]
     for one in reversed(rows[-SHOWN:]):
         day = moment.strftime("%Y-%m-%d %H:%M") if (moment := made.get(one.version)) else ""
         value, against = one.score.value, "" if one.against is None else str(one.against)
@@ -73,4 +73,4 @@ def _ends(value: Interval) -> str:
 
 def _apart(change: Change) -> str:
     one = change.difference
-    return "" if one is None else f"{one.value:+.3g} ({one.low:+.3g} to {one.high:+.3g})"
+    return "" if one is None else f"{one.value:+.2g} ({one.low:+.2g} to {one.high:+.2g})"

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from flows.serving.answers import Server
 from flows.serving.closing import close_orphans_of
 from flows.serving.processes import Identity, end, identity, living, spawn
@@ -36,6 +38,28 @@ class WorkerRecord(Frozen):
     def alive(self) -> bool:
         """Whether its process runs."""
         return living(self.process) is not None
+
+    @property
+    def has_runs(self) -> bool:
+        """Whether runs are at work below it."""
+        process = living(self.process)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return process is not None and bool(process.children())
+        return False
+
+
+def kept_or_started(known: WorkerRecord | None, pool: str, server: Server, home: Path) -> WorkerRecord:
+    """The worker that is there if it polls the server, else a new one.
+
+    After the server was away a worker asks less and less often, up to minutes apart. One that has runs keeps
+    them, and polls again by itself; one that has none is not waited for.
+    """
+    same = known and known.alive and known.address == server.address
+    if known and same and (known.has_runs or known.name in server.workers_online(pool)):
+        return known
+    if known:
+        stop_worker(known)
+    return start_worker(pool, server, home)
 
 
 def start_worker(pool: str, server: Server, home: Path) -> WorkerRecord:
@@ -88,14 +112,9 @@ def up_pool(pool: str, server: Server, home: Path) -> WorkerRecord:
     if not NAME.fullmatch(pool):
         raise RecipeError(f"the pool's name {pool!r}", expected="letters, digits, . _ and -", where="--pool")
     known = next((one for one in recorded_pools() if one.pool == pool), None)
-    same = known and known.alive and known.address == server.address
-    if known and same and known.name in server.workers_online(pool):
-        return known
-    if known:
-        stop_worker(known)
     make_pool(pool, server)
     close_orphans_of(server)
-    record = start_worker(pool, server, home)
+    record = kept_or_started(known, pool, server, home)
     _path(pool).parent.mkdir(parents=True, exist_ok=True)
     _path(pool).write_text(record.to_json())
     return record

@@ -8,23 +8,21 @@ import contextlib
 import fcntl
 import os
 import secrets
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.serving.answers import Server
 from flows.serving.closing import close_orphans_of
+from flows.serving.deploying import deploy_all, deployment_names, deployments_digest
 from flows.serving.missed import drop_missed
 from flows.serving.pools import (
     ROOT,
     WorkerRecord,
     down_pools,
+    kept_or_started,
     make_pool,
     recorded_pools,
-    start_worker,
     stop_worker,
     up_pool,
 )
@@ -48,8 +46,7 @@ from flows.serving.server import (
     wait_until_healthy,
 )
 from schemas.errors import FlowError
-from schemas.frozen import Frozen, sha256_of
-from schemas.reading import parse
+from schemas.frozen import Frozen
 from storage.state import state_folder
 
 POOL = "lensmill"
@@ -275,23 +272,16 @@ def _is_ours(record: ServiceRecord) -> bool:
 def _mended(record: ServiceRecord) -> ServiceRecord:
     """The service with all that belongs to it, checked by asking the server."""
     server = Server(record.address, password())
-    made_of = _deployments_digest()
-    wanted = deployment_names()
-    there = server.deployments()
-    if record.deployed != made_of or not wanted <= there:
+    made_of = deployments_digest()
+    if record.deployed != made_of or not deployment_names() <= server.deployments():
         make_pool(POOL, server)
-        environment = os.environ | client_environment(record.address)
-        _prefect(["deploy", "--all", "--prefect-file", str(ROOT / "prefect.yaml")], environment)
+        deploy_all(os.environ | client_environment(record.address), home() / "server.log")
         record = _noted(record.model_copy(update={"deployed": made_of}))
     server.pause(POOL, False)
     drop_missed(server)
     close_orphans_of(server)
-    worker = record.polling
-    if worker is None or not worker.alive or worker.name not in server.workers_online(POOL):
-        if worker is not None:
-            stop_worker(worker)
-        worker = start_worker(POOL, server, home())
-        record = _noted(record.model_copy(update={"worker": worker.process, "worker_name": worker.name}))
+    worker = kept_or_started(record.polling, POOL, server, home())
+    record = _noted(record.model_copy(update={"worker": worker.process, "worker_name": worker.name}))
     _write_profile(record.address)
     return record
 
@@ -299,31 +289,6 @@ def _mended(record: ServiceRecord) -> ServiceRecord:
 def _noted(record: ServiceRecord) -> ServiceRecord:
     record_path().write_text(record.to_json())
     return record
-
-
-def deployment_names() -> set[str]:
-    """What prefect.yaml deploys."""
-    path = ROOT / "prefect.yaml"
-    return {one["name"] for one in parse(path.read_text(), str(path)).value["deployments"]}
-
-
-def _deployments_digest() -> str:
-    """Of all that deployments and their forms are made of: after an update they are deployed anew."""
-    sources = [ROOT / "prefect.yaml"]
-    sources += [path for package in ("flows", "schemas") for path in sorted((ROOT / package).rglob("*.py"))]
-    return sha256_of(b"".join(path.read_bytes() for path in sources))
-
-
-def _prefect(arguments: list[str], environment: Mapping[str, str]) -> None:
-    command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
-    done = subprocess.run(  # noqa: S603
-        command, env=dict(environment), cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
-    )
-    if done.returncode:
-        raise FlowError(
-            f"`prefect {' '.join(arguments[:2])}` failed: {(done.stderr or done.stdout).strip()[-600:]}",
-            where=str(home() / "server.log"),
-        )
 
 
 def _write_profile(address: str) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.serving import service
+from flows.serving import deploying, service
 from flows.serving.api import prefect_api
+from flows.serving.deploying import deploy_all, deployment_names
 from flows.serving.pools import WorkerRecord
 from flows.serving.processes import identity, living
 from flows.serving.server import free_port
@@ -233,7 +234,16 @@ def test_a_worker_that_lives_stands_still_until_missed_runs_are_dropped(
 
 
 def test_the_names_of_the_deployments_are_those_of_the_file() -> None:
-    assert service.deployment_names() == set(DEPLOYMENTS)
+    assert deployment_names() == set(DEPLOYMENTS)
+
+
+def test_deployments_that_take_too_long_are_an_error_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploying, "DEPLOY_SECONDS", 0.01)
+    with pytest.raises(FlowError, match="did not end within") as caught:
+        deploy_all(os.environ, tmp_path / "server.log")
+    assert "`lensmill up` again" in caught.value.advice
 
 
 def test_a_worker_alone_needs_a_server(lensmill: Callable[..., Any], state: Path) -> None:
