@@ -11,6 +11,7 @@ from typing import Any
 from distributed import Client, as_completed, wait
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from flows.clusters.opening import result_of, thread_count, threads_to_come
@@ -128,7 +129,9 @@ def _submit(runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span]) -> Ba
     # short: Prefect's page cuts names beside lines of a log
     more = f" + {len(spans) - 1}" if len(spans) > 1 else ""
     parameters = {"ticket": ticket, "spans": list(spans), "first": str(spans[0]), "more": more}
-    task = runner.submit(BATCH, parameters)
+    # a worker's first task would ask the server for its version, and fail while the server is away
+    with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):
+        task = runner.submit(BATCH, parameters)
     return Batch(task, task.wrapped_future, deque(spans))
 
 

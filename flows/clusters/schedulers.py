@@ -1,6 +1,7 @@
 """A Dask scheduler that somebody else runs: reaching it, and whether its workers can do our work."""
 
 import contextlib
+import logging
 import os
 import stat
 import time
@@ -12,6 +13,7 @@ from typing import Any
 from distributed import Client
 from distributed.comm.core import CommClosedError
 from distributed.security import Security
+from distributed.utils import silence_logging_cmgr
 from distributed.versions import VersionMismatchWarning
 from prefect_dask.task_runners import DaskTaskRunner
 
@@ -32,7 +34,11 @@ def existing(where: ExistingScheduler) -> Iterator[DaskTaskRunner]:
     options: dict[str, Any] = {"timeout": CONNECT_SECONDS}
     if where.tls:
         options["security"] = security_of(where.tls)
-    with DaskTaskRunner(address=where.address, client_kwargs=options) as runner:
+    with (
+        # that the scheduler went away is told once, by an error of ours; Dask's client logs how it tried
+        silence_logging_cmgr(logging.CRITICAL),
+        DaskTaskRunner(address=where.address, client_kwargs=options) as runner,
+    ):
         await_workers(_reached(runner, where), where.patience_minutes, _nobody(where))
         yield runner
 
