@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 
 import psutil
 from pydantic import Field, ValidationError
@@ -23,12 +22,11 @@ from pydantic import Field, ValidationError
 from schemas.errors import LensmillError, StoreBusyError, WriteError
 from schemas.frozen import Frozen, sha256_of
 from storage.object_path import ObjectPath, Tagged
+from storage.process_identity import boot_and_namespace
 
 # How long a holder that gives no sign of life keeps the right, and how often it gives one in that time.
 LEASE_SECONDS = 60.0
 SIGNS = 4
-# What tells one machine's process numbers from another's, containers included.
-MACHINE = (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid"))
 
 
 class LockNote(Frozen):
@@ -38,7 +36,7 @@ class LockNote(Frozen):
     host: str
     machine: str = Field(description="boot and process namespace; the same only where process numbers are")
     process: int = Field(ge=0)
-    process_started: float = Field(description="seconds since 1970; a number may be given again")
+    process_started: float = Field(description="seconds since 1970, for people: clocks are stepped")
     since: datetime
     renewed: datetime
     lease_seconds: float = Field(gt=0)
@@ -66,11 +64,9 @@ def _note_of_mine() -> LockNote:
 
 @lru_cache(maxsize=1)
 def _machine() -> str:
-    try:
-        return sha256_of(f"{MACHINE[0].read_text()} {MACHINE[1].readlink()}")[:32]
-    except OSError:
-        # known to nobody else, so that nobody takes a process of ours for a dead one
-        return secrets.token_hex(16)
+    boot, namespace = boot_and_namespace()
+    # a name known to nobody else, where there is none: so nobody takes a process of ours for a dead one
+    return sha256_of(f"{boot}\n {namespace}")[:32] if boot else secrets.token_hex(16)
 
 
 class Lease:
@@ -192,14 +188,11 @@ def _read(there: Tagged) -> LockNote | None:
 
 
 def _died_here(theirs: LockNote) -> bool:
-    """Whether the holder was a process of this machine that is no more."""
-    if theirs.machine != _machine():
-        return False
-    try:
-        started = float(psutil.Process(theirs.process).create_time())
-        return abs(started - theirs.process_started) > 1
-    except psutil.NoSuchProcess:
-        return True
+    """Whether the holder was a process of this machine that is no more.
+
+    Another one may have its number by now; then the right lapses, as it does anywhere else.
+    """
+    return theirs.machine == _machine() and not psutil.pid_exists(theirs.process)
 
 
 def _lapsed(lock: ObjectPath, there: Tagged, theirs: LockNote) -> bool:

@@ -31,7 +31,7 @@ from flows.clusters.schedulers import await_workers
 from flows.clusters.worker_settings import THREADS_PER_WORKER, worker_environment
 from schemas.cluster import PLAIN_PATH, Slurm, seconds_of
 from schemas.errors import FlowError
-from storage.state import state_folder
+from storage.state import private_folder, state_folder
 
 
 @contextlib.contextmanager
@@ -214,7 +214,7 @@ def _certificates() -> Iterator[Path]:
             f"the state folder {state_folder()} has signs in its path that a job script cannot take",
             advice="name another one in LENSMILL_HOME",
         )
-    above.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder("certificates")
     mine = f"{socket.gethostname()}+"
     for left in above.glob(f"{mine}*+*"):
         owner = left.name.removeprefix(mine).partition("+")[0]

@@ -22,7 +22,7 @@ from flows.serving.server import (
 )
 from flows.serving.service import password, running
 from schemas.errors import FlowError, WriteError
-from storage.state import state_folder
+from storage.state import private_folder, state_folder
 
 SENDING_SECONDS = 5.0
 WATCH_SECONDS = 1.0
@@ -111,7 +111,7 @@ def _private_home() -> Iterator[Path]:
     """The state folder, or a temporary one while another command is using it: SQLite takes one server."""
     home = state_folder() / "prefect"
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        private_folder("prefect")
     except OSError as error:
         raise WriteError(
             f"cannot make the state folder {home}: {error.strerror}",

@@ -13,38 +13,41 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import psutil
-
 from flows.serving.answers import Server
+from storage.process_identity import Identity, still_runs
+from storage.process_identity import identity as identity_of
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 HOST, PID, STARTED = "lensmill.host", "lensmill.pid", "lensmill.started"
+TICKS, BOOT, NAMESPACE = "lensmill.ticks", "lensmill.boot", "lensmill.namespace"
 # What a process told last may still be on its way to the books.
 SETTLED = timedelta(minutes=1)
-# The kernel's word on when a process started wavers a little.
-SAME_SECONDS = 2.0
 
 
 def identity() -> dict[str, Any]:
     """This process, so that any later one on this machine can tell whether it is gone."""
-    me = psutil.Process()
-    return {HOST: socket.gethostname(), PID: str(me.pid), STARTED: f"{me.create_time():.1f}"}
+    me = identity_of(os.getpid())
+    return {
+        HOST: socket.gethostname(),
+        PID: str(me.pid),
+        STARTED: f"{me.started:.1f}",
+        TICKS: str(me.ticks),
+        BOOT: me.boot,
+        NAMESPACE: me.namespace,
+    }
 
 
 def is_alive(labels: Mapping[str, Any]) -> bool | None:
-    """Whether the process that labelled a run is there; None of another machine's, or without labels."""
+    """Whether the process that labelled a run is there.
+
+    None of another machine's, of another container's that has this one's name, or without labels.
+    """
     if labels.get(HOST) != socket.gethostname():
         return None
-    try:
-        process = psutil.Process(int(labels[PID]))
-        # numbers are used again
-        if abs(process.create_time() - float(labels[STARTED])) > SAME_SECONDS:
-            return False
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+    since_boot = int(labels.get(TICKS, 0)), str(labels.get(BOOT, "")), str(labels.get(NAMESPACE, ""))
+    return still_runs(Identity(int(labels[PID]), float(labels[STARTED]), *since_boot))
 
 
 def label_run() -> None:

@@ -17,7 +17,7 @@ from flows.serving.processes import Identity, end, identity, living, spawn
 from flows.serving.server import ALL_LEVELS, CONSOLE_LEVEL
 from schemas.errors import FlowError, RecipeError
 from schemas.frozen import Frozen
-from storage.state import state_folder
+from storage.state import private_folder, state_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -115,7 +115,7 @@ def up_pool(pool: str, server: Server, home: Path) -> WorkerRecord:
     make_pool(pool, server)
     close_orphans_of(server)
     record = kept_or_started(known, pool, server, home)
-    _path(pool).parent.mkdir(parents=True, exist_ok=True)
+    private_folder("workers")
     _path(pool).write_text(record.to_json())
     return record
 

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import psutil
 
-# A process is known by its number and its start time: numbers are used again.
-Identity = tuple[int, float]
+# also for those who start processes here
+from storage.process_identity import Identity as Identity
+from storage.process_identity import identity as identity
+from storage.process_identity import still_runs
+
 ASKED_SECONDS, TOLD_SECONDS = 15.0, 10.0
 
 
@@ -35,22 +38,12 @@ def spawn(
         )
 
 
-def identity(pid: int) -> Identity:
-    """What tells a process from a later one with its number."""
-    return pid, psutil.Process(pid).create_time()
-
-
 def living(known: Identity | None) -> psutil.Process | None:
-    """The process, if it still runs."""
-    if known is None:
-        return None
-    pid, started = known
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - started) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return None
-    return process if same else None
+    """The process, if it still runs here."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if known is not None and still_runs(known):
+            return psutil.Process(known.pid)
+    return None
 
 
 def listens(process: psutil.Process, port: int) -> bool:

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from schemas.errors import FlowError, WriteError
-from storage.state import state_folder
+from storage.state import private_folder, state_folder
 
 # A machine that others use too takes minutes over ten seconds of work. A server that ended is told at once.
 STARTUP_SECONDS = 300
@@ -21,14 +21,14 @@ DATABASE_BYTES = 16_000_000
 # Prefect's own override of its console's level; servers and workers, whose console is a file, want all
 CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 ALL_LEVELS = "NOTSET"
+LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def set_private_environment(verbose: bool = False, shown: bool = False) -> None:
     """Keep Prefect off the user's own `~/.prefect` and quiet. To be called before Prefect is imported."""
-    home = state_folder() / "prefect"
     with contextlib.suppress(OSError):
-        home.mkdir(parents=True, exist_ok=True)
-    os.environ["PREFECT_HOME"] = str(home)
+        private_folder("prefect")
+    os.environ["PREFECT_HOME"] = str(state_folder() / "prefect")
     # the log goes to Prefect's page in any case, and to the screen where somebody wants it
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     # of events that find no server: they are sent again when it is back
@@ -37,6 +37,24 @@ def set_private_environment(verbose: bool = False, shown: bool = False) -> None:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "info" if verbose else "critical")
+    keep_loopback_from_proxies()
+
+
+def keep_loopback_from_proxies() -> None:
+    """Let this process, and all that it starts, ask servers of this machine themselves.
+
+    A proxy cannot reach them, and would be told the password. For other addresses it stays as it is.
+    """
+    names = {name.lower() for name, value in os.environ.items() if value}
+    # alone, the variable would hide the proxies that macOS has in its settings
+    if not any(name.endswith("_proxy") for name in names - {"no_proxy"}):
+        return
+    # programs read either one first, and some only one
+    given = {one: os.environ.get(one) for one in ("no_proxy", "NO_PROXY")}
+    for name, value in given.items():
+        spared = [one.strip() for one in (value or given[name.swapcase()] or "").split(",") if one.strip()]
+        if "*" not in spared:
+            os.environ[name] = ",".join([*spared, *(one for one in LOOPBACK if one not in spared)])
 
 
 def free_port(wanted: int = 0) -> int:

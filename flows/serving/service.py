@@ -47,7 +47,7 @@ from flows.serving.server import (
 )
 from schemas.errors import FlowError
 from schemas.frozen import Frozen
-from storage.state import state_folder
+from storage.state import private_folder, state_folder
 
 POOL = "lensmill"
 PORT = 4200
@@ -159,7 +159,7 @@ def _up() -> ServiceRecord:
     if before is None:
         # what is left of a service
         down()
-    home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder("prefect")
     with (home() / "lensmill.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -181,7 +181,7 @@ def up_pool_here(pool: str) -> WorkerRecord:
 
 def server_to_work_for() -> Server:
     """The server that PREFECT_API_URL names, or the one of this machine's service."""
-    home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder("prefect")
     if address := os.environ.get("PREFECT_API_URL"):
         return Server(address.rstrip("/"), os.environ.get("PREFECT_API_AUTH_STRING"))
     record = _recorded()

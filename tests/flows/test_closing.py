@@ -21,8 +21,10 @@ from flows.serving.answers import Server
 from flows.serving.api import prefect_api
 from flows.serving.closing import (
     HOST,
+    NAMESPACE,
     PID,
     STARTED,
+    TICKS,
     books_closed,
     close_orphans,
     close_orphans_of,
@@ -46,8 +48,23 @@ def test_a_process_that_ended_is_not() -> None:
     assert is_alive(labels) is False
 
 
+# what a run of before this version was labelled with
+OLD = (HOST, PID, STARTED)
+
+
 def test_a_number_that_was_used_again_is_not() -> None:
-    assert is_alive({**identity(), STARTED: "100.0"}) is False
+    assert is_alive({**identity(), TICKS: "1"}) is False
+    old = {name: identity()[name] for name in OLD}
+    assert is_alive({**old, STARTED: "100.0"}) is False
+    assert is_alive(old) is True
+
+
+def test_a_clock_that_was_stepped_kills_nobody() -> None:
+    assert is_alive({**identity(), STARTED: "100.0"}) is True
+
+
+def test_a_container_with_the_hosts_name_does_not_call_its_runs_dead() -> None:
+    assert is_alive({**identity(), NAMESPACE: "pid:[1]", PID: "4194304"}) is None
 
 
 @pytest.mark.parametrize("labels", [{}, {HOST: "elsewhere", PID: str(os.getpid()), STARTED: "1.0"}])

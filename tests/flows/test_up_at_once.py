@@ -1,19 +1,20 @@
 """Two `lensmill up` at the same moment: one starts what is missing, the other finds it there."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from flows.serving import pools, service
 from flows.serving.pools import WorkerRecord
+from flows.serving.processes import identity
 from flows.serving.service import ServiceRecord, record_path, up, up_pool_here
 
 ADDRESS = "http://127.0.0.1:9/api"
-ME = (psutil.Process().pid, psutil.Process().create_time())
+ME = identity(os.getpid())
 # Long enough for a second one that does not wait to start as well.
 MEANWHILE_SECONDS = 1.0
 

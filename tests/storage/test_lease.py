@@ -133,6 +133,13 @@ def test_a_holder_elsewhere_keeps_the_right_until_its_lease_is_over(root: Object
         assert _note(root).host != "elsewhere"
 
 
+def test_a_clock_that_was_stepped_takes_nothing_from_a_process_of_this_machine(root: ObjectPath) -> None:
+    note = _lock_from_elsewhere(root, machine=lease._machine(), process_started=0.0)
+    with pytest.raises(StoreBusyError, match=f"process {os.getpid()} on elsewhere"):
+        commit.writing(root).__enter__()
+    assert _note(root) == note
+
+
 def test_whoever_renews_is_alive_whatever_the_clocks_say(
     root: ObjectPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
