@@ -4,6 +4,7 @@ import http.server
 import os
 import stat
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in before:
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+    # made with the first question, it keeps the proxies that there were
+    monkeypatch.setattr(urllib.request, "_opener", None)
     yield
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
