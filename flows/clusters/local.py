@@ -5,24 +5,20 @@ They may be started ahead, while Prefect's server starts, and are then taken ove
 
 import contextlib
 import logging
-import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from pathlib import Path
 from typing import Annotated
 
 import dask
-import psutil
 from distributed import Client, LocalCluster
 from pydantic import Field
 
 from flows.clusters.upkeep import PATIENCE, kept_up
 from flows.clusters.worker_settings import THREADS_PER_WORKER, WORKER_CONFIG
+from flows.scratch import scratch_folder
 from flows.shards import load
 from schemas.cluster import AnyCluster, LocalWorkers, bytes_of
 from schemas.dataset import DatasetRecipe
@@ -93,9 +89,8 @@ def ahead(workers: int, memory: str | None, recipe: DatasetRecipe, modules: Sequ
 
 @contextlib.contextmanager
 def _new(workers: int, memory: str | None) -> Iterator[LocalCluster]:
-    _sweep()
     with (
-        tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch,
+        scratch_folder(SCRATCH) as scratch,
         contextlib.ExitStack() as own,
         # to the end: a worker that takes the place of a dead one reads them too
         dask.config.set(WORKER_CONFIG | PATIENCE),
@@ -110,21 +105,13 @@ def _new(workers: int, memory: str | None) -> Iterator[LocalCluster]:
                     memory_limit=bytes_of(memory) if memory else 0,
                     host="127.0.0.1",
                     dashboard_address="127.0.0.1:0",
-                    local_directory=scratch,
+                    local_directory=str(scratch),
                     # our own errors travel home with the task; Dask's copies on stderr would only bury them
                     silence_logs=logging.CRITICAL,
                 )
             )
         with kept_up(cluster, workers):
             yield cluster
-
-
-def _sweep() -> None:
-    """Remove the scratch folders of killed drivers."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
-        owner = folder.name.removeprefix(SCRATCH).partition("-")[0]
-        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -15,13 +15,11 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import psutil
 from distributed.core import Status
 from distributed.deploy.adaptive import Adaptive
 from distributed.security import Security
@@ -29,6 +27,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from flows.clusters.schedulers import await_workers
 from flows.clusters.worker_settings import THREADS_PER_WORKER, worker_environment
+from flows.scratch import scratch_folder
 from schemas.cluster import PLAIN_PATH, Slurm, seconds_of
 from schemas.errors import FlowError
 from storage.state import private_folder, state_folder
@@ -60,6 +59,7 @@ ALONE_SECONDS = 120
 LEAVING_SECONDS = 240
 QUEUE_SECONDS = 15.0
 TOLD_LINES = 8
+LOGS_KEPT_SECONDS = 30 * 86400.0
 
 
 class Job(SLURMJob):
@@ -119,6 +119,7 @@ def jobs(where: Slurm, shards: int) -> Iterator[DaskTaskRunner]:
     """A task runner on jobs for so many shards, once a worker is there."""
     _need_commands()
     Job.refusals.clear()
+    forget_old_logs()
     with _certificates() as folder:
         runner = DaskTaskRunner(
             cluster_class=Jobs, cluster_kwargs=options(where, folder), adapt_kwargs=bounds(where, shards)
@@ -187,6 +188,14 @@ def log_folder(where: Slurm) -> Path:
     return folder.absolute()
 
 
+def forget_old_logs() -> None:
+    """Remove what jobs of long ago said. A folder that somebody chose for logs is his."""
+    with contextlib.suppress(OSError):
+        for log in private_folder("slurm").glob(f"{NAME}-*"):
+            if log.suffix in (".out", ".err") and time.time() - log.stat().st_mtime > LOGS_KEPT_SECONDS:
+                log.unlink()
+
+
 def security_in(folder: Path) -> Security:
     """A new key and certificate in files that the owner alone can read; who has them is let in."""
     made = Security.temporary().get_tls_config_for_role("scheduler")
@@ -215,13 +224,8 @@ def _certificates() -> Iterator[Path]:
             advice="name another one in LENSMILL_HOME",
         )
     private_folder("certificates")
-    mine = f"{socket.gethostname()}+"
-    for left in above.glob(f"{mine}*+*"):
-        owner = left.name.removeprefix(mine).partition("+")[0]
-        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{mine}{os.getpid()}+", dir=above) as folder:
-        yield Path(folder)
+    with scratch_folder(f"{socket.gethostname()}+", above) as folder:
+        yield folder
 
 
 def _need_commands() -> None:

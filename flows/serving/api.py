@@ -6,11 +6,11 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from flows.scratch import scratch_folder
 from flows.serving.server import (
     ALL_LEVELS,
     CONSOLE_LEVEL,
@@ -122,8 +122,8 @@ def _private_home() -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            with tempfile.TemporaryDirectory(prefix="lensmill-prefect-") as temporary:
-                yield Path(temporary)
+            with scratch_folder("lensmill-prefect-") as temporary:
+                yield temporary
         else:
             yield home
 

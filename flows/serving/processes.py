@@ -2,6 +2,8 @@
 
 import contextlib
 import fcntl
+import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +16,7 @@ from storage.process_identity import identity as identity
 from storage.process_identity import still_runs
 
 ASKED_SECONDS, TOLD_SECONDS = 15.0, 10.0
+LOG_BYTES = 32_000_000
 
 
 def spawn(
@@ -35,6 +38,21 @@ def spawn(
             start_new_session=True,
             pass_fds=inherited,
         )
+
+
+def keep_short(log: Path) -> None:
+    """Begin a log anew that has grown long; its end is kept beside it, in NAME.1.
+
+    Whoever writes it may be alive and has the file open, so the file itself stays. A line that is written
+    between the two steps is lost.
+    """
+    # a disk that is full, say, is told by what needs it more
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > LOG_BYTES:
+            with log.open("rb") as long, log.with_name(f"{log.name}.1").open("wb") as before:
+                long.seek(-LOG_BYTES, os.SEEK_END)
+                shutil.copyfileobj(long, before)
+            os.truncate(log, 0)
 
 
 def living(known: Identity | None) -> psutil.Process | None:

@@ -22,6 +22,9 @@ DATABASE_BYTES = 16_000_000
 CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 ALL_LEVELS = "NOTSET"
 LOOPBACK = ("127.0.0.1", "localhost")
+# Prefect by itself forgets events alone; with this, runs that ended 90 days ago, with their tasks, logs and
+# artifacts. Of every server, for whoever never calls `up` has a database that grows as well.
+FORGOTTEN = "events,flow_runs"
 
 
 def set_private_environment(verbose: bool = False, shown: bool = False) -> None:
@@ -35,6 +38,7 @@ def set_private_environment(verbose: bool = False, shown: bool = False) -> None:
     os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "ERROR" if verbose else "CRITICAL")
     os.environ.setdefault(CONSOLE_LEVEL, "INFO" if verbose or shown else "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED", FORGOTTEN)
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "info" if verbose else "critical")
     keep_loopback_from_proxies()

@@ -34,6 +34,7 @@ from flows.serving.processes import (
     end,
     identity,
     in_turn,
+    keep_short,
     listens,
     living,
     spawn,
@@ -150,12 +151,18 @@ def up() -> ServiceRecord:
     Two at once would start two workers: the second waits, and finds everything there.
     """
     with in_turn(_starting()):
+        _keep_logs_short()
         return _up()
 
 
 def _starting() -> Path:
     """The lock of those who start servers and workers."""
     return state_folder() / "up.lock"
+
+
+def _keep_logs_short() -> None:
+    for log in home().glob("*.log"):
+        keep_short(log)
 
 
 def _up() -> ServiceRecord:
@@ -185,6 +192,7 @@ def _up() -> ServiceRecord:
 def up_pool_here(pool: str) -> WorkerRecord:
     """Only a worker for a pool, of the server that PREFECT_API_URL names or of the one here."""
     with in_turn(_starting()):
+        _keep_logs_short()
         return up_pool(pool, server_to_work_for(), home())
 
 
