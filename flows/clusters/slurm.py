@@ -119,7 +119,8 @@ def jobs(where: Slurm, shards: int) -> Iterator[DaskTaskRunner]:
     """A task runner on jobs for so many shards, once a worker is there."""
     _need_commands()
     Job.refusals.clear()
-    forget_old_logs()
+    if where.log_folder is None:
+        forget_old_logs()
     with _certificates() as folder:
         runner = DaskTaskRunner(
             cluster_class=Jobs, cluster_kwargs=options(where, folder), adapt_kwargs=bounds(where, shards)
@@ -189,7 +190,7 @@ def log_folder(where: Slurm) -> Path:
 
 
 def forget_old_logs() -> None:
-    """Remove what jobs of long ago said. A folder that somebody chose for logs is his."""
+    """Remove from the state folder what jobs of long ago said; folders that somebody chose are his."""
     with contextlib.suppress(OSError):
         for log in private_folder("slurm").glob(f"{NAME}-*"):
             if log.suffix in (".out", ".err") and time.time() - log.stat().st_mtime > LOGS_KEPT_SECONDS:
