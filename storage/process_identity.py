@@ -42,6 +42,11 @@ def boot_and_namespace() -> tuple[str, str]:
         return "", ""
 
 
+def seen_from_here(known: Identity) -> bool:
+    """Whether it was noted in this boot and container, or so long ago that this was not noted."""
+    return not known.ticks or (known.boot, known.namespace) == boot_and_namespace()
+
+
 def still_runs(known: Identity) -> bool | None:
     """Whether a process is there; None where that cannot be seen, as of a container's from outside."""
     boot, namespace = boot_and_namespace()

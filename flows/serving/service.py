@@ -9,7 +9,7 @@ import fcntl
 import functools
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,7 @@ from flows.serving.server import (
 from flows.serving.waiting import wait_until_idle
 from schemas.errors import FlowError
 from schemas.frozen import Frozen
+from storage.process_identity import seen_from_here
 from storage.state import private_folder, state_folder
 
 POOL = "lensmill"
@@ -173,20 +174,27 @@ def _up() -> ServiceRecord:
     before = record if record and record.polling and record.polling.has_runs else None
     private_folder("prefect")
     need_space(home())
-    if before is None:
-        # what is left of a service; workers of other pools may work for a server elsewhere
-        _end(record)
-    with (home() / "lensmill.lock").open("w") as lock:
+    with _nobody_else() as lock:
+        if before is None:
+            # what is left of a service; workers of other pools may work for a server elsewhere
+            _end(record)
+        return _start(lock, before)
+
+
+@contextlib.contextmanager
+def _nobody_else() -> Iterator[int]:
+    """The lock of Prefect's folder. A server inherits it, and so holds it for as long as it lives."""
+    with (private_folder("prefect") / "lensmill.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise FlowError(
-                "another lensmill command is using Prefect's state folder",
+                "another lensmill command is using Prefect's state folder, or a service that was started on"
+                " another machine or in another container",
                 where=str(home()),
-                advice="wait for it to end, then run `lensmill up` again",
+                advice="wait for the command to end, or end the service where it was started; then try again",
             ) from error
-        # the server inherits the lock and so holds it for as long as it lives
-        return _start(lock.fileno(), before)
+        yield lock.fileno()
 
 
 def up_pool_here(pool: str) -> WorkerRecord:
@@ -344,6 +352,10 @@ def down(wait: bool = False, tell: Callable[[str], None] = lambda _: None) -> En
     record, pools = _recorded(), recorded_pools()
     if record is None and not pools:
         return None
+    if record and not seen_from_here(record.server):
+        # what lives elsewhere cannot be ended from here, and is not to be forgotten
+        with _nobody_else():
+            pass
     server = _reachable(record) if record and _lives(record) else None
     if wait:
         lives = functools.partial(_lives, record)

@@ -1,5 +1,6 @@
 """The service: up, deployments run by both commands, artifacts, down without leftovers."""
 
+import fcntl
 import os
 import socket
 import stat
@@ -129,11 +130,26 @@ def test_commands_use_the_service_that_is_up(state: Path, monkeypatch: pytest.Mo
 def test_up_refuses_a_folder_that_is_in_use(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "_start", lambda _: pytest.fail("a server was started"))
     with (state / "prefect" / "lensmill.lock").open("w") as lock:
-        import fcntl
-
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(FlowError, match="another lensmill command"):
             service.up()
+
+
+@pytest.mark.parametrize("elsewhere", [{"boot": "of a login node"}, {"namespace": "pid:[1]"}])
+@pytest.mark.parametrize("begin", [service.up, service.down])
+def test_a_service_that_lives_elsewhere_is_not_forgotten(
+    state: Path, begin: Callable[[], Any], elsewhere: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_start", lambda *_: None)
+    there = identity(os.getpid())._replace(**elsewhere)
+    recorded(there, there)
+    with (state / "prefect" / "lensmill.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(FlowError, match="on another machine or in another container"):
+            begin()
+        assert record_path().exists()
+    begin()
+    assert not record_path().exists(), "nobody holds the lock: it was before a reboot"
 
 
 def test_a_taken_port_is_avoided() -> None:
