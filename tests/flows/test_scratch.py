@@ -24,6 +24,7 @@ def test_what_the_dead_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_prefix_is_no_pattern(tmp_path: Path) -> None:
-    (tmp_path / "host1+4194305+x").mkdir()
-    with scratch_folder("host[1]+", tmp_path):
-        assert (tmp_path / "host1+4194305+x").is_dir()
+    for name in ("host1+4194305+x", "host[1]+4194305+x"):
+        (tmp_path / name).mkdir()
+    with scratch_folder("host[1]+", tmp_path) as mine:
+        assert {path.name for path in tmp_path.iterdir()} == {"host1+4194305+x", mine.name}
