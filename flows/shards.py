@@ -20,11 +20,11 @@ import numpy as np
 
 from flows.galaxies import galaxies_of
 from schemas.dataset import DatasetRecipe
-from schemas.errors import LensmillError, ShardError, StoreConflictError
+from schemas.errors import LensmillError, SampleError, ShardError, StoreConflictError
 from schemas.galaxy_image import GalaxyImage
 from schemas.imported import ImportedData
 from schemas.store import Manifest, Receipt, StoredRecipe, StorePlan
-from simulate.render import render, warm_up
+from simulate.render import Rendered, render, warm_up
 from storage import layout
 from storage.commit import MANIFEST, PLAN, RECIPE, plan_digest, read_json, valid_receipt, write_shard
 from storage.layout import Span
@@ -35,6 +35,8 @@ DASK_PROCESS = "Dask Worker process"
 LOG = logging.getLogger(__name__)
 # A worker has two threads: one renders while the other writes and waits for the disk.
 RENDERING = threading.Lock()
+# Memory, files, what is installed: another worker, or the same one tomorrow, may do better.
+OF_THE_MACHINE = (MemoryError, OSError, ImportError)
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,7 @@ def make_shard(
     root: Root, recipe: DatasetRecipe, plan: StorePlan, span: Span, expected: Receipt | None = None
 ) -> Receipt:
     """One shard: rendered, checked, written, its receipt last; with `expected`, only if it is the same."""
-    with RENDERING:
-        samples = render(recipe, layout.sample_ids(recipe, span), galaxies_of(recipe))
+    samples = _rendered(root, recipe, span)
     here = versions_here(plan)
     return write_shard(
         root,
@@ -144,6 +145,17 @@ def make_shard(
         versions=None if here == plan.provenance.versions else here,
         expected=expected,
     )
+
+
+def _rendered(root: Root, recipe: DatasetRecipe, span: Span) -> Rendered:
+    """The samples of a shard. What fails here fails everywhere: they depend on the recipe alone."""
+    try:
+        with RENDERING:
+            return render(recipe, layout.sample_ids(recipe, span), galaxies_of(recipe))
+    except (LensmillError, *OF_THE_MACHINE):
+        raise
+    except Exception as error:
+        raise SampleError(f"{span} failed: {type(error).__name__}: {error}", where=str(root)) from error
 
 
 def versions_here(plan: StorePlan) -> dict[str, str]:

@@ -19,7 +19,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from flows.shards import Order, look_around, versions_here
 from schemas.cluster import ExistingScheduler, TLSFiles
-from schemas.errors import FlowError, LensmillError, RecipeError
+from schemas.errors import ClusterAwayError, FlowError, LensmillError, RecipeError, first_line
 
 CONNECT_SECONDS = 20.0
 LOOK_SECONDS = 0.5
@@ -90,7 +90,7 @@ def _reached(runner: DaskTaskRunner, where: ExistingScheduler) -> Client:
         # Dask's words for it are of sockets
         broken = isinstance(error, CommClosedError)
         said = "it breaks off, as one does that speaks TLS to one that does not" if broken else str(error)
-        raise FlowError(
+        raise ClusterAwayError(
             f"no Dask scheduler answers: {said}",
             expected="a scheduler that takes us in",
             where=where.address,
@@ -111,7 +111,7 @@ def await_workers(
 
 
 def _nobody(where: ExistingScheduler) -> FlowError:
-    return FlowError(
+    return ClusterAwayError(
         f"the scheduler has no workers, and none came within {60 * where.patience_minutes:.0f} s",
         expected="one worker at least",
         where=where.address,
@@ -159,7 +159,7 @@ def _work_faults(client: Client, order: Order) -> list[str]:
         if isinstance(found, dict):
             faults[f"the worker at {address}"] = _differences(found, here)
         elif isinstance(found, LensmillError | OSError):
-            faults[f"the worker at {address}"] = f"it does not see the store: {str(found).splitlines()[0]}"
+            faults[f"the worker at {address}"] = f"it does not see the store: {first_line(found)}"
         else:
             faults[f"the worker at {address}"] = f"it cannot load lensmill: {found}"
     return _by_fault(faults)
