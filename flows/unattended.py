@@ -18,14 +18,7 @@ from prefect.states import Failed
 from prefect.utilities.timeout import timeout
 
 from flows.serving.closing import label_run
-from schemas.errors import (
-    ClusterAwayError,
-    FlowError,
-    LensmillError,
-    StoreBusyError,
-    StoreUnreachableError,
-    first_line,
-)
+from schemas.errors import FlowError, LensmillError, StoreBusyError, StoreUnreachableError, first_line
 from storage import commit
 from storage.place import Root
 
@@ -42,8 +35,6 @@ SAY_SECONDS = 300.0
 PAUSES_SECONDS = (60.0, 300.0, 900.0)
 # Nothing else is tried again: bad input stays bad, and Dask has tried what died with its worker.
 PASSING = (StoreUnreachableError, ConnectionError, CommClosedError)
-# What was there at the first try is being started again; before that, the address may be wrong.
-PASSING_AGAIN = (*PASSING, ClusterAwayError)
 GIVEN_UP = "this was tried again several times"
 
 
@@ -81,20 +72,18 @@ def persevering(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        passing: tuple[type[Exception], ...] = PASSING
         for pause in PAUSES_SECONDS if unattended() else ():
             try:
                 return function(*args, **kwargs)
-            except passing as error:
+            except PASSING as error:
                 if GIVEN_UP in getattr(error, "__notes__", ()):
                     raise
                 said = first_line(error)
                 get_run_logger().warning("%s: %s; again in %g s", type(error).__name__, said, pause)
                 time.sleep(pause)
-                passing = PASSING_AGAIN
         try:
             return function(*args, **kwargs)
-        except passing as error:
+        except PASSING as error:
             if unattended():
                 error.add_note(GIVEN_UP)
             raise

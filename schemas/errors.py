@@ -25,7 +25,6 @@
     └── FlowError (RuntimeError)            shards or services failed
         ├── ShardError                      work on these shards failed, which says nothing of others
         │   └── SampleError                 a sample in them cannot be made, whoever tries and however often
-        ├── ClusterAwayError                no scheduler or no worker is there when the work begins
         └── ClusterLostError (ConnectionError)   the scheduler, or all workers, went away during the work
 
 Each message answers four questions: what was found, what was expected, where, and what to do.
@@ -37,7 +36,6 @@ Workers send errors home through pickle, so each class can be rebuilt from its f
 from typing import ClassVar
 
 __all__ = [
-    "ClusterAwayError",
     "ClusterLostError",
     "ColumnError",
     "DataError",
@@ -196,10 +194,6 @@ class ShardError(FlowError):
 
 class SampleError(ShardError):
     """A sample in these shards cannot be made: not again, and not by another worker."""
-
-
-class ClusterAwayError(FlowError):
-    """No scheduler answers, or it has no workers. A wrong address is no reason to try again."""
 
 
 class ClusterLostError(FlowError, ConnectionError):
