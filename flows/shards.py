@@ -107,21 +107,23 @@ def warm_worker(ticket: Ticket, *modules: str) -> None:
 
 def load(recipe: DatasetRecipe, *modules: str) -> None:
     """The simulator with what a recipe needs of it, and modules by name."""
-    _end_at_once()
+    _behave()
     warm_up(recipe, galaxies_of(recipe))
     for module in modules:
         import_module(module)
 
 
 @cache
-def _end_at_once() -> None:
-    """Let a process that Dask started end when its work has.
+def _behave() -> None:
+    """Let a process that Dask started end when its work has, and say nothing on the command's screen.
 
     Taking numba's compiled code apart takes seconds, which the flow would wait for. What is registered first
-    is called last: logs on their way have been sent by then.
+    is called last: logs on their way have been sent by then. Those that find no server are lost, and Prefect
+    would tell that on the screen.
     """
     if current_process().name.startswith(DASK_PROCESS):
         atexit.register(os._exit, 0)
+        logging.raiseExceptions = False
 
 
 def look_around(ticket: Ticket) -> dict[str, str]:

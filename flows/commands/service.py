@@ -50,7 +50,7 @@ def down_command(
     """
     from flows.serving.service import down
 
-    ended = down(wait)
+    ended = down(wait, lambda text: out.print(text, soft_wrap=True, highlight=False))
     for run in ended.runs if ended else ():
         out.print(f"cancelled: {run}", soft_wrap=True, highlight=False)
     for pool in ended.pools if ended else ():

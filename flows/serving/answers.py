@@ -67,6 +67,12 @@ class Server:
         states = {"state": {"type": {"any_": UNDERWAY}}}
         return list(self.ask("/flow_runs/filter", {"flow_runs": states, "limit": 200}))
 
+    def underway(self) -> dict[str, str]:
+        """The same by their id, with flow and name as Prefect's page shows them."""
+        runs = self.runs_underway()
+        flows = {one["id"]: one["name"] for one in self.ask("/flows/filter", {"limit": 200})} if runs else {}
+        return {one["id"]: f"{flows.get(one['flow_id'], 'flow')}/{one['name']}" for one in runs}
+
     def end_run(self, run: str, why: str) -> None:
         """Let a run be cancelled, whatever became of its process."""
         state = {"type": "CANCELLED", "name": "Cancelled", "message": why}

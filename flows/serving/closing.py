@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 HOST, PID, STARTED = "lensmill.host", "lensmill.pid", "lensmill.started"
 # What a process told last may still be on its way to the books.
 SETTLED = timedelta(minutes=1)
+# A process pool's run is Running after seconds, on a busy machine after a minute or two.
+PENDING_AT_MOST = timedelta(minutes=15)
 # The kernel's word on when a process started wavers a little.
 SAME_SECONDS = 2.0
 
@@ -143,7 +145,7 @@ def close_orphans_of(server: Server) -> None:
 def _open_flow_runs(client: "SyncPrefectClient") -> list[Any]:
     from prefect.client.schemas.filters import FlowRunFilter
 
-    states = {"state": {"type": {"any_": ["RUNNING", "CANCELLING"]}}}
+    states = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
     return list(client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(states)))
 
 
@@ -152,10 +154,17 @@ def _is_orphan(client: "SyncPrefectClient", run: Any) -> bool:
     if HOST in run.labels:
         return is_alive(run.labels) is False
     if run.parent_task_run_id is None:
-        return False
+        return _never_began(client, run)
     parent = client.read_task_run(run.parent_task_run_id).flow_run_id
     state: Any = client.read_flow_run(parent).state if parent else None
     return state is not None and bool(state.is_final())
+
+
+def _never_began(client: "SyncPrefectClient", run: Any) -> bool:
+    """Whether a worker took a run and died before it began. Pods may wait for hours, processes do not."""
+    if not run.state.is_pending() or datetime.now(UTC) - run.state.timestamp < PENDING_AT_MOST:
+        return False
+    return run.work_pool_name is not None and client.read_work_pool(run.work_pool_name).type == "process"
 
 
 def _close_flow(client: "SyncPrefectClient", run: Any) -> None:

@@ -13,6 +13,7 @@ import psutil
 
 from flows.serving.answers import Server
 from flows.serving.closing import close_orphans_of
+from flows.serving.private_files import write_private
 from flows.serving.processes import Identity, end, identity, living, spawn
 from flows.serving.server import ALL_LEVELS, CONSOLE_LEVEL
 from schemas.errors import FlowError, RecipeError
@@ -33,6 +34,9 @@ class WorkerRecord(Frozen):
     address: str
     name: str
     process: Identity
+    # Its server died and was started anew. Prefect's worker then polls again, but has given up listening for
+    # runs that are cancelled on the page.
+    outlived: bool = False
 
     @property
     def alive(self) -> bool:
@@ -49,13 +53,15 @@ class WorkerRecord(Frozen):
 
 
 def kept_or_started(known: WorkerRecord | None, pool: str, server: Server, home: Path) -> WorkerRecord:
-    """The worker that is there if it polls the server, else a new one.
+    """The worker that is there if it polls and hears the server, else a new one.
 
     After the server was away a worker asks less and less often, up to minutes apart. One that has runs keeps
-    them, and polls again by itself; one that has none is not waited for.
+    them, and polls again by itself; it makes way when they have ended.
     """
     same = known and known.alive and known.address == server.address
-    if known and same and (known.has_runs or known.name in server.workers_online(pool)):
+    if known and same and known.has_runs:
+        return known
+    if known and same and not known.outlived and known.name in server.workers_online(pool):
         return known
     if known:
         stop_worker(known)
@@ -115,8 +121,8 @@ def up_pool(pool: str, server: Server, home: Path) -> WorkerRecord:
     make_pool(pool, server)
     close_orphans_of(server)
     record = kept_or_started(known, pool, server, home)
-    _path(pool).parent.mkdir(parents=True, exist_ok=True)
-    _path(pool).write_text(record.to_json())
+    _path(pool).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(_path(pool), record.to_json())
     return record
 
 
@@ -134,6 +140,13 @@ def recorded_pools() -> list[WorkerRecord]:
         with contextlib.suppress(OSError, ValueError):
             found.append(WorkerRecord.model_validate_json(path.read_bytes()))
     return found
+
+
+def note_restart(address: str) -> None:
+    """Workers that are left have outlived the server that was there before."""
+    for one in recorded_pools():
+        if one.address == address and one.alive:
+            write_private(_path(one.pool), one.model_copy(update={"outlived": True}).to_json())
 
 
 def down_pools() -> list[WorkerRecord]:

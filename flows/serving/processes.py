@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -90,12 +89,6 @@ def end(process: psutil.Process) -> None:
         for one in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
-
-
-def mine(path: Path) -> bool:
-    """Whether a file is the user's and nobody else can read it."""
-    state = path.lstat()
-    return state.st_uid == os.getuid() and not state.st_mode & 0o077 and not path.is_symlink()
 
 
 @contextlib.contextmanager

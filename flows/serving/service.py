@@ -6,9 +6,10 @@ private on a shared node, the API asks for a password that is kept in a file onl
 
 import contextlib
 import fcntl
+import functools
 import os
 import secrets
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,12 @@ from flows.serving.pools import (
     down_pools,
     kept_or_started,
     make_pool,
+    note_restart,
     recorded_pools,
     stop_worker,
     up_pool,
 )
+from flows.serving.private_files import create_private, mine, write_private
 from flows.serving.processes import (
     Identity,
     end,
@@ -33,7 +36,6 @@ from flows.serving.processes import (
     in_turn,
     listens,
     living,
-    mine,
     spawn,
     suspended,
 )
@@ -41,10 +43,12 @@ from flows.serving.server import (
     ALL_LEVELS,
     CONSOLE_LEVEL,
     free_port,
+    need_space,
     prefect_server_command,
     stop,
     wait_until_healthy,
 )
+from flows.serving.waiting import wait_until_idle
 from schemas.errors import FlowError
 from schemas.frozen import Frozen
 from storage.state import state_folder
@@ -52,7 +56,6 @@ from storage.state import state_folder
 POOL = "lensmill"
 PORT = 4200
 ENDED_BY_DOWN = "ended by `lensmill down`; the same run resumes from what is there"
-LOOK_SECONDS = 2.0
 # Kept in memory, as Prefect does by itself, the right of a run to a deployment's slot would be forgotten with
 # the server, and the slot taken for ever.
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
@@ -65,6 +68,7 @@ class ServiceRecord(Frozen):
     server: Identity
     worker: Identity | None = None
     worker_name: str = ""
+    outlived: bool = False
     deployed: str = ""
 
     @property
@@ -72,7 +76,13 @@ class ServiceRecord(Frozen):
         """Its worker."""
         if self.worker is None:
             return None
-        return WorkerRecord(pool=POOL, address=self.address, name=self.worker_name, process=self.worker)
+        return WorkerRecord(
+            pool=POOL,
+            address=self.address,
+            name=self.worker_name,
+            process=self.worker,
+            outlived=self.outlived,
+        )
 
 
 @dataclass(frozen=True)
@@ -96,10 +106,8 @@ def record_path() -> Path:
 def password() -> str:
     """The API's password, made on first use, readable by the user alone."""
     path = home() / "auth"
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"lensmill:{secrets.token_urlsafe(24)}")
+    if not path.exists():
+        create_private(path, f"lensmill:{secrets.token_urlsafe(24)}")
     if not mine(path):
         raise FlowError(
             "the password of Prefect's server can be read by others",
@@ -113,7 +121,7 @@ def password() -> str:
 def _renew_password() -> None:
     """A password that others could read is none; while no server asks for it, another one takes its place."""
     path = home() / "auth"
-    if path.is_symlink() or (path.exists() and not mine(path)):
+    if path.is_symlink() or (path.exists() and not (mine(path) and path.read_text())):
         path.unlink()
 
 
@@ -154,12 +162,13 @@ def _up() -> ServiceRecord:
     record = _recorded()
     if record and living(record.server):
         return _mended(record)
-    # where the server alone died, its worker and runs wait for one at the same address
-    before = record if record and living(record.worker) else None
-    if before is None:
-        # what is left of a service
-        down()
+    # where the server alone died, its worker's runs wait for one at the same address
+    before = record if record and record.polling and record.polling.has_runs else None
     home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    need_space(home())
+    if before is None:
+        # what is left of a service; workers of other pools may work for a server elsewhere
+        _end(record)
     with (home() / "lensmill.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -197,7 +206,7 @@ def server_to_work_for() -> Server:
 def _start(lock: int, before: ServiceRecord | None = None) -> ServiceRecord:
     if before is None:
         _renew_password()
-    for last in (False, False, True):
+    for _ in range(3):
         worker = living(before.worker) if before else None
         # it would begin all runs that were missed, before they can be dropped
         with suspended(worker):
@@ -205,22 +214,27 @@ def _start(lock: int, before: ServiceRecord | None = None) -> ServiceRecord:
             ours = _is_ours(record)
             if ours and worker:
                 _drop_missed(record)
-        try:
-            if ours:
-                return _mended(record)
-            if last:
-                raise FlowError(
-                    "every port was taken by another process while the server started",
-                    where=record.address,
-                    advice="run `lensmill up` again; it looks for a free port",
-                )
-        except BaseException:
-            down()
-            raise
+        if ours:
+            return _completed(record, before)
         # somebody took the port meanwhile
-        down()
+        _end(record)
         before = None
-    raise AssertionError("the last try returns or raises")
+    raise FlowError(
+        "every port was taken by another process while the server started",
+        where=record.address,
+        advice="run `lensmill up` again; it looks for a free port",
+    )
+
+
+def _completed(record: ServiceRecord, before: ServiceRecord | None) -> ServiceRecord:
+    """What belongs to a server that was just started; without it, a new service is ended again."""
+    try:
+        return _mended(record)
+    except BaseException:
+        # runs that go on since before need the server more than this command needs a clean end
+        if before is None:
+            _end(_recorded())
+        raise
 
 
 def _drop_missed(record: ServiceRecord) -> None:
@@ -248,7 +262,8 @@ def _start_server(lock: int, before: ServiceRecord | None) -> ServiceRecord:
     server = spawn(prefect_server_command(address), server_environment, ROOT, log, (lock,))
     record = ServiceRecord(address=address, server=identity(server.pid))
     if before is not None and before.address == address:
-        record = before.model_copy(update={"server": record.server})
+        record = before.model_copy(update={"server": record.server, "outlived": True})
+        note_restart(address)
     elif before is not None and before.polling:
         stop_worker(before.polling)
     # written at once, so that `down` finds the server even if this command is killed
@@ -257,7 +272,11 @@ def _start_server(lock: int, before: ServiceRecord | None) -> ServiceRecord:
         wait_until_healthy(server, address, log)
     except BaseException:
         stop(server)
-        down()
+        if before is None:
+            _end(record)
+        else:
+            # its worker and runs live on, and wait for the next try
+            _noted(before)
         raise
     return record
 
@@ -275,19 +294,26 @@ def _mended(record: ServiceRecord) -> ServiceRecord:
     made_of = deployments_digest()
     if record.deployed != made_of or not deployment_names() <= server.deployments():
         make_pool(POOL, server)
-        deploy_all(os.environ | client_environment(record.address), home() / "server.log")
+        deploy_all(server, os.environ | client_environment(record.address), home() / "server.log")
         record = _noted(record.model_copy(update={"deployed": made_of}))
     server.pause(POOL, False)
     drop_missed(server)
     close_orphans_of(server)
     worker = kept_or_started(record.polling, POOL, server, home())
-    record = _noted(record.model_copy(update={"worker": worker.process, "worker_name": worker.name}))
+    record = _noted(record.model_copy(update=_polled_by(worker)))
+    for one in recorded_pools():
+        if one.address == record.address:
+            up_pool(one.pool, server, home())
     _write_profile(record.address)
     return record
 
 
+def _polled_by(worker: WorkerRecord) -> dict[str, object]:
+    return {"worker": worker.process, "worker_name": worker.name, "outlived": worker.outlived}
+
+
 def _noted(record: ServiceRecord) -> ServiceRecord:
-    record_path().write_text(record.to_json())
+    write_private(record_path(), record.to_json())
     return record
 
 
@@ -299,37 +325,44 @@ def _write_profile(address: str) -> None:
         f'PREFECT_API_URL = "{address}"',
         f'PREFECT_API_AUTH_STRING = "{password()}"',
     ]
-    path = home() / "profiles.toml"
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text("\n".join(lines) + "\n")
+    write_private(home() / "profiles.toml", "\n".join(lines) + "\n")
 
 
-def down(wait: bool = False) -> Ended | None:
+def down(wait: bool = False, tell: Callable[[str], None] = lambda _: None) -> Ended | None:
     """Stop worker and server with everything they started; None where nothing was up.
 
-    Runs that are at work are cancelled, or waited for while no new ones start.
+    Runs that are at work are cancelled, or waited for while no new ones start; those are told.
     """
-    record = _recorded()
-    pools = recorded_pools()
+    record, pools = _recorded(), recorded_pools()
     if record is None and not pools:
         return None
-    alive = record is not None and living(record.server) is not None
-    server = _reachable(record) if record and alive else None
-    if server and wait:
-        _wait_for_runs(server, {POOL, *(one.pool for one in pools)})
-    underway = _underway(server) if server else {}
+    server = _reachable(record) if record and _lives(record) else None
+    if wait:
+        lives = functools.partial(_lives, record)
+        wait_until_idle(server, lives, [POOL], pools, tell)
+    underway = server.underway() if server else {}
     ended = tuple(one.pool for one in down_pools())
     if record and record.polling:
         stop_worker(record.polling)
     if server:
-        for run in _underway(server):
+        for run in server.underway():
             server.end_run(run, ENDED_BY_DOWN)
+    _end(record)
+    return Ended(tuple(underway.values()), ended)
+
+
+def _lives(record: ServiceRecord | None) -> bool:
+    return record is not None and living(record.server) is not None
+
+
+def _end(record: ServiceRecord | None) -> None:
+    """The worker and the server of a record, and what tells of them."""
+    if record and record.polling:
+        stop_worker(record.polling)
     if record and (process := living(record.server)):
         end(process)
     record_path().unlink(missing_ok=True)
     (home() / "profiles.toml").unlink(missing_ok=True)
-    return Ended(tuple(underway.values()), ended)
 
 
 def _reachable(record: ServiceRecord) -> Server | None:
@@ -340,18 +373,3 @@ def _reachable(record: ServiceRecord) -> Server | None:
             server.deployments()
             return server
     return None
-
-
-def _underway(server: Server) -> dict[str, str]:
-    """Runs by their id, with flow and name as Prefect's page shows them."""
-    runs = server.runs_underway()
-    flows = {one["id"]: one["name"] for one in server.ask("/flows/filter", {"limit": 200})} if runs else {}
-    return {one["id"]: f"{flows.get(one['flow_id'], 'flow')}/{one['name']}" for one in runs}
-
-
-def _wait_for_runs(server: Server, pools: set[str]) -> None:
-    for pool in pools:
-        with contextlib.suppress(FlowError):
-            server.pause(pool, True)
-    while server.runs_underway():
-        time.sleep(LOOK_SECONDS)

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +13,9 @@ import psutil
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelling, Crashed, Running, State
+from prefect.states import Cancelling, Crashed, Pending, Running, State
 from prefect.tasks import Task
 
 from flows.serving import closing
@@ -113,6 +115,22 @@ def test_runs_of_the_dead_are_closed_with_their_tasks(client: SyncPrefectClient)
     assert _states(client, *cancelling) == ("Cancelled", "Crashed")
     assert [_states(client, *one) for one in others] == [("Running", "Running")] * 3
     assert close_orphans() == 0
+
+
+@pytest.mark.parametrize(("kind", "state"), [("process", "Crashed"), ("kubernetes", "Pending")])
+def test_a_run_that_a_worker_took_and_never_began_is_closed(
+    kind: str, state: str, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.create_work_pool(WorkPoolCreate(name=kind, type=kind))
+    deployment = client.create_deployment(
+        flow_id=client.create_flow(some_flow), name=kind, work_pool_name=kind
+    )
+    run = client.create_flow_run_from_deployment(deployment, state=Pending()).id
+    close_orphans()
+    assert client.read_flow_run(run).state_name == "Pending", "it may still begin"
+    monkeypatch.setattr(closing, "PENDING_AT_MOST", timedelta(0))
+    close_orphans()
+    assert client.read_flow_run(run).state_name == state
 
 
 def test_they_are_closed_where_no_flow_runs(client: SyncPrefectClient) -> None:

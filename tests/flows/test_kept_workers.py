@@ -76,6 +76,14 @@ def test_one_without_runs_makes_way_unless_it_polls(
     polled = _Server(ADDRESS, online=frozenset({"old"}))
     assert kept_or_started(worker, "gpu", polled, tmp_path) is worker
     assert not started
+    outlived = worker.model_copy(update={"outlived": True})
+    assert kept_or_started(outlived, "gpu", polled, tmp_path).name == "new", "it hears of no cancelled run"
+    assert started == ["gpu"]
+    assert not worker.alive
+
+
+@pytest.mark.parametrize("worker", [False], indirect=True)
+def test_one_that_does_not_poll_makes_way(worker: WorkerRecord, started: list[str], tmp_path: Path) -> None:
     assert kept_or_started(worker, "gpu", _Server(ADDRESS), tmp_path).name == "new"
     assert started == ["gpu"]
     assert not worker.alive

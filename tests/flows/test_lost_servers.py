@@ -19,6 +19,7 @@ from flows.generate import Order
 from flows.making import completed
 from flows.serving import server, service
 from flows.serving.api import _private_home, _told_when_lost
+from flows.serving.pools import WorkerRecord
 from flows.serving.server import free_port, need_space
 from flows.serving.service import ServiceRecord, record_path, up
 from flows.suspects import Suspects
@@ -121,7 +122,8 @@ def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., lis
         )
         record_path().write_text(record.to_json())
         seen: list[Any] = []
-        monkeypatch.setattr(service, "down", lambda: seen.append("down"))
+        monkeypatch.setattr(WorkerRecord, "has_runs", property(lambda _: worker_alive))
+        monkeypatch.setattr(service, "_end", lambda _: seen.append("ended"))
         monkeypatch.setattr(service, "_mended", lambda one: seen.append(("mended", one)))
         monkeypatch.setattr(service, "_start", lambda _, before: seen.append(before))
         up()
@@ -135,4 +137,4 @@ def test_up_starts_a_dead_server_for_the_worker_that_is_left(starts: Callable[..
 
 
 def test_up_ends_what_is_left_of_a_dead_service(starts: Callable[..., list[Any]]) -> None:
-    assert starts(server_alive=False, worker_alive=False) == ["down", None]
+    assert starts(server_alive=False, worker_alive=False) == ["ended", None]

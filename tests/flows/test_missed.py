@@ -16,7 +16,12 @@ NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
 def _run(
-    name: str, hours: float, deployment: str | None = "nightly", scheduled: bool = True
+    name: str,
+    hours: float,
+    deployment: str | None = "nightly",
+    scheduled: bool = True,
+    state: str = "Late",
+    recipe: str = "tiny",
 ) -> dict[str, Any]:
     at = (NOW + timedelta(hours=hours)).isoformat()
     return {
@@ -24,6 +29,8 @@ def _run(
         "expected_start_time": at,
         "deployment_id": deployment,
         "auto_scheduled": scheduled,
+        "state_name": state,
+        "parameters": {"recipe": recipe},
     }
 
 
@@ -38,6 +45,8 @@ def _run(
         ([_run("old", -33), _run("other", -9, "weekly")], []),
         ([_run("asked for", -33, scheduled=False), _run("new", -9)], []),
         ([_run("of none", -33, None), _run("new", -9)], []),
+        ([_run("one", -9), _run("another", -9, recipe="hst")], []),
+        ([_run("queued", -33, state="AwaitingConcurrencySlot"), _run("new", -9)], []),
     ],
 )
 def test_only_the_newest_of_what_was_missed_is_done(runs: list[dict[str, Any]], dropped: list[str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from flows.serving import deploying, service
 from flows.serving.api import prefect_api
-from flows.serving.deploying import deploy_all, deployment_names
+from flows.serving.deploying import deployment_names
 from flows.serving.pools import WorkerRecord
 from flows.serving.processes import identity, living
 from flows.serving.server import free_port
@@ -242,7 +242,7 @@ def test_deployments_that_take_too_long_are_an_error_of_ours(
 ) -> None:
     monkeypatch.setattr(deploying, "DEPLOY_SECONDS", 0.01)
     with pytest.raises(FlowError, match="did not end within") as caught:
-        deploy_all(os.environ, tmp_path / "server.log")
+        deploying._deploy(os.environ, tmp_path / "server.log")
     assert "`lensmill up` again" in caught.value.advice
 
 
