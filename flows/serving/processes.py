@@ -1,12 +1,13 @@
 """Processes that outlive the command that starts them, and how a later command finds and ends them."""
 
 import contextlib
-import fcntl
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
+
+from storage.file_lock import STATE_FOLDER, take
 
 # A process is known by its number and its start time: numbers are used again.
 Identity = tuple[int, float]
@@ -97,5 +98,5 @@ def in_turn(path: Path) -> Iterator[None]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # what is started meanwhile does not inherit the file
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        take(lock, STATE_FOLDER, wait=True)
         yield

@@ -5,7 +5,6 @@ private on a shared node, the API asks for a password that is kept in a file onl
 """
 
 import contextlib
-import fcntl
 import functools
 import os
 import secrets
@@ -51,6 +50,7 @@ from flows.serving.server import (
 from flows.serving.waiting import wait_until_idle
 from schemas.errors import FlowError
 from schemas.frozen import Frozen
+from storage.file_lock import STATE_FOLDER, take
 from storage.state import state_folder
 
 POOL = "lensmill"
@@ -171,8 +171,8 @@ def _up() -> ServiceRecord:
         _end(record)
     with (home() / "lensmill.lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            take(lock, STATE_FOLDER)
+        except BlockingIOError as error:
             raise FlowError(
                 "another lensmill command is using Prefect's state folder",
                 where=str(home()),
