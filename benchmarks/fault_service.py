@@ -23,6 +23,8 @@ from storage import commit
 
 MOST_SECONDS = 1200.0
 CLOSING_SECONDS = 180.0
+# A server takes a worker for lost after three heartbeats of thirty seconds.
+AWAY_SECONDS = 120.0
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -192,6 +194,23 @@ def lost_servers(here: Service, place: Workplace, rng: random.Random) -> bool:
     return came and went_on and same_place and here.ended(run) == "COMPLETED" and same(order, place.long)
 
 
+def servers_long_away(here: Service, place: Workplace, rng: random.Random) -> bool:
+    """The same, but the server takes the worker for lost by then, and the worker asks it rarely."""
+    order = place.empty(place.long, "service.zarr")
+    run = here.begin(order)
+    came = met(order, rng.randrange(1, 40))
+    before = here.record
+    psutil.Process(before.server[0]).kill()
+    time.sleep(AWAY_SECONDS)
+    here.run("up")
+    kept = here.record.worker == before.worker
+    print(f"{came=} {kept=}", file=sys.stderr, flush=True)
+    completed = here.ended(run) == "COMPLETED" and same(order, place.long)
+    idle = until(lambda: not here.drivers(), CLOSING_SECONDS)
+    here.run("up")
+    return came and kept and completed and idle and here.record.worker != before.worker
+
+
 def dead_machines(here: Service, place: Workplace, rng: random.Random) -> bool:
     """Server, worker, run and its workers killed together, as when power is lost."""
     order = place.empty(place.long, "service.zarr")
@@ -231,6 +250,11 @@ SERVER: Told = (
     lost_servers,
     "kill -9 of the service's server under a run, then `lensmill up`",
     "all shards are made while it is away; the run completes, the same files",
+)
+AWAY: Told = (
+    servers_long_away,
+    f"the same with {AWAY_SECONDS:g} s between the two",
+    "`up` leaves the run's worker alone; the run completes, the same files; the next `up` renews the worker",
 )
 DIED: Told = (
     dead_machines,

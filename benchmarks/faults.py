@@ -72,6 +72,7 @@ SERIES: dict[str, tuple[Trial, int]] = {
     "flow: run killed": (partial(fault_service.on_a_service, fault_service.KILLED), 2),
     "flow: run cancelled": (partial(fault_service.on_a_service, fault_service.CANCELLED), 2),
     "flow: service server": (partial(fault_service.on_a_service, fault_service.SERVER), 2),
+    "flow: server long away": (partial(fault_service.on_a_service, fault_service.AWAY), 1),
     "flow: machine dies": (partial(fault_service.on_a_service, fault_service.DIED), 2),
     "flow: two runs": (partial(fault_service.on_a_service, fault_service.TWO), 2),
     "flow: due while down": (partial(fault_service.on_a_service, fault_schedules.DOWN), 2),

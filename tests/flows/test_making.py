@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
+from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED
 
 from flows import making, shards, tally
 from flows.clusters.opening import result_of
@@ -191,6 +193,21 @@ def test_the_form_suits_the_work(
     making.make(runner, order, missing, _tally(order), mapped)
     assert forms == expected
     assert len([form for form, _ in forms if form == "batch"]) <= MOST_BATCHES
+
+
+def test_a_workers_first_task_needs_no_server(order: Order) -> None:
+    asked: list[bool] = []
+
+    class _Runner(Runner):
+        """What a task takes along to its worker."""
+
+        def submit(self, *_: Any) -> Any:
+            asked.append(PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED.value())
+            return SimpleNamespace(wrapped_future=None)
+
+    runner: Any = _Runner(1)
+    making._submit(runner, order.ticket, list(layout.spans(order.plan))[:2])
+    assert asked == [False]
 
 
 def test_what_is_damaged_before_it_is_read_back_is_not_sealed(order: Order) -> None:
