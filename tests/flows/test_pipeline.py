@@ -158,7 +158,11 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_simulated(
 
 
 @pytest.mark.usefixtures("no_training")
-def test_flows_that_train_or_measure_say_what_to_install(tmp_path: Path) -> None:
+def test_flows_that_train_or_measure_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("train.fit", "train.evaluate"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(FlowError, match="training needs torch"):
         train_flow.fn("classify_tiny", str(tmp_path), str(tmp_path / "run"))
     with pytest.raises(FlowError, match="training needs torch"):

@@ -13,16 +13,7 @@ from flows import generate, orders, regenerate
 from flows.generate import DatasetSummary, Order
 from flows.lineages import judging
 from flows.regenerate import next_version, regenerate_flow, version_name, version_seed
-from schemas.errors import (
-    FlowError,
-    LeakError,
-    RecipeError,
-    SampleError,
-    ShardError,
-    StoreBusyError,
-    StoreDamagedError,
-    WriteError,
-)
+from schemas.errors import FlowError, LeakError, RecipeError, StoreBusyError, StoreDamagedError, WriteError
 from schemas.lineage import Keep
 from storage import commit
 from storage.reader import open_store
@@ -313,42 +304,6 @@ def test_a_sample_that_cannot_be_made_is_not_tried_again_and_again(
     monkey.undo()
     assert _states(tmp_path) == ["left", "good"]
     assert read_book(tmp_path).versions[0].reason == "sample 767 weighs too much"
-
-
-def test_a_sample_that_fails_in_the_simulator_ends_its_version(
-    make_version: Callable[..., DatasetSummary], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with monkeypatch.context() as broken:
-        broken.setattr(generate, "_make", _raising(SampleError("1 shard could not be made: ...")))
-        with pytest.raises(SampleError):
-            make_version(tmp_path)
-    assert make_version(tmp_path).store.endswith("v0002.zarr")
-    assert _states(tmp_path) == ["left", "good"]
-
-
-def test_workers_that_died_leave_a_version_to_the_next_night(
-    make_version: Callable[..., DatasetSummary], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with monkeypatch.context() as broken:
-        broken.setattr(generate, "_make", _raising(ShardError("its worker died 4 times")))
-        with pytest.raises(ShardError):
-            make_version(tmp_path)
-    assert make_version(tmp_path).store.endswith("v0001.zarr")
-
-
-def test_an_error_without_words_is_the_one_that_is_raised(
-    make_version: Callable[..., DatasetSummary], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(regenerate, "settle", _raising(TimeoutError("")))
-    with pytest.raises(TimeoutError):
-        make_version(tmp_path)
-
-
-def _raising(error: Exception) -> Callable[..., Any]:
-    def fail(*_: Any) -> None:
-        raise error
-
-    return fail
 
 
 def test_old_versions_go_by_the_policy_and_runs_keep_theirs(
