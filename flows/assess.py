@@ -6,12 +6,14 @@ from typing import Any
 
 from prefect import flow
 
+from flows.extras import need_training
 from flows.forms import MinutesForm, RunForm, SplitForm, StoreForm
 from flows.telling.events import watched
 from flows.telling.run_log import show, show_table
 from flows.unattended import persevering, told, within
 from schemas.numbers import CONSTANT, METRICS, SPEED, numbers
 from schemas.report import Report
+from schemas.tries import told as told_looks
 from storage.place import local, place
 
 # What stands beside a score in tables.
@@ -35,6 +37,7 @@ def evaluate_flow(
         split: Which samples of the store; the last word is that of `test`.
         timeout_minutes: How long it may take before it is ended as failed; no limit when left out.
     """
+    need_training()
     from train.evaluate import evaluate, report_folder
 
     with within(timeout_minutes, "the evaluation"):
@@ -75,13 +78,11 @@ def metric_rows(report: Report) -> list[dict[str, Any]]:
 
 def report_text(report: Report, page: Path) -> str:
     """A report in Markdown: the headline, what to be careful about in bold, the page."""
-    from train.evaluation import bounds, looks
-
     about = f"{report.experiment} on {report.store_recipe}, {report.split}"
     careful = [f"**{one.severity}: {one.text}**" for one in report.flags]
     careful += [f"**warning: {one}**" for one in report.warnings]
-    best = [bounds.told(one) for one in report.bounds]
-    before = [looks.told(report.looks)] if report.looks else []
+    best = [str(one) for one in report.bounds]
+    before = [told_looks(report.looks)] if report.looks else []
     before += [f"**{report.verdict}**"] if report.verdict is not None else []
     measured = f"{report.samples:,} samples, report: [{page.name}]({page.absolute().as_uri()}), `{page}`"
     return "\n\n".join((f"## {about}", f"**{report.headline}**", *careful, *best, *before, measured)) + "\n"

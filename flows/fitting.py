@@ -1,12 +1,13 @@
 """The training flow: a store and an experiment in, a run folder out. Runs in the process that has the GPU."""
 
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import flow
 
 from flows.assess import artifact_key
 from flows.catalogue import AnyExperiment, load_experiment
+from flows.extras import need_training
 from flows.forms import ExperimentForm, OverridesForm, RunForm, StoreForm
 from flows.serving.closing import label_run
 from flows.telling import journal
@@ -14,8 +15,9 @@ from flows.telling.epochs import EpochLines
 from flows.telling.events import watched
 from flows.telling.run_log import in_a_run, show_table
 from flows.unattended import persevering, told
-from schemas.errors import FlowError, RecipeError
+from schemas.errors import RecipeError
 from schemas.experiment import ExperimentRecipe
+from schemas.placement import Here, Placement
 from schemas.run import RunRecord
 from storage.place import Root, local, place
 
@@ -38,16 +40,20 @@ def fit_experiment(
     return fit(recipe, store_path(recipe, data), local(out), quiet or journal.wanted(), mlflow, tell=lines)
 
 
-def need_training() -> None:
-    """Say what to install where the packages for training are missing."""
-    packages = ("torch", "timm", "lightning", "safetensors", "pyarrow", "jinja2")
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise FlowError(
-            f"training needs {', '.join(missing)}",
-            expected="the packages of the extra `train`",
-            advice="pip install -e '.[train]' in the folder of the repository",
-        )
+def check_experiments(
+    experiments: Sequence[AnyExperiment], placement: Placement | None = None
+) -> list[ExperimentRecipe]:
+    """Refuse what could not be trained by one flow, before any data are made for it.
+
+    Where all are placed elsewhere, this process needs no packages for training.
+    """
+    loaded = [load_experiment(one) for one in experiments]
+    if any(isinstance(placement or one.placement, Here) for one in loaded):
+        need_training()
+    names = [one.name for one in loaded]
+    if len(set(names)) < len(names):
+        raise RecipeError(f"two experiments have the same name: {', '.join(names)}", advice="rename one")
+    return loaded
 
 
 def store_path(recipe: ExperimentRecipe, data: str | Root | None) -> Root:
@@ -83,6 +89,7 @@ def train_flow(
         overrides: Changes of the experiment, each as `key=value`, such as `training.epochs=20`.
         quiet: No progress bar in the log.
     """
+    need_training()
     from train.fit import finished
 
     label_run()

@@ -5,9 +5,9 @@ from pathlib import Path
 from prefect import flow
 
 from flows.auditing import audit_task
-from flows.catalogue import AnyRecipe, load_experiment, load_recipe
+from flows.catalogue import AnyRecipe, load_recipe
 from flows.clusters.local import Workers
-from flows.fitting import need_training
+from flows.fitting import check_experiments
 from flows.forms import (
     ClusterForm,
     ExperimentForms,
@@ -25,9 +25,7 @@ from flows.serving.api import prefect_api
 from flows.telling.events import watched
 from flows.unattended import told
 from schemas.cluster import AnyCluster
-from schemas.errors import RecipeError
 from schemas.frozen import Frozen
-from schemas.placement import Here
 from schemas.report import Report
 from storage.place import local
 
@@ -59,14 +57,9 @@ def run(
     Everything goes below `out`; what is there and whole is kept, so the same command resumes. With `audit`
     nothing is trained on data that give the labels away.
     """
-    loaded = [load_experiment(experiment) for experiment in experiments]
-    if any(isinstance(one.placement, Here) for one in loaded):
-        need_training()
+    check_experiments(experiments)
     folder = local(out)
     prepare(recipe, data_path(folder, recipe), shard_size, overrides or [])
-    names = [one.name for one in loaded]
-    if len(set(names)) < len(names):
-        raise RecipeError(f"two experiments have the same name: {', '.join(names)}", advice="rename one")
     with prefect_api():
         return pipeline_flow(
             recipe, list(experiments), str(out), workers, shard_size, overrides, quiet, audit, cluster
@@ -110,15 +103,15 @@ def pipeline_flow(
         placement: Where models are trained and measured, whatever the experiments say: in the flow's process,
             on another work pool, or on a Dask worker with a GPU. As each experiment says when left out.
     """
+    loaded = check_experiments(experiments, placement)
     store = str(data_path(local(out), recipe))
     data = simulate_flow(recipe, store, workers, shard_size, overrides, quiet, cluster=cluster)
     if audit:
         audit_task(store, out=str(Path(out) / "audit"))
     reports, pages = [], []
-    for experiment in experiments:
-        loaded = load_experiment(experiment)
-        folder = str(Path(out) / "runs" / loaded.name)
-        where = placement or loaded.placement
+    for experiment, one in zip(experiments, loaded, strict=True):
+        folder = str(Path(out) / "runs" / one.name)
+        where = placement or one.placement
         trained(where, experiment, store, folder, quiet)
         reports.append(measured(where, folder, store))
         pages.append(page_of(folder, store))

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from distributed import Client, wait
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -22,9 +23,11 @@ from prefect.states import Cancelling
 
 from flows.assess import evaluate_flow, show_report
 from flows.catalogue import AnyExperiment, load_experiment
+from flows.clusters.attendance import told_when_lost
 from flows.clusters.opening import cluster_of
 from flows.fitting import show_training, train_flow
 from flows.trainings import evaluate_there, fit_there
+from flows.unattended import persevering
 from schemas.errors import FlowError
 from schemas.placement import Here, OnDask, OnWorkPool, Placement
 from schemas.report import Report
@@ -35,6 +38,9 @@ from storage.reader import open_store
 LOOK_SECONDS = 2.0
 SAY_SECONDS = 60.0
 LOGS_AT_ONCE = 200
+# A run whose machine died stays Running for ever. Workers beat every half minute, at work or not; within an
+# hour a machine is started again, or a worker, which runs may outlive.
+LOST_MINUTES = 60.0
 SPLIT = "test"
 # As train.run_folder and train.evaluate name them, which cannot be asked where torch is not installed.
 RECORD, REPORTS, REPORT, PAGE = "run.json", "reports", "report.json", "report.html"
@@ -151,6 +157,8 @@ def _deployment_on(client: SyncPrefectClient, flow: str, pool: str) -> UUID:
         entrypoint=own.entrypoint,
         path=own.path,
         pull_steps=own.pull_steps,
+        # with the limits that the deployment sets, such as that of an evaluation's minutes
+        parameters=own.parameters,
         parameter_openapi_schema=own.parameter_openapi_schema,
         enforce_parameter_schema=own.enforce_parameter_schema,
     )
@@ -167,24 +175,32 @@ def _cancelled_with_us(client: SyncPrefectClient, run: UUID) -> Iterator[None]:
 
 
 def _follow(client: SyncPrefectClient, run: FlowRun, where: OnWorkPool) -> FlowRun:
-    """A run's states and log lines in our log, until it has ended."""
+    """A run's states and log lines in our log, until it has ended or nobody can be at it any more."""
     log, told, state = get_run_logger(), 0, ""
-    alone = time.monotonic()
+    alive = time.monotonic()
     while True:
         run = client.read_flow_run(run.id)
-        told += _tell_log(client, run.id, told, where.pool)
+        lines = _tell_log(client, run.id, told, where.pool)
+        told += lines
         if run.state and run.state.name != state:
             state = run.state.name or ""
             log.info("%s on pool %s: %s", run.name, where.pool, state)
         if run.state and run.state.is_final():
             return run
         begun = run.state is not None and run.state.is_running()
-        if begun or _workers(client, where.pool):
-            alone = time.monotonic()
-        elif time.monotonic() - alone > 60 * where.wait_minutes:
-            what, advice = _no_worker(where)
-            raise FlowError(f"{what} since {time.monotonic() - alone:.0f} s", where=run.name, advice=advice)
+        if lines or _workers(client, where.pool):
+            alive = time.monotonic()
+        elif time.monotonic() - alive > 60 * (LOST_MINUTES if begun else where.wait_minutes):
+            raise _lost(run, where, begun, time.monotonic() - alive)
         time.sleep(LOOK_SECONDS)
+
+
+def _lost(run: FlowRun, where: OnWorkPool, begun: bool, seconds: float) -> FlowError:
+    what, advice = _no_worker(where)
+    if begun:
+        what = f"{what} and the run says nothing"
+        advice = f"see whether its machine lives; {advice}; then the same again, which goes on from there"
+    return FlowError(f"{what} since {seconds:.0f} s", where=run.name, advice=advice)
 
 
 def _tell_log(client: SyncPrefectClient, run: UUID, told: int, pool: str) -> int:
@@ -199,9 +215,14 @@ def _tell_log(client: SyncPrefectClient, run: UUID, told: int, pool: str) -> int
 # -- on a Dask worker
 
 
+@persevering
 def _on_dask(where: OnDask, what: str, function: Callable[..., Any], *arguments: str) -> Any:
     """What a function gives on a worker that offers the resource. We wait here, never in a worker."""
-    with cluster_of(where.scheduler, 1) as runner:
+    kept = "a training goes on from its last checkpoint"
+    with (
+        cluster_of(where.scheduler, 1) as runner,
+        told_when_lost(runner.client, f"{what} was under way", kept),
+    ):
         client: Client = runner.client
         _wait_for(where.wait_minutes, lambda: _offered(client, where), _no_resource(where))
         future = client.submit(
@@ -220,7 +241,11 @@ def _key(what: str) -> str:
 
 
 def _offered(client: Client, where: OnDask) -> bool:
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    known = client.scheduler_info(n_workers=-1)
+    if "workers" not in known:
+        # Dask's client raises nothing when its scheduler is gone: it knows less
+        raise CommClosedError(f"{where.scheduler.address} does not answer")
+    workers = known["workers"].values()
     return any(one["resources"].get(where.resource, 0) >= where.amount for one in workers)
 
 
@@ -233,7 +258,7 @@ def _no_resource(where: OnDask) -> tuple[str, str]:
 def _result(client: Client, future: Any, what: str, where: OnDask) -> Any:
     began, said = time.monotonic(), SAY_SECONDS
     alone = began
-    get_run_logger().info("%s: submitted to %s", what, client.scheduler_info()["address"])
+    get_run_logger().info("%s: submitted to %s", what, where.scheduler.address)
     while not future.done():
         with client.as_current(), contextlib.suppress(TimeoutError):
             wait([future], LOOK_SECONDS)

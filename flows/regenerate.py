@@ -41,8 +41,10 @@ from schemas.errors import (
     FlowError,
     LensmillError,
     RecipeError,
+    SampleError,
     StoreConflictError,
     StoreDamagedError,
+    first_line,
 )
 from schemas.lineage import USABLE, Keep, Version, lineage_digest, version_seed
 from storage.place import Root, place
@@ -153,7 +155,7 @@ def _make_and_clear(night: Night, new: bool, keep: Keep, runs: Sequence[str]) ->
         try:
             made = _next(night, new)
         except Exception as error:
-            _clear(root, applied, runs, str(error).splitlines()[0])
+            _clear(root, applied, runs, first_line(error))
             raise
         _clear(root, applied, runs, "")
     return made
@@ -208,7 +210,7 @@ def _make(night: Night, number: int) -> DatasetSummary:
         made = simulate_flow(
             night.name, str(store), bench.workers, None, changed, True, cluster=bench.cluster
         )
-    except (RecipeError, ColumnError) as error:
+    except (RecipeError, ColumnError, SampleError) as error:
         # it fails every time, but another seed may draw no such sample
         note(bench.root, number, state="left", reason=error.found)
         raise

@@ -121,7 +121,7 @@ def _order(found: Diagnosis, source_file: str | Path | None, accept_new_bytes: b
     store = found.store
     recipe = recipe_to_repair(store.stored, store.plan, accept_new_bytes)
     wanted = None if accept_new_bytes else store.manifest
-    return Order(store.root, _with_galaxies(recipe, source_file), store.plan, wanted)
+    return Order(store.root, _with_galaxies(recipe, source_file), store.plan, wanted, accept_new_bytes)
 
 
 def recipe_to_repair(stored: StoredRecipe, plan: StorePlan, accept_new_bytes: bool) -> DatasetRecipe:

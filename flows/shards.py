@@ -10,21 +10,22 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import version
 from multiprocessing import current_process
+from socket import gethostname
 
 import numpy as np
 
 from flows.galaxies import galaxies_of
 from schemas.dataset import DatasetRecipe
-from schemas.errors import LensmillError, ShardError, StoreConflictError
+from schemas.errors import FlowError, LensmillError, SampleError, ShardError, StoreConflictError
 from schemas.galaxy_image import GalaxyImage
 from schemas.imported import ImportedData
 from schemas.store import Manifest, Receipt, StoredRecipe, StorePlan
-from simulate.render import render, warm_up
+from simulate.render import Rendered, render, warm_up
 from storage import layout
 from storage.commit import MANIFEST, PLAN, RECIPE, plan_digest, read_json, valid_receipt, write_shard
 from storage.layout import Span
@@ -35,6 +36,8 @@ DASK_PROCESS = "Dask Worker process"
 LOG = logging.getLogger(__name__)
 # A worker has two threads: one renders while the other writes and waits for the disk.
 RENDERING = threading.Lock()
+# Memory, files, what is installed: another worker, or the same one tomorrow, may do better.
+OF_THE_MACHINE = (MemoryError, OSError, ImportError)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Order:
     plan: StorePlan
     # of a repair: what the shards' files must be, byte for byte
     manifest: Manifest | None = None
+    # of a repair that accepts new bytes: whether other versions than those of the plan may make shards
+    mixed: bool = False
 
     def expected(self, span: Span) -> Receipt | None:
         """The receipt that a shard must have in the end, if anything says so."""
@@ -57,8 +62,8 @@ class Order:
     def ticket(self) -> "Ticket":
         """What workers are sent once the store is begun."""
         file = self.recipe.source.file if isinstance(self.recipe.source, GalaxyImage) else None
-        exact = self.manifest is not None
-        return Ticket(str(self.root.absolute()), self.recipe.digest, plan_digest(self.root), file, exact)
+        how = (file, self.manifest is not None, self.mixed)
+        return Ticket(str(self.root.absolute()), self.recipe.digest, plan_digest(self.root), *how)
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ class Ticket:
     galaxies: str | None = None
     # whether shards must be what the store's manifest lists
     exact: bool = False
+    # whether they may be of other versions than those of the plan
+    mixed: bool = False
 
 
 @lru_cache(maxsize=2)
@@ -79,7 +86,7 @@ def order_of(ticket: Ticket) -> Order:
     """The order behind a ticket."""
     root = place(ticket.root)
     recipe, plan = read_json(root / RECIPE, StoredRecipe).recipe, read_json(root / PLAN, StorePlan)
-    found = Ticket(ticket.root, recipe.digest, plan_digest(root), ticket.galaxies, ticket.exact)
+    found = replace(ticket, recipe_digest=recipe.digest, plan_digest=plan_digest(root))
     if found != ticket or isinstance(recipe, ImportedData):
         raise StoreConflictError(
             f"the store at {root} has recipe {found.recipe_digest}, plan {found.plan_digest}",
@@ -89,7 +96,8 @@ def order_of(ticket: Ticket) -> Order:
     if isinstance(recipe.source, GalaxyImage):
         source = recipe.source.model_copy(update={"file": ticket.galaxies})
         recipe = recipe.model_copy(update={"source": source})
-    return Order(root, recipe, plan, read_json(root / MANIFEST, Manifest) if ticket.exact else None)
+    manifest = read_json(root / MANIFEST, Manifest) if ticket.exact else None
+    return Order(root, recipe, plan, manifest, ticket.mixed)
 
 
 def modules_of(mapped: bool | None) -> tuple[str, ...]:
@@ -133,8 +141,7 @@ def make_shard(
     root: Root, recipe: DatasetRecipe, plan: StorePlan, span: Span, expected: Receipt | None = None
 ) -> Receipt:
     """One shard: rendered, checked, written, its receipt last; with `expected`, only if it is the same."""
-    with RENDERING:
-        samples = render(recipe, layout.sample_ids(recipe, span), galaxies_of(recipe))
+    samples = _rendered(root, recipe, span)
     here = versions_here(plan)
     return write_shard(
         root,
@@ -146,6 +153,17 @@ def make_shard(
         versions=None if here == plan.provenance.versions else here,
         expected=expected,
     )
+
+
+def _rendered(root: Root, recipe: DatasetRecipe, span: Span) -> Rendered:
+    """The samples of a shard. What fails here fails everywhere: they depend on the recipe alone."""
+    try:
+        with RENDERING:
+            return render(recipe, layout.sample_ids(recipe, span), galaxies_of(recipe))
+    except (LensmillError, *OF_THE_MACHINE):
+        raise
+    except Exception as error:
+        raise SampleError(f"{span} failed: {type(error).__name__}: {error}", where=str(root)) from error
 
 
 def versions_here(plan: StorePlan) -> dict[str, str]:
@@ -166,6 +184,9 @@ def make_shards(ticket: Ticket, spans: Sequence[Span]) -> float:
             there, expected = valid_receipt(order.root, order.plan, span), order.expected(span)
             if there and expected in (None, there):
                 continue
+            if expected is None:
+                # else its bytes are compared
+                _refuse_other_versions(ticket)
             make_shard(order.root, order.recipe, order.plan, span, expected)
         except LensmillError:
             raise
@@ -173,6 +194,31 @@ def make_shards(ticket: Ticket, spans: Sequence[Span]) -> float:
             raise ShardError(f"{span} failed: {type(error).__name__}: {error}", where=ticket.root) from error
         seconds = time.perf_counter() - started
     return seconds
+
+
+def _refuse_other_versions(ticket: Ticket) -> None:
+    """Refuse a worker that would make a mixture of the data set; one may join at any time.
+
+    This ends the run. Tried elsewhere, the shards would come back: who refuses is done first.
+    """
+    other = _other_versions(ticket)
+    if other and not ticket.mixed:
+        raise FlowError(
+            f"a worker on {gethostname()} (process {os.getpid()}) has {other}",
+            expected="the versions that the data set was begun with, on every worker that joins",
+            where=ticket.root,
+            advice="end that worker, or start it from the environment of the others; then the same command"
+            " goes on: finished shards are kept",
+        )
+
+
+@lru_cache(maxsize=2)
+def _other_versions(ticket: Ticket) -> str:
+    """Which packages differ here from those of the plan; asked for once, a shard may take milliseconds."""
+    plan = order_of(ticket).plan
+    wanted, here = plan.provenance.versions, versions_here(plan)
+    other = (f"{name} {here[name]}, not {wanted[name]}" for name in wanted if here[name] != wanted[name])
+    return "; ".join(other)
 
 
 def make_batch(

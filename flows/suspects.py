@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.clusters.opening import result_of
 from flows.shards import Ticket, make_shards
 from flows.tally import Tally
-from schemas.errors import ShardError
+from schemas.errors import SampleError, ShardError
 from storage.layout import Span
 
 # One shard that kills its workers has Dask give up some of its neighbours as well, but no more than this.
@@ -57,7 +57,7 @@ def try_alone(client: Client, ticket: Ticket, suspects: Suspects, tally: Tally) 
             if len(culprits) == MOST_CULPRITS:
                 break
         if culprits:
-            raise _verdict(culprits, tally, ticket)
+            raise _verdict(culprits, tally, ticket, _kind(culprits, suspects))
         if suspects.too_many and tally.open:
             raise _together(suspects, tally, ticket)
 
@@ -77,13 +77,21 @@ def _alone(client: Client, ticket: Ticket, left: list[Span], tally: Tally) -> It
         tally.arrived([span])
 
 
-def _verdict(culprits: list[ShardError], tally: Tally, ticket: Ticket) -> ShardError:
+def _kind(culprits: list[ShardError], suspects: Suspects) -> type[ShardError]:
+    """Whether it is a sample that cannot be made; where everything fails, it is no sample's fault."""
+    of_a_sample = any(isinstance(one, SampleError) for one in culprits)
+    return SampleError if of_a_sample and not suspects.too_many else ShardError
+
+
+def _verdict(
+    culprits: list[ShardError], tally: Tally, ticket: Ticket, kind: type[ShardError] = ShardError
+) -> ShardError:
     """One error about all that failed."""
     named = culprits[0].found if len(culprits) == 1 else "".join(f"\n  - {one.found}" for one in culprits)
     untried = len(tally.open) - len(culprits)
     rest = f"\n  - {untried} more were not tried after these" if untried else ""
     what = "1 shard" if len(culprits) == 1 else f"{len(culprits)} shards"
-    return ShardError(
+    return kind(
         f"{what} could not be made: {named}{rest}",
         where=ticket.root,
         advice=culprits[0].advice

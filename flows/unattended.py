@@ -18,7 +18,7 @@ from prefect.states import Failed
 from prefect.utilities.timeout import timeout
 
 from flows.serving.closing import label_run
-from schemas.errors import FlowError, LensmillError, StoreBusyError, StoreUnreachableError
+from schemas.errors import FlowError, LensmillError, StoreBusyError, StoreUnreachableError, first_line
 from storage import commit
 from storage.place import Root
 
@@ -78,8 +78,8 @@ def persevering(function: Callable[P, R]) -> Callable[P, R]:
             except PASSING as error:
                 if GIVEN_UP in getattr(error, "__notes__", ()):
                     raise
-                first = str(error).partition("\n")[0]
-                get_run_logger().warning("%s: %s; again in %g s", type(error).__name__, first, pause)
+                said = first_line(error)
+                get_run_logger().warning("%s: %s; again in %g s", type(error).__name__, said, pause)
                 time.sleep(pause)
         try:
             return function(*args, **kwargs)

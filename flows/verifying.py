@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,18 +14,25 @@ from flows.forms import ClusterForm, WorkersForm
 from flows.repair import repair as repair_store
 from flows.telling.events import watched
 from flows.telling.run_log import Gauge, say, show_table
-from flows.unattended import told
+from flows.unattended import persevering, told
 from schemas.cluster import AnyCluster
-from schemas.errors import LensmillError, StoreDamagedError, StoreUnfinishedError
+from schemas.errors import (
+    LensmillError,
+    StoreDamagedError,
+    StoreUnfinishedError,
+    StoreUnreachableError,
+)
 from schemas.frozen import Frozen
 from schemas.run import RunRecord
+from storage.commit import MARKER
 from storage.inventory import stores_below
 from storage.place import Root, place
 from storage.verification import record
-from storage.verify import verify
+from storage.verify import Verification, verify
 from storage.versions import VERSION, has_book, read_book
 
 WEIGHTS, RECORD = "weights.safetensors", "run.json"
+Look = Callable[[Root], Verification]
 # Shown of a store with thousands of faults.
 SHOWN = 200
 
@@ -35,7 +42,9 @@ class Checked(Frozen):
 
     path: str
     kind: Literal["store", "run"]
-    state: Literal["sound", "damaged", "repaired", "unfinished", "set aside", "unreadable"]
+    state: Literal[
+        "sound", "damaged", "repaired", "unfinished", "set aside", "removed", "unreadable", "unreachable"
+    ]
     faults: int = Field(default=0, ge=0)
     first: str = Field(default="", description="the first fault, or what keeps us from knowing")
     rows: int = Field(default=0, ge=0)
@@ -44,7 +53,7 @@ class Checked(Frozen):
     @property
     def bad(self) -> bool:
         """Whether somebody has to do something."""
-        return self.state in ("damaged", "unreadable")
+        return self.state in ("damaged", "unreadable", "unreachable")
 
 
 class Inspection(Frozen):
@@ -70,7 +79,8 @@ def verify_all_flow(
 ) -> Inspection:
     """Verify every store and the weights of every run below a folder; ends Failed if any is damaged.
 
-    Unfinished stores are told and are no fault; neither are versions that the regeneration has set aside.
+    Unfinished stores are told and are no fault; neither are versions that the regeneration has set aside, nor
+    what is removed meanwhile.
 
     Args:
         folder: A folder with stores and runs below it, or an `s3://` URL.
@@ -87,13 +97,16 @@ def inspect(
     root: Root, repair: bool = False, workers: Workers = None, cluster: AnyCluster | None = None
 ) -> Inspection:
     """Everything below a folder, one after the other; nothing that is found ends it."""
-    stores, runs = list(stores_below(root)), list(_runs_below(root))
-    aside = _set_aside(stores)
+    stores, runs, aside = _listed(root)
     checked: list[Checked] = []
+    look = persevering(verify)
     total = len(stores) + len(runs)
     gauge = Gauge("verify-all", f"{root}: {total} to check")
     for one in stores:
-        checked.append(_check_store(one, one in aside, repair, workers, cluster))
+        checked.append(_check_store(one, one in aside, look, repair, workers, cluster))
+        if checked[-1].state == "unreachable":
+            # its server was waited for; what else is there is asked for once
+            look = verify
         _tell(checked, total, gauge)
     for run in runs:
         checked.append(_check_run(run))
@@ -103,6 +116,13 @@ def inspect(
     rows = [one.model_dump() for one in worst_first[:SHOWN]]
     show_table("verification", rows, headline(found))
     return found
+
+
+@persevering
+def _listed(root: Root) -> tuple[list[Root], list[Path], set[Root]]:
+    """Stores, runs, and those of the stores that are set aside."""
+    stores = list(stores_below(root))
+    return stores, list(_runs_below(root)), _set_aside(stores)
 
 
 def headline(found: Inspection) -> str:
@@ -119,8 +139,16 @@ def refuse_damage(found: Inspection) -> None:
         return
     lines = [f"  - {one.path}: {one.first}" for one in found.bad]
     verb = "are" if len(found.bad) > 1 else "is"
+    away = [one for one in found.bad if one.state == "unreachable"]
+    what = f"{verb} damaged" + (f" or cannot be reached ({len(away)})" if away else "")
+    if len(away) == len(found.bad):
+        raise StoreUnreachableError(
+            "\n".join((f"{len(away)} of {len(found.checked)} stores and runs cannot be reached", *lines)),
+            where=found.folder,
+            advice="nothing is known of them: see to their server, then run this again",
+        )
     raise StoreDamagedError(
-        "\n".join((f"{len(found.bad)} of {len(found.checked)} stores and runs {verb} damaged", *lines)),
+        "\n".join((f"{len(found.bad)} of {len(found.checked)} stores and runs {what}", *lines)),
         where=found.folder,
         advice="of a store: `lensmill repair STORE`, or this with repair; of a run: restore it from a copy,"
         " or train again",
@@ -128,9 +156,9 @@ def refuse_damage(found: Inspection) -> None:
 
 
 def _check_store(
-    root: Root, aside: bool, repair: bool, workers: Workers, cluster: AnyCluster | None
+    root: Root, aside: bool, look: Look, repair: bool, workers: Workers, cluster: AnyCluster | None
 ) -> Checked:
-    found = _verified(root)
+    found = _verified(root, look)
     if aside:
         return found.model_copy(update={"state": "set aside"})
     if found.state != "damaged" or not repair:
@@ -139,23 +167,36 @@ def _check_store(
         repair_store(root, workers, True, cluster=cluster)
     except LensmillError as error:
         return found.model_copy(update={"first": f"{found.first}; repair: {error.found}"})
-    again = _verified(root)
+    again = _verified(root, look)
     return again.model_copy(update={"state": "repaired"}) if again.state == "sound" else again
 
 
-def _verified(root: Root) -> Checked:
+def _verified(root: Root, look: Look) -> Checked:
+    """What is found of a store; a version may be removed while it is read, which takes its seal first."""
+    found = _looked_at(root, look)
+    if found.state not in ("damaged", "unreadable") or (root / MARKER).is_file():
+        return found
+    taken = {"state": "removed", "first": "it was removed while it was checked", "faults": 0}
+    return found.model_copy(update=taken)
+
+
+def _looked_at(root: Root, look: Look) -> Checked:
     def found_as(state: str, **more: Any) -> Checked:
         return Checked.model_validate({"path": str(root), "kind": "store", "state": state} | more)
 
     try:
-        found = verify(root)
+        found = look(root)
+    except StoreUnreachableError as error:
+        return found_as("unreachable", first=error.found)
     except StoreUnfinishedError as error:
         return found_as("unfinished", first=error.found)
     except StoreDamagedError as error:
         return found_as("damaged", faults=1, first=error.found)
     except LensmillError as error:
         return found_as("unreadable", first=error.found)
-    record(root, found)
+    if (root / MARKER).is_file():
+        # else the record would be all that is left of a store that was removed meanwhile
+        record(root, found)
     state = "sound" if found.sound else "damaged"
     first = found.faults[0] if found.faults else ""
     return found_as(state, faults=len(found.faults), first=first, rows=found.rows, bytes=found.bytes)
@@ -169,6 +210,8 @@ def _set_aside(stores: list[Root]) -> set[Root]:
             continue
         try:
             book = read_book(folder)
+        except StoreUnreachableError:
+            raise
         except LensmillError as error:
             say(str(error), bad=True)
             continue
@@ -203,6 +246,8 @@ def _check_run(run: Path) -> Checked:
     except ValidationError:
         return found_as("damaged", f"{RECORD} is not what lensmill wrote")
     except OSError as error:
+        if not run.is_dir():
+            return found_as("removed")
         return found_as("damaged", f"{Path(error.filename or WEIGHTS).name}: {error.strerror}")
     return (
         found_as("sound")

@@ -1,13 +1,9 @@
 """Missing shards made on a Dask cluster, for whichever flow needs them."""
 
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from distributed import CancelledError, Client
-from distributed.comm.core import CommClosedError
-
-from flows.clusters.attendance import attended
+from flows.clusters.attendance import attended, told_when_lost
 from flows.clusters.opening import cluster_of, form_for
 from flows.clusters.schedulers import check_workers
 from flows.galaxies import galaxies_of
@@ -20,7 +16,6 @@ from flows.telling.progress import patience, progress_bar
 from flows.telling.run_log import run_logger
 from flows.telling.workerlog import heard
 from schemas.cluster import AnyCluster, LocalWorkers
-from schemas.errors import ClusterLostError
 from schemas.store import Receipt
 from simulate.render import warm_up
 from storage.layout import Span
@@ -36,7 +31,7 @@ def make_missing(
     with (
         books_closed(),
         cluster_of(cluster, len(missing)) as runner,
-        _told_when_lost(runner.client),
+        told_when_lost(runner.client, "shards were made", "finished shards are kept"),
         attended(runner.client, cluster, run_logger()),
         heard(runner.client, run_logger()),
     ):
@@ -53,17 +48,3 @@ def make_missing(
         ):
             make(runner, order, missing, tally, mapped)
             return tally.receipts(), time.perf_counter() - started
-
-
-@contextlib.contextmanager
-def _told_when_lost(client: Client) -> Iterator[None]:
-    """A scheduler that goes away is one error; it is not waited for, since it would know of no work."""
-    address = client.scheduler.address if client.scheduler else "?"
-    try:
-        yield
-    except (CancelledError, CommClosedError) as error:
-        raise ClusterLostError(
-            f"the Dask scheduler at {address} went away while shards were made",
-            expected="a scheduler that runs until its flows have ended",
-            advice="start one again and run the same command; finished shards are kept",
-        ) from error

@@ -24,6 +24,7 @@
     │   └── PlaceError                      the path was a bad choice: its name, its folder, what is there
     └── FlowError (RuntimeError)            shards or services failed
         ├── ShardError                      work on these shards failed, which says nothing of others
+        │   └── SampleError                 a sample in them cannot be made, whoever tries and however often
         └── ClusterLostError (ConnectionError)   the scheduler, or all workers, went away during the work
 
 Each message answers four questions: what was found, what was expected, where, and what to do.
@@ -47,6 +48,7 @@ __all__ = [
     "ResourceError",
     "RunError",
     "RunMissingError",
+    "SampleError",
     "ShardError",
     "StoreBusyError",
     "StoreConflictError",
@@ -190,5 +192,15 @@ class ShardError(FlowError):
     """Work on some shards failed for a reason that is theirs."""
 
 
+class SampleError(ShardError):
+    """A sample in these shards cannot be made: not again, and not by another worker."""
+
+
 class ClusterLostError(FlowError, ConnectionError):
     """The scheduler, or all its workers, went away during the work."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its kind where it says nothing, as errors of libraries may."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__

@@ -33,6 +33,14 @@ class Bound(Frozen):
         description="whether lenses are drawn widely enough for a score above to be a leak; not in replicas",
     )
 
+    def __str__(self) -> str:
+        """A pair of classes in a line: what the model has, and what it could have at most."""
+        found = f"{self.model.value:.4g} ({self.model.low:.4g} to {self.model.high:.4g})"
+        best = f"at most {self.ideal.value:.4g}"
+        if not self.holds:
+            best += " for who does not know the lens, which is the same in every image"
+        return f"AUC of {self.name} against {self.against}: {found}, {best}"
+
 
 class Flag(Frozen):
     """Something that makes the scores unbelievable or needs a look."""

@@ -7,7 +7,6 @@ manifest; whatever dies in between leaves a store that readers refuse and a reru
 
 import contextlib
 import errno
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,6 +34,7 @@ from storage import catalogue, layout, profiles
 from storage.backend import Arrays, ShardFiles
 from storage.catalogue import Table
 from storage.durable import TEMPORARY, file_fault, sums, write_whole
+from storage.file_lock import take
 from storage.formats import BACKENDS
 from storage.layout import Span
 from storage.lease import confirm, leased
@@ -80,8 +80,8 @@ def writing(root: Root, held: Path = LOCK) -> Iterator[None]:
         ) from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            take(lock, "the store")
+        except BlockingIOError as error:
             raise StoreBusyError(
                 f"another process is writing {root}", advice="wait for it to end, or choose another --out"
             ) from error

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import RecipeError
+from schemas.errors import RecipeError, first_line
 
 CHANNELS = 3
 FEWEST_PIXELS = 2
@@ -74,7 +74,7 @@ def _table(path: Path, size: int, changed: int) -> GalaxyTable:  # noqa: ARG001 
                 *(_column(file, path, n, len(images)) for n in ("ans", "redshift")),
             )
     except OSError as error:
-        raise _refusal(path, f"cannot be read as HDF5: {str(error).splitlines()[0]}") from error
+        raise _refusal(path, f"cannot be read as HDF5: {first_line(error)}") from error
     return found
 
 
@@ -152,7 +152,7 @@ class GalaxyFile:
         try:
             return np.asarray(images[number])
         except OSError as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise _refusal(self.path, f"cannot be read at galaxy {number}: {reason}") from error
 
 

@@ -1,10 +1,10 @@
 """Files that only grow, a line at a time, with several processes writing."""
 
-import fcntl
 import os
 from pathlib import Path
 
 from schemas.errors import WriteError
+from storage.file_lock import take
 
 NEWLINE = b"\n"
 
@@ -16,10 +16,12 @@ def append_line(path: Path, line: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             # the lock ends with the file, or with the process
-            fcntl.flock(file, fcntl.LOCK_EX)
+            take(file, "this file", wait=True)
             file.write((b"" if _ends_whole(path) else NEWLINE) + line.encode() + NEWLINE)
             file.flush()
             os.fsync(file.fileno())
+    except WriteError:
+        raise
     except OSError as error:
         raise WriteError(
             f"cannot write {path}: {error.strerror or error}", advice="free space or mend permissions"

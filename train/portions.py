@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_error
 
-from schemas.errors import ResourceError
+from schemas.errors import ResourceError, first_line
 
 LOG = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -31,7 +31,7 @@ class Portions:
             except RuntimeError as error:
                 if not is_oom_error(error):
                     raise
-                said = str(error).splitlines()[0]
+                said = first_line(error)
             # only here has the error let go of the tensors on its way
             self._halve(count, said)
             torch.set_rng_state(numbers)

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from schemas.errors import LensmillError, PlaceError, RunError, RunMissingError, WriteError
+from schemas.errors import LensmillError, PlaceError, RunError, RunMissingError, WriteError, first_line
 from schemas.run import RunRecord
 from storage.place import local
 from train.models.registry import Shape
@@ -188,7 +188,7 @@ def load_run(root: str | Path) -> Run:
         network.load_state_dict(load_file(path))
     except (RuntimeError, SafetensorError) as error:
         raise RunError(
-            f"the weights do not fit model {record.experiment.model.name!r}: {str(error).splitlines()[0]}",
+            f"the weights do not fit model {record.experiment.model.name!r}: {first_line(error)}",
             expected=f"the versions that trained it: {record.versions}",
             where=str(path),
         ) from error

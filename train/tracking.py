@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import MLFlowLogger
 
-from schemas.errors import FlowError, PlaceError, WriteError
+from schemas.errors import FlowError, PlaceError, WriteError, first_line
 from schemas.experiment import ExperimentRecipe
 
 LOG = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def open_book(database: Path, experiment: ExperimentRecipe, run_name: str) -> Bo
         with _quiet():
             return _begun(database, experiment, run_name)
     except (OSError, MlflowException, SQLAlchemyError) as error:
-        raise _unusable(database, str(error).splitlines()[0]) from error
+        raise _unusable(database, first_line(error)) from error
 
 
 def _begun(database: Path, experiment: ExperimentRecipe, run_name: str) -> Book:
@@ -97,7 +97,7 @@ def _survived() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of MLflow, SQLAlchemy or the system: none is worth a training
-        LOG.warning("MLflow's file was not written; training goes on: %s", str(error).splitlines()[0])
+        LOG.warning("MLflow's file was not written; training goes on: %s", first_line(error))
 
 
 @contextlib.contextmanager

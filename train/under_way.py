@@ -1,9 +1,9 @@
 """Where a training that is not finished has its folder, and whether somebody is at it."""
 
-import fcntl
 from pathlib import Path
 
 from schemas.errors import RunError
+from storage.file_lock import take
 
 IDENTITY, LOCK = "identity.json", "lock"
 
@@ -31,7 +31,7 @@ def refuse_unfinished(root: Path) -> None:
 def _is_held(lock: Path) -> bool:
     with lock.open("r") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
+            take(file, "the run", shared=True)
+        except BlockingIOError:
             return True
     return False

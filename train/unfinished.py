@@ -1,7 +1,6 @@
 """The folder of a run in training: hidden beside its place, kept over a kill, moved there at the end."""
 
 import contextlib
-import fcntl
 import shutil
 import traceback
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from schemas.errors import DataError, LensmillError, RunError, WriteError
 from schemas.run import RunIdentity
 from storage.durable import write_whole
+from storage.file_lock import take
 from train.run_folder import check_free, sweep
 from train.under_way import IDENTITY, LOCK, unfinished_of
 
@@ -51,7 +51,7 @@ def _owned(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take(lock, "the run")
         except BlockingIOError as error:
             raise RunError(
                 f"another process is training in {folder}",

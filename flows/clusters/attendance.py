@@ -1,4 +1,4 @@
-"""Whether any worker is there. Without one no shard is made, and Dask waits for workers for ever."""
+"""Whether scheduler and workers are there. Without a worker no shard is made, and Dask waits for ever."""
 
 import contextlib
 import contextvars
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from distributed import CancelledError, Client, Future
+from distributed.comm.core import CommClosedError
 
 from schemas.cluster import AnyCluster, ExistingScheduler, Kubernetes, Slurm
 from schemas.errors import ClusterLostError
@@ -17,6 +18,20 @@ from schemas.errors import ClusterLostError
 PATIENCE_MINUTES = 10.0
 LOOK_SECONDS = 10.0
 REASON = "no-workers"
+
+
+@contextlib.contextmanager
+def told_when_lost(client: Client, during: str, kept: str) -> Iterator[None]:
+    """A scheduler that goes away is one error; it is not waited for, since it would know of no work."""
+    address = client.scheduler.address if client.scheduler else "?"
+    try:
+        yield
+    except (CancelledError, CommClosedError) as error:
+        raise ClusterLostError(
+            f"the Dask scheduler at {address} went away while {during}",
+            expected="a scheduler that runs until its flows have ended",
+            advice=f"start one again and run the same command; {kept}",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -19,10 +19,12 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from flows.shards import Order, look_around, versions_here
 from schemas.cluster import ExistingScheduler, TLSFiles
-from schemas.errors import FlowError, LensmillError, RecipeError
+from schemas.errors import ClusterLostError, FlowError, LensmillError, RecipeError, first_line
 
 CONNECT_SECONDS = 20.0
 LOOK_SECONDS = 0.5
+# The addresses at which this process found a scheduler with workers.
+SEEN: set[str] = set()
 # What scheduler, workers and client must have alike to understand each other.
 SPOKEN = ("dask", "distributed", "cloudpickle")
 START = "in lensmill's environment, python -m distributed.cli.dask_worker {address} --nthreads 2"
@@ -40,7 +42,13 @@ def existing(where: ExistingScheduler) -> Iterator[DaskTaskRunner]:
         DaskTaskRunner(address=where.address, client_kwargs=options) as runner,
     ):
         await_workers(_reached(runner, where), where.patience_minutes, _nobody(where))
+        SEEN.add(where.address)
         yield runner
+
+
+def _away(where: ExistingScheduler) -> type[FlowError]:
+    """Of a scheduler that was there before, with workers, the address is right: it may be started again."""
+    return ClusterLostError if where.address in SEEN else FlowError
 
 
 def security_of(files: TLSFiles) -> Security:
@@ -90,7 +98,7 @@ def _reached(runner: DaskTaskRunner, where: ExistingScheduler) -> Client:
         # Dask's words for it are of sockets
         broken = isinstance(error, CommClosedError)
         said = "it breaks off, as one does that speaks TLS to one that does not" if broken else str(error)
-        raise FlowError(
+        raise _away(where)(
             f"no Dask scheduler answers: {said}",
             expected="a scheduler that takes us in",
             where=where.address,
@@ -111,7 +119,7 @@ def await_workers(
 
 
 def _nobody(where: ExistingScheduler) -> FlowError:
-    return FlowError(
+    return _away(where)(
         f"the scheduler has no workers, and none came within {60 * where.patience_minutes:.0f} s",
         expected="one worker at least",
         where=where.address,
@@ -159,7 +167,7 @@ def _work_faults(client: Client, order: Order) -> list[str]:
         if isinstance(found, dict):
             faults[f"the worker at {address}"] = _differences(found, here)
         elif isinstance(found, LensmillError | OSError):
-            faults[f"the worker at {address}"] = f"it does not see the store: {str(found).splitlines()[0]}"
+            faults[f"the worker at {address}"] = f"it does not see the store: {first_line(found)}"
         else:
             faults[f"the worker at {address}"] = f"it cannot load lensmill: {found}"
     return _by_fault(faults)

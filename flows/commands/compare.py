@@ -48,7 +48,7 @@ def compare_command(
 
     Example: `lensmill compare runs/vit runs/resnet --data model_ii.zarr --out comparison`
     """
-    from flows.fitting import need_training
+    from flows.extras import need_training
 
     need_training()
     from train.comparison import compare

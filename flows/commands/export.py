@@ -25,7 +25,7 @@ def export_command(
 
     Example: `lensmill export runs/classify_tiny --out exported`
     """
-    from flows.fitting import need_training
+    from flows.extras import need_training
 
     need_training()
     from train.release import export

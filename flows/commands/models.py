@@ -26,7 +26,7 @@ def models_command(
 
     Example: `lensmill models swin`
     """
-    from flows.fitting import need_training
+    from flows.extras import need_training
 
     need_training()
     from train.families import families

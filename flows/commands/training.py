@@ -98,7 +98,7 @@ def evaluate_command(
 
     Example: `lensmill evaluate runs/classify_tiny --data tiny.zarr`
     """
-    from flows.fitting import need_training
+    from flows.extras import need_training
 
     need_training()
     from train.evaluate import evaluate, report_folder
@@ -125,7 +125,7 @@ def evaluate_command(
 
 def _print_report(report: "Report", page: Path) -> None:
     from flows.assess import metric_rows
-    from train.evaluation import bounds, looks
+    from schemas import tries
 
     heads = {"metric": "metric", "value": "value", "interval": "95%", "baseline": "baseline"}
     rows = metric_rows(report)
@@ -135,13 +135,13 @@ def _print_report(report: "Report", page: Path) -> None:
     cells = [[row.get(key, "") for key in shown] for row in rows]
     out.print(lined_up([heads.get(key, key) for key in shown], cells, title=title))
     for one in report.bounds:
-        out.print(bounds.told(one), highlight=False, markup=False)
+        out.print(str(one), highlight=False, markup=False)
     for flag in report.flags:
         colour = "bold red" if flag.severity == "leak" else "yellow"
         out.print(f"[{colour}]{flag.severity}: {escape(flag.text)}[/]", highlight=False)
     for warning in report.warnings:
         out.print(f"warning: {escape(warning)}")
-    out.print(escape(looks.told(report.looks)), soft_wrap=True, highlight=False)
+    out.print(escape(tries.told(report.looks)), soft_wrap=True, highlight=False)
     out.print(report.headline, soft_wrap=True, highlight=False, markup=False)
     if report.verdict is not None:
         out.print(str(report.verdict), soft_wrap=True, highlight=False)
@@ -179,7 +179,7 @@ def predict_command(
 
     Example: `lensmill predict runs/classify_tiny images.npy --out predictions.csv`
     """
-    from flows.fitting import need_training
+    from flows.extras import need_training
     from flows.telling.progress import progress_bar
 
     need_training()

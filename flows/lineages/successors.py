@@ -8,15 +8,15 @@ from pydantic import ValidationError
 
 from flows.assess import artifact_key
 from flows.catalogue import load_experiment
-from flows.fitting import need_training
+from flows.fitting import check_experiments
 from flows.lineages.retention import RUNS
 from flows.lineages.trend_page import trend_page
 from flows.placing import measured, trained
 from flows.telling.run_log import in_a_run, say, show
-from schemas.errors import FlowError, LensmillError, PlaceError, RecipeError, RunError
+from schemas.errors import FlowError, LensmillError, PlaceError, RunError
 from schemas.lineage import Version
 from schemas.metrics import scores_of
-from schemas.placement import Here, Placement
+from schemas.placement import Placement
 from schemas.report import Report
 from schemas.run import RunRecord
 from schemas.trend import Change, Point, changes, comparable
@@ -31,12 +31,7 @@ def check_training(root: Root, experiments: Sequence[str], placement: Placement 
     """Refuse what could not be trained, before any data are made for it."""
     if not experiments:
         return
-    loaded = [load_experiment(one) for one in experiments]
-    if any(isinstance(placement or one.placement, Here) for one in loaded):
-        need_training()
-    names = [one.name for one in loaded]
-    if len(set(names)) < len(names):
-        raise RecipeError(f"two experiments have the same name: {', '.join(names)}", advice="rename one")
+    check_experiments(experiments, placement)
     if not isinstance(root, Path):
         raise PlaceError(
             f"models cannot be trained into {root}",

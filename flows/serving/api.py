@@ -1,7 +1,6 @@
 """The Prefect API that a command uses: the user's, the service's, or a server for as long as it runs."""
 
 import contextlib
-import fcntl
 import os
 import secrets
 import subprocess
@@ -21,7 +20,8 @@ from flows.serving.server import (
     wait_until_healthy,
 )
 from flows.serving.service import password, running
-from schemas.errors import FlowError, WriteError
+from schemas.errors import FlowError, PlaceError, WriteError
+from storage.file_lock import STATE_FOLDER, take
 from storage.state import private_folder, state_folder
 
 SENDING_SECONDS = 5.0
@@ -120,8 +120,9 @@ def _private_home() -> Iterator[Path]:
     need_space(home)
     with (home / "lensmill.lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            take(lock, STATE_FOLDER)
+        except (BlockingIOError, PlaceError):
+            # SQLite needs locks as well, and this server lives no longer than the command
             with scratch_folder("lensmill-prefect-") as temporary:
                 yield temporary
         else:

@@ -1,7 +1,6 @@
 """Processes that outlive the command that starts them, and how a later command finds and ends them."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
@@ -9,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
+
+from storage.file_lock import STATE_FOLDER, take
 
 # also for those who start processes here
 from storage.process_identity import Identity as Identity
@@ -108,5 +109,5 @@ def in_turn(path: Path) -> Iterator[None]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # what is started meanwhile does not inherit the file
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        take(lock, STATE_FOLDER, wait=True)
         yield

@@ -5,7 +5,6 @@ private on a shared node, the API asks for a password that is kept in a file onl
 """
 
 import contextlib
-import fcntl
 import functools
 import os
 import secrets
@@ -52,6 +51,7 @@ from flows.serving.server import (
 from flows.serving.waiting import wait_until_idle
 from schemas.errors import FlowError
 from schemas.frozen import Frozen
+from storage.file_lock import STATE_FOLDER, take
 from storage.process_identity import seen_from_here
 from storage.state import private_folder, state_folder
 
@@ -186,8 +186,8 @@ def _nobody_else() -> Iterator[int]:
     """The lock of Prefect's folder. A server inherits it, and so holds it for as long as it lives."""
     with (private_folder("prefect") / "lensmill.lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            take(lock, STATE_FOLDER)
+        except BlockingIOError as error:
             raise FlowError(
                 "another lensmill command is using Prefect's state folder, or a service that was started on"
                 " another machine or in another container",

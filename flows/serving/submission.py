@@ -9,10 +9,14 @@ from typing import Any
 from flows.catalogue import load_experiment, load_recipe
 from flows.serving.pools import ROOT
 from flows.serving.service import client_environment, running
-from schemas.errors import DataError, FlowError
+from schemas.errors import DataError, FlowError, first_line
 from schemas.registry import unknown_name
 
 LOOK_SECONDS = 1.0
+# A machine that is started again is back by then, with a line for `lensmill up` in its crontab.
+AWAY_MINUTES = 10.0
+# from this answer on it is the server that fails, and not what it was asked
+SERVERS_FAULT = 500
 # Words for JSON Schema's types.
 WORDS = {
     "integer": "a whole number",
@@ -44,31 +48,72 @@ def run_deployment(name: str, parameters: dict[str, Any], watch: bool) -> Submit
     if record is None:
         raise FlowError("the service is not up", advice="start it: lensmill up")
     os.environ.update(client_environment(record.address))
-    # after the environment: Prefect reads it when it is imported
+    full = name if "/" in name else f"{name}/{name}"
+    flow_run = _started(full, parameters)
+    if watch:
+        flow_run = _ended(flow_run)
+    state = flow_run.state
+    return Submitted(flow_run.name, state.name if state else "Scheduled", (state and state.message) or "")
+
+
+# in both, after the environment: Prefect reads it when it is imported
+
+
+def _started(full: str, parameters: dict[str, Any]) -> Any:
+    from httpx import TransportError
     from prefect.client.orchestration import get_client
     from prefect.deployments import run_deployment as start
     from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-    full = name if "/" in name else f"{name}/{name}"
     try:
         with get_client(sync_client=True) as client:
             known = client.read_deployment_by_name(full)
         check_parameters(
             full, known.parameter_openapi_schema or {}, {**known.parameters, **parameters}, parameters
         )
-        flow_run: Any = start(full, parameters=parameters, timeout=0, as_subflow=False)
+        return start(full, parameters=parameters, timeout=0, as_subflow=False)
     except ObjectNotFound as error:
         raise FlowError(
             f"there is no deployment {full!r}", advice="`prefect deployment ls` lists them"
         ) from error
     except PrefectHTTPStatusError as error:
+        if error.response.status_code >= SERVERS_FAULT:
+            raise _silent(error, "no run was made, as far as is known") from error
         raise DataError(f"the deployment refused its parameters: {error}", where=full) from error
-    with get_client(sync_client=True) as client:
-        while watch and not (flow_run.state and flow_run.state.is_final()):
-            time.sleep(LOOK_SECONDS)
-            flow_run = client.read_flow_run(flow_run.id)
-    state = flow_run.state
-    return Submitted(flow_run.name, state.name if state else "Scheduled", (state and state.message) or "")
+    except TransportError as error:
+        raise _silent(error, "no run was made, as far as is known") from error
+
+
+def _ended(flow_run: Any) -> Any:
+    """The run once it has ended. A server that is started anew meanwhile is waited for."""
+    from httpx import TransportError
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+    heard = time.monotonic()
+    while True:
+        try:
+            with get_client(sync_client=True) as client:
+                while not (flow_run.state and flow_run.state.is_final()):
+                    time.sleep(LOOK_SECONDS)
+                    flow_run = client.read_flow_run(flow_run.id)
+                    heard = time.monotonic()
+            return flow_run
+        except ObjectNotFound as error:
+            raise FlowError(f"the run {flow_run.name} is not there any more: it was deleted") from error
+        except (TransportError, PrefectHTTPStatusError) as error:
+            answer = getattr(getattr(error, "response", None), "status_code", SERVERS_FAULT)
+            if answer < SERVERS_FAULT or time.monotonic() - heard > 60 * AWAY_MINUTES:
+                raise _silent(error, f"the run {flow_run.name} may go on meanwhile") from error
+        time.sleep(LOOK_SECONDS)
+
+
+def _silent(error: Exception, meanwhile: str) -> FlowError:
+    return FlowError(
+        f"the service does not answer: {first_line(error)}; {meanwhile}",
+        expected=f"a server that is back within {AWAY_MINUTES:g} minutes",
+        advice="`lensmill up` starts what died; Prefect's page has all runs and their states",
+    )
 
 
 def check_parameters(

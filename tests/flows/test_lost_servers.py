@@ -14,6 +14,7 @@ from distributed.client import CancelledFuturesGroup, FutureCancelledError, Futu
 from prefect.exceptions import PrefectHTTPStatusError
 
 from benchmarks.fault_flows import _dask
+from flows.clusters.attendance import told_when_lost
 from flows.generate import Order
 from flows.making import completed
 from flows.serving import server, service
@@ -23,7 +24,6 @@ from flows.serving.server import free_port, need_space
 from flows.serving.service import ServiceRecord, record_path, up
 from flows.suspects import Suspects
 from flows.unattended import PASSING
-from flows.workshop import _told_when_lost as told_when_scheduler_lost
 from schemas.errors import ClusterLostError, FlowError, WriteError
 from storage import commit, layout
 
@@ -40,7 +40,10 @@ def test_a_scheduler_that_is_killed_is_one_error(sound_store: Order, tmp_path: P
         made = completed(client, order.ticket, spans * 100, Suspects())
         next(made)
         scheduler.kill()
-        with pytest.raises(ClusterLostError) as caught, told_when_scheduler_lost(client):
+        with (
+            pytest.raises(ClusterLostError) as caught,
+            told_when_lost(client, "shards were made", "finished shards are kept"),
+        ):
             list(made)
     assert f"tcp://127.0.0.1:{port}" in caught.value.found
     assert "finished shards are kept" in caught.value.advice
@@ -51,13 +54,16 @@ def test_so_it_is_where_batches_are_waited_for() -> None:
     client: Any = SimpleNamespace(scheduler=SimpleNamespace(address="tcp://127.0.0.1:9"))
     reason = "scheduler-connection-lost"
     group = CancelledFuturesGroup([FutureCancelledError("a", reason)], reason)
-    with pytest.raises(ClusterLostError, match="went away"), told_when_scheduler_lost(client):
+    with (
+        pytest.raises(ClusterLostError, match="went away"),
+        told_when_lost(client, "shards were made", "finished shards are kept"),
+    ):
         raise FuturesCancelledError([group])
 
 
 def test_a_run_that_nobody_watches_tries_again_after_a_lost_scheduler() -> None:
     client: Any = SimpleNamespace(scheduler=None)
-    with pytest.raises(PASSING), told_when_scheduler_lost(client):
+    with pytest.raises(PASSING), told_when_lost(client, "shards were made", "finished shards are kept"):
         raise FutureCancelledError("a", "scheduler-connection-lost")
 
 

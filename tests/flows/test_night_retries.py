@@ -14,7 +14,7 @@ from flows.generate import DatasetSummary
 from flows.lineages import judging
 from flows.regenerate import regenerate_flow
 from flows.unattended import STARTED_BY_A_WORKER
-from schemas.errors import StoreUnreachableError
+from schemas.errors import SampleError, ShardError, StoreUnreachableError
 from schemas.lineage import Keep
 from storage import commit, lease
 from storage.place import Root
@@ -34,6 +34,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> RunLog:
     monkeypatch.setattr(unattended, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(unattended, "PAUSES_SECONDS", (0.0, 0.0, 0.0))
     monkeypatch.setattr(unattended, "get_run_logger", lambda: found)
+    # it would ask a server, and Prefect start one
+    monkeypatch.setattr(unattended, "label_run", lambda: None)
     return found
 
 
@@ -156,3 +158,42 @@ def test_a_night_on_a_server_that_shuts_us_out_for_a_while(
     again, *waits = log.lines
     assert "denies access" in again
     assert all("waiting for its turn" in one for one in waits)
+
+
+# -- nights that fail
+
+
+def test_a_sample_that_fails_in_the_simulator_ends_its_version(
+    night: Callable[..., DatasetSummary], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(generate, "_make", _raising(SampleError("1 shard could not be made: ...")))
+        with pytest.raises(SampleError):
+            night(tmp_path)
+    assert night(tmp_path).store.endswith("v0002.zarr")
+    assert [one.state for one in read_book(tmp_path).versions] == ["left", "good"]
+
+
+def test_workers_that_died_leave_a_version_to_the_next_night(
+    night: Callable[..., DatasetSummary], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(generate, "_make", _raising(ShardError("its worker died 4 times")))
+        with pytest.raises(ShardError):
+            night(tmp_path)
+    assert night(tmp_path).store.endswith("v0001.zarr")
+
+
+def test_an_error_without_words_is_the_one_that_is_raised(
+    night: Callable[..., DatasetSummary], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(regenerate, "settle", _raising(TimeoutError("")))
+    with pytest.raises(TimeoutError):
+        night(tmp_path)
+
+
+def _raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: Any) -> None:
+        raise error
+
+    return fail

@@ -1,19 +1,23 @@
 """All of it: the real command with its own Prefect server and Dask workers, then again."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows import pipeline
-from flows.assess import metric_rows
+from flows import extras, pipeline
+from flows.assess import evaluate_flow, metric_rows, report_text
+from flows.fitting import train_flow
 from flows.pipeline import DEFAULT_EXPERIMENTS, data_path, pipeline_flow
-from schemas.errors import RecipeError, UnknownNameError
+from schemas.errors import FlowError, RecipeError, UnknownNameError
+from schemas.placement import OnWorkPool
 from schemas.report import Report
 from schemas.run import RunRecord
 from storage.verify import verify
+from tests.reports import KINDS, full_report
 
 EXPERIMENTS = {
     "classify": "objective: {kind: classification}",
@@ -120,6 +124,56 @@ def test_bad_input_is_refused_before_anything_starts(
     with pytest.raises(error, match=says):
         pipeline.run(recipe, experiments, tmp_path / "out", overrides=overrides)
     assert not list(tmp_path.iterdir())
+
+
+# -- a deployed pipeline
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A machine without the extra; what was simulated there."""
+    simulated: list[str] = []
+
+    def simulate(recipe: str, *_: Any, **__: Any) -> None:
+        simulated.append(recipe)
+        raise StopIteration
+
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    monkeypatch.setattr(pipeline, "simulate_flow", simulate)
+    return simulated
+
+
+def test_what_cannot_be_trained_is_refused_before_anything_is_simulated(
+    no_training: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(FlowError, match="training needs torch"):
+        pipeline_flow.fn("tiny", ["classify_tiny"], str(tmp_path))
+    elsewhere = OnWorkPool(pool="gpu")
+    with pytest.raises(RecipeError, match="the same name"):
+        pipeline_flow.fn("tiny", ["classify_tiny"] * 2, str(tmp_path), placement=elsewhere)
+    assert not no_training
+    with pytest.raises(StopIteration):
+        pipeline_flow.fn("tiny", ["classify_tiny"], str(tmp_path), placement=elsewhere)
+    assert no_training == ["tiny"]
+
+
+@pytest.mark.usefixtures("no_training")
+def test_flows_that_train_or_measure_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("train.fit", "train.evaluate"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(FlowError, match="training needs torch"):
+        train_flow.fn("classify_tiny", str(tmp_path), str(tmp_path / "run"))
+    with pytest.raises(FlowError, match="training needs torch"):
+        evaluate_flow.fn(str(tmp_path / "run"), str(tmp_path))
+
+
+def test_a_report_made_elsewhere_is_told_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train", *(name for name in sys.modules if name.startswith("train."))):
+        monkeypatch.setitem(sys.modules, name, None)
+    for kind in KINDS:
+        assert "report.html" in report_text(full_report(kind), Path("/report.html"))
 
 
 def test_the_defaults_are_shipped_and_those_of_the_deployment() -> None:

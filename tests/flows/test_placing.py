@@ -1,4 +1,4 @@
-"""Where trainings run: what recipes say of it, and following what runs elsewhere."""
+"""Where trainings run: following what runs elsewhere."""
 
 import contextlib
 import time
@@ -10,50 +10,21 @@ from uuid import uuid4
 
 import pytest
 from distributed import Client, Scheduler, SpecCluster, Worker
+from distributed.client import FutureCancelledError
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Failed, Pending, Running, State
 
-from flows import placing
-from flows.catalogue import load_experiment
+from flows import placing, unattended
 from flows.trainings import demand
 from schemas.cluster import ExistingScheduler
-from schemas.errors import DataError, FlowError, RecipeError
-from schemas.experiment import ExperimentRecipe
-from schemas.placement import Here, OnDask, OnWorkPool
+from schemas.errors import ClusterLostError, DataError, FlowError
+from schemas.placement import OnDask, OnWorkPool
+from tests.flows.run_logs import RunLog
 from train import evaluate, run_folder
 from train.report import numbers
 
 POOL = OnWorkPool(pool="gpu", wait_minutes=0.001)
 SCHEDULER = ExistingScheduler(address="tcp://127.0.0.1:9")
-
-
-# -- in a recipe
-
-
-@pytest.mark.parametrize(
-    ("said", "placement"),
-    [
-        ("{kind: here}", Here()),
-        ("{kind: pool, pool: gpu}", OnWorkPool(pool="gpu")),
-        (
-            "{kind: dask, scheduler: {address: 'tcp://127.0.0.1:8786'}, amount: 2}",
-            OnDask(scheduler=ExistingScheduler(address="tcp://127.0.0.1:8786"), amount=2),
-        ),
-    ],
-)
-def test_a_place_is_no_part_of_an_experiments_identity(said: str, placement: Any) -> None:
-    plain = load_experiment("classify_tiny")
-    placed = load_experiment("classify_tiny", [f"placement={said}"])
-    assert placed.placement == placement
-    assert placed.digest == plain.digest
-    assert ExperimentRecipe.model_validate_json(placed.to_json()) == placed
-    assert "placement" not in plain.to_json(), "recipes from before stay as they were"
-
-
-@pytest.mark.parametrize("said", ["{kind: moon}", "{kind: pool}", "{kind: pool, pool: ../x}", "{kind: dask}"])
-def test_places_that_are_none(said: str) -> None:
-    with pytest.raises(RecipeError, match="placement"):
-        load_experiment("classify_tiny", [f"placement={said}"])
 
 
 def test_files_are_named_as_the_training_names_them() -> None:
@@ -100,8 +71,9 @@ class _Server:
     def read_deployment_by_name(self, _: str) -> Any:
         if self.deployed.get("none"):
             raise ObjectNotFound(http_exc=Exception())
-        keys = ("flow_id", "entrypoint", "path", "pull_steps", "parameter_openapi_schema")
-        return SimpleNamespace(tags=["model"], enforce_parameter_schema=True, **dict.fromkeys(keys))
+        keys = ("parameters", "flow_id", "entrypoint", "path", "pull_steps", "parameter_openapi_schema")
+        own = dict.fromkeys(keys) | {"parameters": {"timeout_minutes": 120}}
+        return SimpleNamespace(tags=["model"], enforce_parameter_schema=True, **own)
 
     def create_deployment(self, **how: Any) -> Any:
         self.deployed = how
@@ -162,6 +134,9 @@ def test_a_run_on_a_pool_is_followed_to_its_end(said: list[str], served: Callabl
     assert server.deployed["name"] == "train-gpu"
     assert server.deployed["work_pool_name"] == "gpu"
     assert server.deployed["tags"] == ["model", "gpu"]
+    assert server.deployed["parameters"] == {"timeout_minutes": 120}, (
+        "the limits of the flow's own deployment"
+    )
     assert not server.cancelled
 
 
@@ -197,6 +172,31 @@ def test_a_worker_that_goes_before_it_began_is_not_waited_for_ever(
     with pytest.raises(FlowError, match="no worker polls pool gpu"):
         placing._on_pool(POOL, "train", {})
     assert server.cancelled == ["Cancelling"]
+
+
+def test_a_run_whose_machine_died_is_not_waited_for_ever(
+    said: list[str], served: Callable[[_Server], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(server := _Server([Running()]))
+    monkeypatch.setattr(placing, "LOST_MINUTES", 0.001)
+    monkeypatch.setattr(placing, "_wait_for", lambda *_: setattr(server, "workers", 0))
+    patient = POOL.model_copy(update={"wait_minutes": 1000.0})
+    with pytest.raises(FlowError, match="no worker polls pool gpu and the run says nothing since") as caught:
+        placing._on_pool(patient, "train", {})
+    assert "see whether its machine lives" in caught.value.advice
+    assert server.cancelled == ["Cancelling"]
+
+
+def test_a_run_that_outlives_its_worker_is_followed(
+    said: list[str], served: Callable[[_Server], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(server := _Server([*[Running()] * 20, Completed()]))
+    monkeypatch.setattr(placing, "LOST_MINUTES", 0.001)
+    monkeypatch.setattr(placing, "_wait_for", lambda *_: setattr(server, "workers", 0))
+    # each look finds a line that was not there before
+    monkeypatch.setattr(server, "read_logs", lambda *_, **__: server.lines[:1])
+    placing._on_pool(POOL, "train", {})
+    assert not server.cancelled
 
 
 def test_a_child_is_cancelled_with_us(
@@ -336,3 +336,45 @@ def test_a_worker_that_is_lost_for_good_is_told(
         on_dask(_train, str(tmp_path))
     assert caught.value.where == "training quick"
     assert _seen(tmp_path / "ended")
+
+
+@pytest.mark.parametrize("step", ["wait", "_offered"])
+def test_a_scheduler_that_is_lost_is_one_error(
+    on_dask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def lost(*_: Any) -> None:
+        raise FutureCancelledError("training", "scheduler-connection-lost")
+
+    monkeypatch.setattr(placing, step, lost)
+    with pytest.raises(ClusterLostError, match="went away while training quick was under way") as caught:
+        on_dask(_where, "")
+    assert "last checkpoint" in caught.value.advice
+
+
+def test_a_client_that_knows_nothing_has_lost_its_scheduler(
+    on_dask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Client, "scheduler_info", lambda *_, **__: {"type": "Scheduler", "id": None})
+    with pytest.raises(ClusterLostError):
+        on_dask(_where, "")
+
+
+def test_a_run_that_nobody_watches_asks_again_after_a_lost_scheduler(
+    on_dask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    offered = placing._offered
+
+    def once(*arguments: Any) -> bool:
+        calls.append(1)
+        if len(calls) == 1:
+            raise FutureCancelledError("training", "scheduler-connection-lost")
+        return offered(*arguments)
+
+    log = RunLog()
+    monkeypatch.setenv(unattended.STARTED_BY_A_WORKER, "0")
+    monkeypatch.setattr(unattended, "PAUSES_SECONDS", (0.0,))
+    monkeypatch.setattr(unattended, "get_run_logger", lambda: log)
+    monkeypatch.setattr(placing, "_offered", once)
+    assert on_dask(_where, "") == "gpu"
+    assert log.lines[0].startswith("ClusterLostError: the Dask scheduler at ")

@@ -19,6 +19,7 @@ from flows.making import completed, prepare_workers
 from flows.shards import Ticket
 from flows.suspects import Suspects
 from flows.tally import Tally
+from flows.unattended import PASSING
 from schemas.cluster import ExistingScheduler, TLSFiles
 from schemas.errors import FlowError, LensmillError, RecipeError
 from storage import commit, layout
@@ -134,6 +135,22 @@ def test_nobody_listens() -> None:
 
 
 @pytest.mark.usefixtures("brief")
+def test_a_scheduler_that_was_there_before_may_be_back_soon(
+    dask: DaskProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, empty = _at("tcp://127.0.0.1:1"), _at(dask.address, patience_minutes=0.001)
+    monkeypatch.setattr(schedulers, "SEEN", set())
+    for where in (gone, empty):
+        with pytest.raises(FlowError) as caught, existing(where):
+            pass
+        assert not isinstance(caught.value, PASSING), "an address that may be wrong"
+    monkeypatch.setattr(schedulers, "SEEN", {gone.address, empty.address})
+    for where in (gone, empty):
+        with pytest.raises(PASSING), existing(where):
+            pass
+
+
+@pytest.mark.usefixtures("brief")
 def test_nobody_works(dask: DaskProcesses) -> None:
     where = _at(dask.address, patience_minutes=0.01)
     with pytest.raises(FlowError, match="has no workers") as caught, existing(where):
@@ -175,6 +192,7 @@ def test_workers_that_cannot_make_these_shards(
     worker = dask.worker()
     try:
         with existing(_at(dask.address)) as runner:
+            assert dask.address in schedulers.SEEN
             check_workers(runner.client, order)
             for kind, told in ((Elsewhere, "does not see the store"), (OfOther, "0000, plan|has recipe")):
                 other: Order = kind(order.root, order.recipe, order.plan)

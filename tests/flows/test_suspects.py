@@ -16,7 +16,7 @@ from flows.making import completed
 from flows.shards import make_shard
 from flows.suspects import MOST_CULPRITS, MOST_FAILURES, Suspects, _alone, _together, _verdict
 from flows.tally import Tally
-from schemas.errors import FlowError, ShardError
+from schemas.errors import FlowError, LensmillError, SampleError, ShardError
 from storage import commit, layout
 from storage.layout import Span
 
@@ -156,3 +156,51 @@ def test_work_that_only_fails_together_is_told(order: Order) -> None:
         verdict = _verdict([ShardError("a", advice="mend it")], seen, order.ticket)
     assert verdict.advice == "mend it"
     assert isinstance(verdict, FlowError)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ZeroDivisionError("x"), SampleError),
+        (ValueError("x"), SampleError),
+        (MemoryError("x"), ShardError),
+        (OSError(5, "x"), ShardError),
+        (ImportError("x"), ShardError),
+    ],
+)
+def test_what_the_simulator_raises_is_told_from_what_a_machine_lacks(
+    order: Order, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[LensmillError]
+) -> None:
+    first = next(iter(layout.spans(order.plan)))
+
+    def fail(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(shards, "render", fail)
+    with pytest.raises(ShardError, match=f"{first} failed: {type(error).__name__}") as caught:
+        shards.make_shards(order.ticket, [first])
+    assert type(caught.value) is kind
+
+
+def test_one_sample_that_cannot_be_made_is_the_verdict(
+    client: Client, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    culprit = list(layout.spans(order.plan))[3]
+    render, bad = shards.render, layout.sample_ids(order.recipe, culprit).tolist()
+
+    def fail(recipe: Any, samples: Any, galaxies: Any) -> Any:
+        if samples.tolist() == bad:
+            raise ZeroDivisionError("division by zero")
+        return render(recipe, samples, galaxies)
+
+    monkeypatch.setattr(shards, "render", fail)
+    with pytest.raises(SampleError, match=f"1 shard could not be made: {culprit} failed"):
+        _make(client, order)
+
+
+def test_what_fails_everywhere_is_no_samples_fault(order: Order) -> None:
+    guilty, culprits = Suspects(), [ShardError("a"), SampleError("b")]
+    assert suspects._kind(culprits, guilty) is SampleError
+    assert suspects._kind(culprits[:1], guilty) is ShardError
+    guilty.failures = MOST_FAILURES
+    assert suspects._kind(culprits, guilty) is ShardError

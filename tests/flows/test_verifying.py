@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from flows import unattended, verifying
 from flows.generate import Order
 from flows.verifying import headline, inspect, refuse_damage, verify_all_flow
-from schemas.errors import StoreDamagedError, StoreMissingError
+from schemas.errors import StoreDamagedError, StoreMissingError, StoreUnreachableError
 from storage import commit
 from storage.inventory import stores_below
 from storage.verify import verify
 from storage.versions import catch_up, note
+from tests.flows.run_logs import RunLog
 from tests.s3 import S3
 
 PIXELS = "train/image/c/0/0/0/0"
@@ -92,6 +94,111 @@ def test_weights_of_runs_are_compared_with_their_record(
     (tmp_path / "lost/weights.safetensors").unlink()
     (tmp_path / "torn/run.json").write_text("{")
     assert _states(tmp_path) == {"changed": "damaged", "lost": "damaged", "sound": "sound", "torn": "damaged"}
+
+
+# -- what goes away meanwhile
+
+
+def _meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[Path], None], after: bool) -> None:
+    """Something happens to a store before or after its verification."""
+
+    def look(root: Path, *_: Any) -> Any:
+        if not after:
+            happens(root)
+        found = verify(root)
+        happens(root)
+        return found
+
+    monkeypatch.setattr(verifying, "verify", look)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_store_that_is_removed_meanwhile_is_no_fault(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    damaged = folder / "deep/er/b.zarr"
+    _meanwhile(
+        monkeypatch, lambda one: shutil.rmtree(one) if one == damaged and one.exists() else None, after
+    )
+    assert _states(folder)["deep/er/b.zarr"] == "removed"
+    refuse_damage(inspect(folder))
+    assert not damaged.exists(), "nothing is left of it, no record either"
+
+
+def test_a_removal_under_way_is_no_fault(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _meanwhile(monkeypatch, lambda one: commit.unseal(one) if one.name == "b.zarr" else None, True)
+    assert _states(folder)["deep/er/b.zarr"] == "removed"
+
+
+def test_a_run_that_is_removed_meanwhile_is_no_fault(
+    tmp_path: Path, run_folder: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_folder(tmp_path / "run")
+    monkeypatch.setattr(verifying, "_runs_below", lambda _: iter([run, tmp_path / "gone"]))
+    assert _states(tmp_path) == {"run": "sound", "gone": "removed"}
+
+
+@pytest.fixture
+def unattended_log(monkeypatch: pytest.MonkeyPatch) -> RunLog:
+    """The log of a run that a worker started and that does not wait long."""
+    log = RunLog()
+    monkeypatch.setenv(unattended.STARTED_BY_A_WORKER, "0")
+    monkeypatch.setattr(unattended, "PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(unattended, "get_run_logger", lambda: log)
+    return log
+
+
+def _away(monkeypatch: pytest.MonkeyPatch, times: int, names: tuple[str, ...]) -> None:
+    """The server does not answer so often when it is asked for these stores."""
+    left = dict.fromkeys(names, times)
+
+    def look(root: Path, *_: Any) -> Any:
+        if left.get(root.name, 0):
+            left[root.name] -= 1
+            raise StoreUnreachableError("no answer")
+        return verify(root)
+
+    monkeypatch.setattr(verifying, "verify", look)
+
+
+def test_a_server_that_is_back_is_no_fault(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, unattended_log: RunLog
+) -> None:
+    _away(monkeypatch, 2, ("a.zarr",))
+    assert _states(folder)["a.zarr"] == "sound"
+    assert unattended_log.lines == ["StoreUnreachableError: no answer; again in 0 s"] * 2
+
+
+def test_a_server_that_stays_away_is_waited_for_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, unattended_log: RunLog
+) -> None:
+    _away(monkeypatch, 99, ("a.zarr", "b.zarr"))
+    found = inspect(folder)
+    assert [one.state for one in found.checked] == ["unreachable", "unfinished", "unreachable"]
+    assert len(unattended_log.lines) == 2
+    with pytest.raises(StoreUnreachableError, match="2 of 3 stores and runs cannot be reached"):
+        refuse_damage(found)
+
+
+def test_damage_is_told_although_a_server_is_away(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _away(monkeypatch, 99, ("a.zarr",))
+    with pytest.raises(StoreDamagedError, match=r"2 of 3 .* are damaged or cannot be reached \(1\)"):
+        refuse_damage(inspect(folder))
+
+
+def test_a_listing_is_asked_for_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, unattended_log: RunLog
+) -> None:
+    calls: list[int] = []
+
+    def listed(root: Path) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise StoreUnreachableError("no answer")
+        return stores_below(root)
+
+    monkeypatch.setattr(verifying, "stores_below", listed)
+    assert len(inspect(folder).checked) == 3
 
 
 def test_stores_behind_links_are_found_once(folder: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from schemas import errors
-from schemas.errors import LensmillError
+from schemas.errors import LensmillError, first_line
 
 CLASSES = [one for name in errors.__all__ if not issubclass(one := getattr(errors, name), Warning)]
 FIELDS = ("found", "expected", "where", "advice")
@@ -63,3 +63,15 @@ def test_all_names_every_class_of_the_module() -> None:
 def test_the_docstring_draws_the_whole_tree() -> None:
     assert errors.__doc__ is not None
     assert [name for name in errors.__all__ if name not in errors.__doc__] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (TimeoutError(""), "TimeoutError"),
+        (ValueError("\n a\nb"), "a"),
+        (LensmillError("found", advice="do"), "found"),
+    ],
+)
+def test_every_error_has_a_first_line(error: Exception, line: str) -> None:
+    assert first_line(error) == line

@@ -14,8 +14,8 @@ from schemas.errors import WriteError
 from schemas.experiment import ExperimentRecipe
 from schemas.metrics import Interval, Score
 from schemas.report import Look, Report
+from schemas.tries import told, tries
 from train.evaluate import evaluate, report_folder
-from train.evaluation.looks import told, tries
 from train.fit import fit
 
 MakeExperiment = Callable[..., ExperimentRecipe]

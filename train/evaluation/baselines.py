@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import LensmillError
+from schemas.errors import LensmillError, first_line
 from schemas.metrics import Score, scores_of
 from schemas.report import Baseline
 from train.data import Samples
@@ -44,7 +44,7 @@ def baselines(measured: Measured, scores: tuple[Score, ...]) -> Beside:
     try:
         fitted = _fitted(measured, estimator)
     except (LensmillError, OSError) as error:
-        return Beside((constant,), str(error).splitlines()[0])
+        return Beside((constant,), first_line(error))
     seen = features(measured.run, measured.samples, fitted.components)
     return Beside((*_of_components(measured, estimator, fitted, seen), constant))
 

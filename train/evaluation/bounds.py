@@ -19,15 +19,6 @@ Array = NDArray[np.float64]
 (DETECTABILITY,) = DetectabilityColumns.model_fields
 
 
-def told(one: Bound) -> str:
-    """A pair of classes in a line: what the model has, and what it could have at most."""
-    found = f"{one.model.value:.4g} ({one.model.low:.4g} to {one.model.high:.4g})"
-    best = f"at most {one.ideal.value:.4g}"
-    if not one.holds:
-        best += " for who does not know the lens, which is the same in every image"
-    return f"AUC of {one.name} against {one.against}: {found}, {best}"
-
-
 def bounds(measured: Measured) -> tuple[Bound, ...]:
     """For each class against the one without substructure; nothing where no detectability is known."""
     head, origin = measured.run.record.head, measured.store.origin

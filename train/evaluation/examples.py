@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from schemas.errors import first_line
 from schemas.report import Example
 from train.evaluation.chosen import Chosen, chosen
 from train.evaluation.columns import class_names
@@ -96,7 +97,7 @@ def looked_at(measured: Measured, seen: Stretched, outputs: list[int]) -> dict[s
             own = _maps_of_part(measured, torch.from_numpy(seen[part]).to(device()), outputs[part])
         except RuntimeError as error:
             # among a thousand networks some cannot go backward; the scores stand without their maps
-            LOG.warning("no maps of what the network looks at: %s", str(error).splitlines()[0])
+            LOG.warning("no maps of what the network looks at: %s", first_line(error))
             return {}
         for name, maps in own.items():
             found.setdefault(name, []).append(maps)

@@ -15,7 +15,6 @@ from schemas.run import RunRecord
 from storage.importing.faults import counted
 from storage.page.numbers import shown_unit
 from storage.reader import Store
-from train.evaluation import bounds
 from train.run_folder import REPORTS, Run
 
 NO_LICENCE = "Not stated by whoever exported it; the code that made it, lensmill, is under BSD-3-Clause"
@@ -176,7 +175,7 @@ def _evaluation(card: Card) -> str:
     ]
     parts += _by_class(found.metrics)
     if found.bounds:
-        parts.append("\n".join(f"- {bounds.told(one)}" for one in found.bounds))
+        parts.append("\n".join(f"- {one}" for one in found.bounds))
     if card.calibration is not None:
         what = {
             "temperature": "Probabilities are calibrated",

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from schemas.metrics import AnomalyMetrics, ClassificationMetrics, RegressionMetrics
 from schemas.page import Fact
 from schemas.report import Report
+from schemas.tries import told, tries
 from storage.page.numbers import shown_unit
 from storage.page.rendering import read_part, source_hash
 from storage.reader import Store
 from train.data import Samples
-from train.evaluation.looks import told, tries
 from train.objectives.anomaly import AnomalyObjective
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
