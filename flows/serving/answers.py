@@ -16,6 +16,8 @@ from schemas.errors import FlowError
 ANSWER_SECONDS = 20.0
 # while the machine is busy with other things
 BUSY_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
+# Of questions that change nothing; a server that hangs is to be found out within a minute.
+SLOW_TRIES = 3
 UNDERWAY = ("RUNNING", "PENDING", "CANCELLING")
 
 
@@ -35,6 +37,7 @@ class Server:
         request = urllib.request.Request(  # noqa: S310
             self.address + path, content, headers, method=method
         )
+        slow = 0 if method == "GET" or path.endswith("/filter") else SLOW_TRIES
         for pause in (*BUSY_PAUSES, None):
             try:
                 with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
@@ -46,8 +49,12 @@ class Server:
                     raise _refused(self.address, path, error) from error
                 time.sleep(pause)
             except (OSError, ValueError) as error:
+                reason = getattr(error, "reason", error)
+                slow += 1
+                if isinstance(reason, TimeoutError) and slow < SLOW_TRIES:
+                    continue
                 raise FlowError(
-                    f"Prefect's server does not answer: {getattr(error, 'reason', error)}",
+                    f"Prefect's server does not answer: {reason}",
                     where=self.address,
                     advice="start one: lensmill up; or mend PREFECT_API_URL",
                 ) from error
