@@ -11,7 +11,6 @@ from flows.serving import answers
 from flows.serving.answers import BUSY_PAUSES, Server
 from schemas.errors import FlowError
 
-
 SLOW = 0
 
 
