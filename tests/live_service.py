@@ -17,9 +17,12 @@ from typing import Any
 import psutil
 import pytest
 
+from flows.serving.answers import BUSY_PAUSES
 from flows.serving.service import ServiceRecord, record_path
 
 MOST_SECONDS = 600
+# what a server answers whose database is locked
+BUSY = 503
 
 
 @dataclass(frozen=True)
@@ -107,15 +110,22 @@ class Service:
         return ServiceRecord.model_validate_json((self.state / "service.json").read_bytes())
 
     def ask(self, path: str, body: Any, user: str | None = None) -> Any:
-        """The API's answer to a POST."""
+        """The API's answer to a POST; a server whose database is busy for the moment is asked again."""
         headers = {"Content-Type": "application/json"}
         if user is not None:
             headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
         request = urllib.request.Request(  # noqa: S310 - of our own server
             self.record().address + path, json.dumps(body).encode(), headers, method="POST"
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-            return json.load(answer)
+        for pause in (*BUSY_PAUSES, None):
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != BUSY or pause is None:
+                    raise
+                time.sleep(pause)
+        return None
 
 
 @contextlib.contextmanager
