@@ -11,7 +11,7 @@ from flows.shards import Order
 from schemas.errors import LensmillError
 from schemas.store import StoredRecipe, StorePlan
 from storage import commit, target
-from storage.place import place
+from storage.files.place import place
 
 
 def main() -> None:

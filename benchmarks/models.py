@@ -1,7 +1,7 @@
 """Every family of networks at 64 x 64 and 150 x 150, one channel: parameters and milliseconds per image.
 
     python -m benchmarks.models                  # times all of them, in ten minutes
-    python -m benchmarks.models --facts          # writes train/families.json instead
+    python -m benchmarks.models --facts          # writes train/models/families.json instead
     python -m benchmarks.models --quick --only resnet18 --out models.json
 
     python -m benchmarks.models --table          # writes the last times into docs/models.md
@@ -9,7 +9,7 @@
 Times are medians per image, forward in evaluation and forward with backward in training, of batches of 32
 or as many as fit into the time; each network gets its share of what is left, so that all have their turn
 even on a slow machine. `relative` compares forward with backward to resnet18's in the same run. How a
-network takes images is read from train/families.json, since finding out takes longer than a step.
+network takes images is read from train/models/families.json, since finding out takes longer than a step.
 """
 
 import sys
@@ -33,8 +33,8 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from benchmarks.machine import describe
-from train.families import FACTS, FAMILIES, SIDES, Facts, Family, facts, found_out
 from train.models import rebuild
+from train.models.families import FACTS, FAMILIES, SIDES, Facts, Family, facts, found_out
 from train.models.registry import Shape
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from benchmarks.rounds import Contestant
 from benchmarks.storage_data import TARRED, Forms, arrays_of, order_of, write_by_zarr
 from storage import commit
-from storage.epochs import Batching
-from storage.resident import Resident, open_rows
-from storage.streaming import Streamed
+from storage.reading.epochs import Batching
+from storage.reading.resident import Resident, open_rows
+from storage.reading.streaming import Streamed
 
 BATCH = 256
 WEBDATASET = "WebDataset, shuffle buffer of 1000"

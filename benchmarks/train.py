@@ -45,7 +45,7 @@ from train.data import load_samples
 from train.feeding import Feed, LensBatch
 from train.models.assembly import assemble
 from train.models.registry import Shape
-from train.run_folder import device, device_name
+from train.records.run_folder import device, device_name
 from train.stretch import LOOKED_AT, Stretch, fit_stretch
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "training.md"

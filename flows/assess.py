@@ -14,7 +14,7 @@ from flows.unattended import persevering, told, within
 from schemas.numbers import CONSTANT, METRICS, SPEED, numbers
 from schemas.report import Report
 from schemas.tries import told as told_looks
-from storage.place import local, place
+from storage.files.place import local, place
 
 # What stands beside a score in tables.
 BASELINE = "baseline components"

@@ -15,8 +15,8 @@ from schemas.errors import PlaceError
 from storage.audit import audit as audit_evidence
 from storage.audit import draw, gather, questions_of, refuse_leaks
 from storage.audit.evidence import MOST, chosen_columns, selected_rows
-from storage.durable import write_whole
-from storage.place import Root, local, place
+from storage.files.durable import write_whole
+from storage.files.place import Root, local, place
 from storage.reader import open_store
 
 TABLE, PICTURE = "audit.json", "audit.png"

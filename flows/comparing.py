@@ -8,7 +8,7 @@ from flows.assess import artifact_key
 from flows.telling.events import watched
 from flows.telling.run_log import show_table
 from schemas.comparison import Comparison
-from storage.place import local, place
+from storage.files.place import local, place
 
 
 @watched
@@ -21,7 +21,7 @@ def compare_flow(
     out: str | None = None,
 ) -> Comparison:
     """Set runs side by side and show the differences in Prefect's page."""
-    from train.comparison import compare
+    from train.comparing.comparison import compare
     from train.report.comparison import write_comparison
 
     found = compare(

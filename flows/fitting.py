@@ -19,7 +19,7 @@ from schemas.errors import RecipeError
 from schemas.experiment import ExperimentRecipe
 from schemas.placement import Here, Placement
 from schemas.run import RunRecord
-from storage.place import Root, local, place
+from storage.files.place import Root, local, place
 
 
 def fit_experiment(

@@ -12,7 +12,7 @@ from schemas.galaxy_image import MOST_GALAXIES, GalaxyChoice, GalaxyImage
 from simulate.galaxies import Galaxies
 
 if TYPE_CHECKING:
-    from storage.galaxy_file import GalaxyTable
+    from storage.importing.galaxy_file import GalaxyTable
 
 
 def with_galaxies(recipe: DatasetRecipe, folder: Path) -> DatasetRecipe:
@@ -21,7 +21,7 @@ def with_galaxies(recipe: DatasetRecipe, folder: Path) -> DatasetRecipe:
     if not isinstance(source, GalaxyImage):
         return recipe
     # imported here: few recipes have such a file, and HDF5 takes its time
-    from storage.galaxy_file import check_same, look_at_galaxies, no_file
+    from storage.importing.galaxy_file import check_same, look_at_galaxies, no_file
 
     if source.file is None:
         raise no_file(recipe.name)
@@ -97,6 +97,6 @@ def galaxies_of(recipe: DatasetRecipe) -> Galaxies | None:
 @lru_cache(maxsize=2)
 def _reader(path: str, sha256: str) -> Galaxies:
     """One open file per process."""
-    from storage.galaxy_file import GalaxyFile
+    from storage.importing.galaxy_file import GalaxyFile
 
     return GalaxyFile(Path(path), sha256)

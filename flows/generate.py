@@ -3,36 +3,22 @@
 from functools import partial
 
 from prefect import flow
-from pydantic import Field
 
 from flows.clusters.local import chosen
 from flows.forms import ClusterForm, OverridesForm, RecipeForm, ShardSizeForm, StoreForm, WorkersForm
 from flows.orders import prepare, provenance
 from flows.shards import Order, row_count
+from flows.summary import DatasetSummary
 from flows.telling.events import watched
 from flows.telling.exhibits import exhibit
 from flows.telling.progress import progress_bar
 from flows.unattended import persevering, told, turn
 from flows.workshop import make_missing as _make
-from schemas.frozen import Frozen
 from schemas.store import Receipt
 from storage import commit, layout, target
 from storage.layout import Span
 from storage.reader import open_store
-from storage.threads import threaded
-
-
-class DatasetSummary(Frozen):
-    """What a run of the flow did."""
-
-    store: str
-    recipe: str
-    digest: str
-    rows: int = Field(ge=0, description="images in the store")
-    shards: int = Field(ge=0, description="shards in the store")
-    made: int = Field(ge=0, description="shards made by this run; the others were there and whole")
-    seconds: float = Field(ge=0, description="time spent on making shards, from when the workers were ready")
-    images_per_s: float = Field(ge=0, description="images made per second, all workers together")
+from storage.reading.threads import threaded
 
 
 @watched

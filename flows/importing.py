@@ -11,13 +11,13 @@ from schemas.frozen import Frozen
 from schemas.imported import ImportOptions, ImportReport
 from schemas.store import Receipt
 from storage import commit, layout, target
+from storage.files.place import Root, place
 from storage.importing.orders import ImportOrder, order_import, seal, write_shard
 from storage.importing.sources import open_source
 from storage.importing.survey import survey
 from storage.layout import Span
-from storage.place import Root, place
 from storage.reader import open_store
-from storage.threads import threaded
+from storage.reading.threads import threaded
 
 
 class ImportSummary(Frozen):

@@ -19,8 +19,8 @@ from flows.serving.closing import close_task
 from flows.shards import Order, Ticket, make_batch, make_shards, modules_of, warm_worker
 from flows.suspects import Suspects, try_alone
 from flows.tally import Tally
+from storage.files.object_path import ObjectPath
 from storage.layout import Span
-from storage.object_path import ObjectPath
 
 # A Prefect task costs all processes together about .4 s, so batches of shards are large: long enough for the
 # task not to count, short enough for people to follow.

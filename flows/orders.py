@@ -15,8 +15,8 @@ from schemas.store import Provenance, plan_store
 from simulate.galaxies import check_light
 from simulate.render import subhalos_per_sample, through_lenstronomy
 from storage import layout, target
+from storage.files.place import Root, place
 from storage.formats import BACKENDS
-from storage.place import Root, place
 
 
 def prepare(recipe: AnyRecipe, out: str | Root, shard_size: int | None, overrides: Sequence[str]) -> Order:

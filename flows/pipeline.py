@@ -18,16 +18,17 @@ from flows.forms import (
     ShardSizeForm,
     WorkersForm,
 )
-from flows.generate import DatasetSummary, simulate_flow
+from flows.generate import simulate_flow
 from flows.orders import prepare
 from flows.placing import measured, page_of, trained
 from flows.serving.api import prefect_api
+from flows.summary import DatasetSummary
 from flows.telling.events import watched
 from flows.unattended import told
 from schemas.cluster import AnyCluster
 from schemas.frozen import Frozen
 from schemas.report import Report
-from storage.place import local
+from storage.files.place import local
 
 DEFAULT_RECIPE = "tiny"
 DEFAULT_EXPERIMENTS = ("classify_tiny", "regress_tiny")

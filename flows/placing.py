@@ -32,7 +32,7 @@ from schemas.errors import FlowError
 from schemas.placement import Here, OnDask, OnWorkPool, Placement
 from schemas.report import Report
 from schemas.run import RunRecord
-from storage.place import local, place
+from storage.files.place import local, place
 from storage.reader import open_store
 
 LOOK_SECONDS = 2.0
@@ -42,7 +42,7 @@ LOGS_AT_ONCE = 200
 # hour a machine is started again, or a worker, which runs may outlive.
 LOST_MINUTES = 60.0
 SPLIT = "test"
-# As train.run_folder and train.evaluate name them, which cannot be asked where torch is not installed.
+# As train.records.run_folder and train.evaluate name them; they cannot be asked where torch is not installed.
 RECORD, REPORTS, REPORT, PAGE = "run.json", "reports", "report.json", "report.html"
 
 

@@ -26,12 +26,13 @@ from flows.forms import (
     VersionForm,
     WorkersForm,
 )
-from flows.generate import DatasetSummary, simulate_flow
+from flows.generate import simulate_flow
 from flows.lineages.judging import Bench, judge_new, settle
 from flows.lineages.retention import Retention, apply_policy
 from flows.lineages.successors import check_training, follow_all
 from flows.lineages.versions_page import key_of, page
 from flows.orders import prepare, provenance
+from flows.summary import DatasetSummary
 from flows.telling.events import watched
 from flows.telling.run_log import say, show
 from flows.unattended import persevering, told, turn
@@ -47,8 +48,8 @@ from schemas.errors import (
     first_line,
 )
 from schemas.lineage import USABLE, Keep, Version, lineage_digest, version_seed
-from storage.place import Root, place
-from storage.versions import (
+from storage.files.place import Root, place
+from storage.upkeep.versions import (
     LOCK,
     catch_up,
     has_book,

@@ -28,11 +28,11 @@ from schemas.galaxy_image import GalaxyImage
 from schemas.imported import ImportedData
 from schemas.store import Receipt, StoredRecipe, StorePlan
 from storage import commit
-from storage.diagnosis import Diagnosis, check_there, diagnose
+from storage.files.place import Root, place
 from storage.layout import Span, shard_count
-from storage.mending import close, opened
-from storage.place import Root, place
 from storage.reader import open_store
+from storage.upkeep.diagnosis import Diagnosis, check_there, diagnose
+from storage.upkeep.mending import close, opened
 
 
 class RepairReport(Frozen):

@@ -16,11 +16,11 @@ from schemas.imported import ImportedData
 from schemas.products import PRODUCTS
 from schemas.sample import Comparison, Parameter, SampleSheet
 from simulate.render import Rendered, render
+from storage.files.place import Root, local, place
 from storage.importing.orders import source_of
 from storage.layout import locate_known, span_of
-from storage.place import Root, local, place
+from storage.pictures.sample_folder import check_folder, write_folder
 from storage.reader import Store, open_store
-from storage.sample_folder import check_folder, write_folder
 
 
 def sample(

@@ -28,8 +28,8 @@ from schemas.store import Manifest, Receipt, StoredRecipe, StorePlan
 from simulate.render import Rendered, render, warm_up
 from storage import layout
 from storage.commit import MANIFEST, PLAN, RECIPE, plan_digest, read_json, valid_receipt, write_shard
+from storage.files.place import Root, place
 from storage.layout import Span
-from storage.place import Root, place
 
 # how Dask's nannies name the processes that they start
 DASK_PROCESS = "Dask Worker process"

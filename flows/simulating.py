@@ -5,21 +5,18 @@ Prefect is loaded late, while its server and the workers start.
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from flows.clusters.local import Workers, ahead, chosen, local_count
 from flows.galaxies import galaxies_of
 from flows.orders import prepare
 from flows.serving.api import prefect_api
 from flows.shards import Order, modules_of
+from flows.summary import DatasetSummary
 from flows.telling.progress import patience
 from schemas.cluster import AnyCluster, LocalWorkers
 from simulate.render import warm_up
 from storage import commit, layout
-from storage.place import Root
-
-if TYPE_CHECKING:
-    from flows.generate import DatasetSummary
+from storage.files.place import Root
 
 
 def generate(
@@ -31,7 +28,7 @@ def generate(
     quiet: bool = False,
     mapped: bool | None = None,
     cluster: AnyCluster | None = None,
-) -> "DatasetSummary":
+) -> DatasetSummary:
     """Simulate a data set with a Prefect server and Dask workers of its own, and return when it is sealed.
 
     `recipe` is a shipped name or a YAML file, `overrides` are `key=value`. Bad input is refused before

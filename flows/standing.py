@@ -12,9 +12,9 @@ from schemas.errors import LensmillError
 from schemas.standing import RunStanding, Standing, StoreStanding
 from schemas.store import Manifest, StorePlan
 from storage import commit, layout
-from storage.inventory import stores_below
-from storage.place import Root, place
-from storage.versions import VERSION, is_finished, latest_of, numbers, read_book
+from storage.files.place import Root, place
+from storage.upkeep.inventory import stores_below
+from storage.upkeep.versions import VERSION, is_finished, latest_of, numbers, read_book
 
 # A manifest above it lists tens of thousands of shards and takes seconds to read: the plan tells the bytes.
 MOST_MANIFEST_BYTES = 4 << 20

@@ -6,7 +6,7 @@ from distributed import get_worker
 
 from schemas.report import Report
 from schemas.run import RunRecord
-from storage.place import local, place
+from storage.files.place import local, place
 
 
 def fit_there(experiment: str, data: str, out: str) -> RunRecord:

@@ -20,7 +20,7 @@ from prefect.utilities.timeout import timeout
 from flows.serving.closing import label_run
 from schemas.errors import FlowError, LensmillError, StoreBusyError, StoreUnreachableError, first_line
 from storage import commit
-from storage.place import Root
+from storage.files.place import Root
 
 P = ParamSpec("P")
 R = TypeVar("R")

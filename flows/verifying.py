@@ -25,11 +25,11 @@ from schemas.errors import (
 from schemas.frozen import Frozen
 from schemas.run import RunRecord
 from storage.commit import MARKER
-from storage.inventory import stores_below
-from storage.place import Root, place
-from storage.verification import record
+from storage.files.place import Root, place
+from storage.upkeep.inventory import stores_below
+from storage.upkeep.verification import record
+from storage.upkeep.versions import VERSION, has_book, read_book
 from storage.verify import Verification, verify
-from storage.versions import VERSION, has_book, read_book
 
 WEIGHTS, RECORD = "weights.safetensors", "run.json"
 Look = Callable[[Root], Verification]

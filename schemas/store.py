@@ -15,7 +15,8 @@ from schemas.imported import ImportedData, StoredOrigin
 from schemas.products import CATALOGUE, MAPS, CatalogueColumn, map_shape
 from schemas.registry import unknown_name
 
-# Of the books. A change that older code cannot read takes the next number and a step in storage.migrations.
+# Of the books. A change that older code cannot read takes the next number and a step in
+# storage.migrations.
 SCHEMA_VERSION: Final = 2
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["train", "val", "test"]

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from schemas.registry import Registry
 from schemas.store import StoredRecipe, StorePlan
-from storage.durable import Part
+from storage.files.durable import Part
+from storage.files.place import Root
 from storage.layout import Span, span_of
-from storage.place import Root
-from storage.shard_file import ShardFile
+from storage.shards.shard_file import ShardFile
 
 Arrays = Mapping[str, NDArray[Any]]
 # Contents by path in the store, whole or as parts that follow each other and are made as they are asked for.

@@ -15,9 +15,9 @@ from schemas.errors import StoreDamagedError
 from schemas.products import CatalogueColumn
 from schemas.store import StorePlan
 from storage.backend import Arrays
+from storage.files.object_path import ObjectPath
+from storage.files.place import Root
 from storage.layout import Span
-from storage.object_path import ObjectPath
-from storage.place import Root
 
 Table = Mapping[str, NDArray[Any]]
 NAME = "subhalos"

@@ -33,14 +33,14 @@ from schemas.store_schema import schema_text
 from storage import catalogue, layout, profiles
 from storage.backend import Arrays, ShardFiles
 from storage.catalogue import Table
-from storage.durable import TEMPORARY, file_fault, sums, write_whole
-from storage.file_lock import take
+from storage.files.durable import TEMPORARY, file_fault, sums, write_whole
+from storage.files.file_lock import take
+from storage.files.lease import confirm, leased
+from storage.files.object_path import ObjectPath
+from storage.files.place import Root
 from storage.formats import BACKENDS
 from storage.layout import Span
-from storage.lease import confirm, leased
 from storage.migrations import migrate, version_of
-from storage.object_path import ObjectPath
-from storage.place import Root
 from storage.profiles import Encoded
 
 Model = TypeVar("Model", bound=BaseModel)

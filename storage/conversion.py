@@ -23,13 +23,13 @@ from schemas.store import SCALE, Conversion, MapError, Profile, Receipt, StorePl
 from storage import catalogue, commit, layout, profiles, target
 from storage.backend import Arrays
 from storage.catalogue import Table
+from storage.files.place import Root, place
 from storage.formats import BACKENDS
 from storage.layout import Span
-from storage.loss import worst_errors
-from storage.place import Root, place
 from storage.profiles import Encoded
 from storage.reader import Store, open_store
-from storage.threads import threaded
+from storage.reading.threads import threaded
+from storage.upkeep.loss import worst_errors
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import RecipeError
-from storage.array_file import read_array
-from storage.unreadable import SHOWN_BYTES, UnreadableError, not_a, reason
+from storage.files.array_file import read_array
+from storage.files.unreadable import SHOWN_BYTES, UnreadableError, not_a, reason
 
 FITS_SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")
 GZIP_BEGINS = b"\x1f\x8b"

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from schemas.errors import StoreConflictError, StoreDamagedError
 from schemas.store import ArraySpec, StoredRecipe, StorePlan
-from storage import attributes
 from storage.backend import BACKENDS, Arrays, ShardFiles, read_by_shards
-from storage.durable import READ_BYTES, Part
+from storage.files.durable import READ_BYTES, Part
+from storage.files.place import Root
 from storage.layout import Span, chunk_rows, row_bytes, span_of
-from storage.place import Root
-from storage.shard_file import ShardFile, ShardLayout
+from storage.shards import attributes
+from storage.shards.shard_file import ShardFile, ShardLayout
 
 # What HDF5 1.10 reads, the first with virtual data sets; the library's own choice changes with its version.
 FORMAT = ("v108", "v110")

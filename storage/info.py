@@ -8,10 +8,10 @@ from schemas.detectability import DetectabilityColumns, ideal_auc
 from schemas.frozen import Frozen
 from schemas.imported import ImportedData
 from schemas.store import ClassSpec, Provenance, SplitSpec
+from storage.files.place import Root
 from storage.layout import shard_count
-from storage.loss import MapLoss, losses
-from storage.place import Root
 from storage.reader import Store, open_store
+from storage.upkeep.loss import MapLoss, losses
 
 
 class ClassVisibility(Frozen):

@@ -22,10 +22,10 @@ from schemas.store import SCALE, CommitMarker, Manifest, Receipt, StoredRecipe, 
 from storage import catalogue, profiles, shard_checks
 from storage.catalogue import Table
 from storage.commit import MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, holds_schema, plan_digest, read_json
-from storage.durable import file_fault
+from storage.files.durable import file_fault
+from storage.files.place import Root, place, sizes_of
 from storage.formats import BACKENDS
 from storage.layout import Span, locate_known, shard_count, span_of, spans_of
-from storage.place import Root, place, sizes_of
 from storage.shard_checks import ShardChecks
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from schemas.errors import StoreDamagedError
 from schemas.store import Manifest, Receipt
 from storage.commit import read_json, receipt_path
-from storage.durable import file_fault
+from storage.files.durable import file_fault
+from storage.files.place import Root
 from storage.layout import Span
-from storage.place import Root
 
 Key = tuple[str, int]
 

@@ -11,9 +11,9 @@ from schemas.dataset import SPLITS
 from schemas.store import Manifest, StorePlan
 from storage import catalogue, layout
 from storage.commit import LOCK, MANIFEST, MARKER, PLAN, RECEIPTS, RECIPE, SCHEMA, VERIFICATION, receipt_path
-from storage.durable import TEMPORARY
+from storage.files.durable import TEMPORARY
+from storage.files.place import Root
 from storage.formats import BACKENDS
-from storage.place import Root
 
 
 class Strangers(NamedTuple):

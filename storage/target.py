@@ -10,8 +10,8 @@ from schemas.imported import Origin
 from schemas.store import StorePlan
 from storage import layout
 from storage.commit import BOOKS, PLAN, read_json, receipt_path
-from storage.object_path import ObjectPath
-from storage.place import Root
+from storage.files.object_path import ObjectPath
+from storage.files.place import Root
 
 # What people call parts of a plan.
 OPTIONS = {"shard_rows": "--shard-size", "backend": "storage.backend", "profile": "storage.profile"}

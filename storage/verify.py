@@ -15,11 +15,11 @@ from schemas.store import CommitMarker, Digest, Receipt, Split
 from storage import catalogue, layout
 from storage.backend import Arrays
 from storage.commit import MARKER, read_json, receipt_path, shard_faults
-from storage.durable import file_fault
-from storage.place import Root
+from storage.files.durable import file_fault
+from storage.files.place import Root
 from storage.reader import Store, open_books
+from storage.reading.threads import threaded
 from storage.strangers import find_strangers
-from storage.threads import threaded
 
 
 class BadShard(Frozen):

@@ -11,8 +11,8 @@ from schemas.registry import unknown_name
 from schemas.selection import Selection
 from schemas.store import ArraySpec
 from storage.reader import Store
-from storage.selection import Rows, Selected
-from storage.streaming import Streamed, checked_rows
+from storage.reading.selection import Rows, Selected
+from storage.reading.streaming import Streamed, checked_rows
 
 if TYPE_CHECKING:
     import dask.array

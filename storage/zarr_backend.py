@@ -22,14 +22,14 @@ from zarr.storage import MemoryStore
 
 from schemas.errors import StoreDamagedError
 from schemas.store import ArraySpec, StoredRecipe, StorePlan
-from storage import attributes
 from storage.backend import BACKENDS, Arrays, ShardFiles, read_by_shards
-from storage.compressed_shard import read_rows
+from storage.files.object_path import ObjectPath
+from storage.files.place import Root
 from storage.layout import Span, chunk_rows
-from storage.object_path import ObjectPath
-from storage.place import Root
-from storage.shard_file import Bytes, ShardFile, ShardLayout, encode
-from storage.sharded_array import ShardedArray
+from storage.shards import attributes
+from storage.shards.compressed_shard import read_rows
+from storage.shards.shard_file import Bytes, ShardFile, ShardLayout, encode
+from storage.shards.sharded_array import ShardedArray
 
 # Of maps in archives: codes of 16 bits.
 CODEC = BloscCodec(typesize=2, cname="lz4", clevel=5, shuffle="bitshuffle")

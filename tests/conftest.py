@@ -38,9 +38,9 @@ from schemas.dataset import DatasetRecipe  # noqa: E402
 from schemas.products import PRODUCTS  # noqa: E402
 from schemas.store import Receipt, StorePlan, plan_store  # noqa: E402
 from storage import commit, layout  # noqa: E402
+from storage.files.place import Root  # noqa: E402
 from storage.formats import BACKENDS  # noqa: E402
 from storage.layout import Span  # noqa: E402
-from storage.place import Root  # noqa: E402
 from tests.s3 import S3, s3_server  # noqa: E402
 
 StoreArrays = dict[str, NDArray[Any]]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.serving.server import free_port, stop
-from storage.object_path import ObjectPath
+from storage.files.object_path import ObjectPath
 
 SCRIPT = Path(__file__).with_name("s3_server.py")
 BUCKET = "lensmill-tests"

@@ -13,11 +13,11 @@ from schemas.errors import DataError
 from schemas.experiment import ExperimentRecipe
 from schemas.registry import unknown_name
 from schemas.selection import Selection
-from storage.epochs import Batching
 from storage.importing.unlabelled import ImageStack
 from storage.reader import Store
-from storage.resident import Mode, Resident
-from storage.selection import select
+from storage.reading.epochs import Batching
+from storage.reading.resident import Mode, Resident
+from storage.reading.selection import select
 from train.images import CPU, Images, Pixels, open_images
 
 Places = NDArray[np.int64]

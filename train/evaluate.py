@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from schemas.expectation import judge
 from schemas.metrics import Metrics, scores_of
 from schemas.report import Report
-from storage.place import Root, local
+from storage.files.place import Root, local
 from storage.reader import Store, open_store
 from train.data import Samples, check_split, load_samples, shuffling_seed
 from train.evaluation.baselines import baselines
@@ -29,10 +29,10 @@ from train.evaluation.measured import Measured
 from train.evaluation.speed import speeds
 from train.inputs import check_shape
 from train.predict import outputs
+from train.records.run_folder import REPORTS, Run, check_can_be, device_name, load_run, new_folder, versions
+from train.records.used_samples import find_shared, refuse_shared, shared_warnings
 from train.report.numbers import write_numbers
 from train.report.page import PICTURES, write_page
-from train.run_folder import REPORTS, Run, check_can_be, device_name, load_run, new_folder, versions
-from train.used_samples import find_shared, refuse_shared, shared_warnings
 
 # Fewer samples of a class say nothing of it.
 FEWEST_OF_CLASS = 3

@@ -1,7 +1,7 @@
 """What a training step gets, epoch after epoch, on its device.
 
-The order of samples is a pure function of seed, epoch, rows and rank (`storage.epochs`), so the number of an
-epoch and that of its next batch are all that a checkpoint needs.
+The order of samples is a pure function of seed, epoch, rows and rank (`storage.reading.epochs`), so the
+number of an epoch and that of its next batch are all that a checkpoint needs.
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from schemas.errors import DataError
-from storage.epochs import Batching
 from storage.reader import Store
+from storage.reading.epochs import Batching
 from train.data import Samples
 from train.images import CPU, Rows
 from train.objectives import Objective

@@ -18,17 +18,14 @@ from schemas.calibration import Calibration
 from schemas.errors import DataError, RunError
 from schemas.experiment import ExperimentRecipe
 from schemas.run import AnyFittedStretch, Head, RunIdentity, RunRecord, TrainingData
-from storage.place import Root, local, place
+from storage.files.place import Root, local, place
 from storage.reader import Store, open_store
 from train.autoencoding import AdversarialModule, module_of
 from train.averaging import Averaging
-from train.checkpoints import CheckpointFolder, Checkpoints
 from train.compilation import compile_network
 from train.data import Samples, chunks, load_samples, shuffling_seed
 from train.demand import Demand
 from train.feeding import training_feed, validation_feed
-from train.history import History, Tell
-from train.keeper import BestWeights
 from train.models.assembly import Assembled
 from train.models.registry import Shape
 from train.models.weights import check_same_weights
@@ -36,7 +33,10 @@ from train.module import LensModule
 from train.objectives import Objective, fit_head, objective_of
 from train.phases import NewPhase
 from train.processes import Ranks, check_devices, leave, other_processes, strategy_of
-from train.run_folder import (
+from train.records.checkpoints import CheckpointFolder, Checkpoints
+from train.records.history import History, Tell
+from train.records.keeper import BestWeights
+from train.records.run_folder import (
     RECORD,
     SAMPLES,
     WEIGHTS,
@@ -47,11 +47,11 @@ from train.run_folder import (
     save_weights,
     versions,
 )
+from train.records.tracking import check_book, open_book
+from train.records.unfinished import CHECKPOINTS, unfinished_folder
+from train.records.used_samples import contents_of, roles_of
 from train.stretch import LOOKED_AT, Stretch, fit_stretch
 from train.target_motion import motion_of
-from train.tracking import check_book, open_book
-from train.unfinished import CHECKPOINTS, unfinished_folder
-from train.used_samples import contents_of, roles_of
 
 # Images that are looked at together after training.
 IMAGES_AT_ONCE = 256

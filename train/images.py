@@ -13,13 +13,13 @@ from torch import Tensor
 
 from schemas.selection import Selection
 from schemas.store import SCALE
-from storage.batches import Batch
-from storage.epochs import Batching, Epoch
 from storage.profiles import NOTHING, decode
 from storage.reader import Store
-from storage.resident import Mode, Resident, open_rows
-from storage.selection import select
-from storage.streaming import Streamed
+from storage.reading.batches import Batch
+from storage.reading.epochs import Batching, Epoch
+from storage.reading.resident import Mode, Resident, open_rows
+from storage.reading.selection import select
+from storage.reading.streaming import Streamed
 
 IMAGE = "image"
 # Part of the device's free memory that images may take; the rest is for the network and its gradients.
@@ -211,7 +211,7 @@ def ahead(iterator: Generator[Made]) -> Generator[Made]:
 
 
 def decoded(arrays: Mapping[str, Tensor]) -> Tensor:
-    """The values behind codes, on whatever device these are, rounded as `storage.profiles.decode` does."""
+    """The values behind codes, on any device, rounded as `storage.profiles.decode` does."""
     stored, scale = arrays[IMAGE], arrays.get(IMAGE + SCALE)
     if scale is None:
         return stored

@@ -9,11 +9,11 @@ from pathlib import Path
 from schemas.errors import DataError, LensmillError
 from schemas.run import RunRecord
 from storage.commit import PLAN
+from storage.files.place import Root, place
 from storage.foreign import FITS_SUFFIXES
 from storage.importing.faults import counted, named
 from storage.importing.sources import HDF5_SUFFIXES
 from storage.importing.unlabelled import ImageStack, Inside, image_files, open_images
-from storage.place import Root, place
 from storage.reader import open_store
 from train.data import Samples, check_split, labels_of, load_samples
 

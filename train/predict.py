@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from schemas.errors import DataError, RecipeWarning
+from storage.files.place import Root, local
 from storage.importing.unlabelled import ImageStack, Inside
-from storage.place import Root, local
 from train.data import Samples, chunks
 from train.images import Pixels
 from train.inputs import MOST_LINES, Wanted, check_shape, look_at, open_input, remarks
 from train.models.autoencoders import Autoencoder
-from train.predictions_file import check_place, write_table
-from train.run_folder import Run, device, load_run
+from train.records.predictions_file import check_place, write_table
+from train.records.run_folder import Run, device, load_run
 
 BATCH = 256
 # broken images that a message names

@@ -1,8 +1,8 @@
 """Several processes that share every batch: one to a GPU, or so many on a CPU.
 
-The first process is the one that was started; it alone writes the run. The others run this module, and are
-told what to do in a line of JSON. A batch is that of the recipe whatever the number of processes: each has
-its part of it, and gradients are averaged before each step.
+The first process is the one that was started; it alone writes the run. The others run
+`train.other_process`, and are told what to do in a line of JSON. A batch is that of the recipe whatever the
+number of processes: each has its part of it, and gradients are averaged before each step.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from schemas.errors import LensmillError, ResourceError, RunError
 from schemas.experiment import ExperimentRecipe
-from train.unfinished import CHECKPOINTS
+from train.records.unfinished import CHECKPOINTS
 
 LOOPBACK = "127.0.0.1"
 SECONDS_TO_END = 10
@@ -153,7 +153,7 @@ def _started(
     log = (folder / CHECKPOINTS / f"process-{ranks.rank}.log").open("wb")
     with log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "train.processes"],
+            [sys.executable, "-m", "train.other_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -194,26 +194,3 @@ def _free_port() -> int:
     with socket.socket() as door:
         door.bind((LOOPBACK, 0))
         return int(door.getsockname()[1])
-
-
-def main() -> None:
-    """What a process that is not the first does."""
-    from train.fit import take_part
-
-    work = json.load(sys.stdin)
-    experiment = ExperimentRecipe.model_validate_json(json.dumps(work["experiment"]))
-    try:
-        take_part(experiment, work["data"], Path(work["folder"]), Ranks(*work["ranks"]), _say_ready)
-    except LensmillError as error:
-        sys.exit(str(error))
-
-
-def _say_ready() -> None:
-    sys.stdout.buffer.write(READY)
-    sys.stdout.flush()
-    # nobody listens from here on
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
-
-if __name__ == "__main__":
-    main()

@@ -22,7 +22,7 @@ from flows.scratch import scratch_folder
 from flows.shards import load
 from schemas.cluster import AnyCluster, LocalWorkers, bytes_of
 from schemas.dataset import DatasetRecipe
-from storage.threads import usable_cores
+from storage.reading.threads import usable_cores
 
 SCRATCH = "lensmill-dask-"
 # None: one for each usable core

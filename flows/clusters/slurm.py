@@ -30,7 +30,7 @@ from flows.clusters.worker_settings import THREADS_PER_WORKER, worker_environmen
 from flows.scratch import scratch_folder
 from schemas.cluster import PLAIN_PATH, Slurm, seconds_of
 from schemas.errors import FlowError
-from storage.state import private_folder, state_folder
+from storage.files.state import private_folder, state_folder
 
 
 @contextlib.contextmanager

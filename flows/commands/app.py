@@ -10,7 +10,7 @@ from rich.console import Console
 
 from flows.serving.server import set_private_environment
 from flows.telling import journal
-from storage.place import local, place
+from storage.files.place import local, place
 
 app = typer.Typer(
     no_args_is_help=True,

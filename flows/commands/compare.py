@@ -11,7 +11,7 @@ from flows.commands.app import AsJson, app, out
 from flows.commands.tables import in_blocks
 from schemas.comparison import SURE, Comparison, Difference
 from schemas.metrics import Interval, Score
-from storage.place import local, place
+from storage.files.place import local, place
 
 
 @app.command("compare")
@@ -51,7 +51,7 @@ def compare_command(
     from flows.extras import need_training
 
     need_training()
-    from train.comparison import compare
+    from train.comparing.comparison import compare
     from train.report.comparison import check_place, write_comparison
 
     if folder is not None:

@@ -29,7 +29,7 @@ def convert_command(
     """
     from flows.telling.progress import progress_bar
     from storage.conversion import convert
-    from storage.place import place
+    from storage.files.place import place
     from storage.reader import open_books
 
     source = place(store)

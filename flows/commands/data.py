@@ -30,10 +30,10 @@ from schemas.audit import Audit
 from schemas.description import purpose
 from schemas.sample import SampleSheet
 from schemas.store import Provenance
-from storage.place import local, place
+from storage.files.place import local, place
 
 if TYPE_CHECKING:
-    from storage.loss import MapLoss
+    from storage.upkeep.loss import MapLoss
 
 
 @app.command("simulate")
@@ -161,7 +161,7 @@ def verify_command(
         return
     from flows.telling.progress import progress_bar
     from storage.reader import open_books
-    from storage.verification import record
+    from storage.upkeep.verification import record
     from storage.verify import verify
 
     shards = len(open_books(store).manifest.receipts)
@@ -283,8 +283,8 @@ def show_command(
 
     Example: `lensmill show model_ii.zarr --out gallery.png` or `lensmill show model_ii.zarr --html`
     """
-    from storage.gallery import show
     from storage.page import write_page
+    from storage.pictures.gallery import show
 
     if html and (split or columns):
         raise typer.BadParameter("--split and --columns are for the picture; a page has all splits")

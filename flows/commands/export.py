@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from flows.commands.app import RunPath, app, out
-from storage.place import local
+from storage.files.place import local
 
 
 @app.command("export")

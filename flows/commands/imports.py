@@ -13,8 +13,8 @@ from flows.commands.tables import lined_up
 from schemas.dataset import SPLITS
 from schemas.errors import DataError
 from schemas.imported import ImportOptions, ImportReport, shares
+from storage.files.place import place
 from storage.importing.faults import counted
-from storage.place import place
 
 Key = Annotated[str | None, typer.Option(metavar="KEY", help="Key of the images in HDF5 or .npz.")]
 

@@ -4,7 +4,7 @@ from rich.markup import escape
 
 from flows.commands.app import err, out
 from flows.commands.tables import lined_up
-from storage.place import Root
+from storage.files.place import Root
 
 
 def verify_all(folder: Root, mend: bool, as_json: bool) -> None:

@@ -10,8 +10,8 @@ from flows.commands.app import AsJson, app, out
 from flows.commands.tables import lined_up
 
 if TYPE_CHECKING:
-    from train.families import Facts, Family
     from train.models import ModelCard
+    from train.models.families import Facts, Family
 
 
 @app.command("models")
@@ -29,7 +29,7 @@ def models_command(
     from flows.extras import need_training
 
     need_training()
-    from train.families import families
+    from train.models.families import families
 
     found = [] if names else families(pattern)
     cards = _named(pattern) if names or pattern or as_json else []

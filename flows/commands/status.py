@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from flows.commands.app import AsJson, app, out
 from flows.commands.tables import lined_up
-from storage.place import place
+from storage.files.place import place
 
 if TYPE_CHECKING:
     from schemas.standing import FlowRunStanding, ServiceStanding, Standing, StoreStanding

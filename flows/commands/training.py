@@ -23,7 +23,7 @@ from flows.commands.app import (
     out,
 )
 from flows.commands.tables import in_blocks, lined_up
-from storage.place import local, place
+from storage.files.place import local, place
 
 if TYPE_CHECKING:
     from schemas.report import Report
@@ -104,13 +104,13 @@ def evaluate_command(
     from train.evaluate import evaluate, report_folder
 
     if mlflow is not None:
-        from train.tracking import check_book
+        from train.records.tracking import check_book
 
         check_book(mlflow)
     report = evaluate(run, data, split)
     page = report_folder(run, report) / "report.html"
     if mlflow is not None:
-        from train.logbook import log_report
+        from train.records.logbook import log_report
 
         log_report(mlflow, run, report)
     if as_json:

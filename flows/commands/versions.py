@@ -10,12 +10,12 @@ from rich.markup import escape
 from flows.commands.app import AsJson, app, err, out
 from flows.commands.tables import lined_up
 from schemas.errors import DataError
-from storage.place import local, place
+from storage.files.place import local, place
 
 if TYPE_CHECKING:
     from flows.lineages.retention import Outlook
     from schemas.lineage import VersionBook
-    from storage.place import Root
+    from storage.files.place import Root
 
 # shown as a path: typer knows no unions, of which a Root is one
 Folder = Annotated[
@@ -49,7 +49,7 @@ def versions_command(
     Example: `lensmill versions runs/tiny --last 3 --weeks 0` or `lensmill versions runs/tiny --pin 4`
     """
     from flows.lineages.retention import outlook
-    from storage.versions import latest_of, read_book
+    from storage.upkeep.versions import latest_of, read_book
 
     _check(folder)
     if pin or unpin:
@@ -68,7 +68,7 @@ def versions_command(
 
 
 def _check(folder: "Root") -> None:
-    from storage.versions import has_book, numbers
+    from storage.upkeep.versions import has_book, numbers
 
     if not has_book(folder) and not numbers(folder):
         raise DataError(
@@ -80,7 +80,7 @@ def _check(folder: "Root") -> None:
 
 def _pin(folder: "Root", pin: list[int], unpin: list[int]) -> None:
     from storage import commit
-    from storage.versions import LOCK, read_book, write_book
+    from storage.upkeep.versions import LOCK, read_book, write_book
 
     with commit.writing(folder, LOCK):
         book = read_book(folder)

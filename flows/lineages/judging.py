@@ -14,11 +14,10 @@ from schemas.galaxy_image import GalaxyImage
 from schemas.lineage import USABLE, Version
 from storage.audit import refuse_leaks
 from storage.commit import confirm_right
-from storage.durable import write_whole
-from storage.place import Root
-from storage.verification import record
-from storage.verify import verify
-from storage.versions import (
+from storage.files.durable import write_whole
+from storage.files.place import Root
+from storage.upkeep.verification import record
+from storage.upkeep.versions import (
     audit_path,
     gates,
     latest_of,
@@ -28,6 +27,7 @@ from storage.versions import (
     size_and_rows,
     version_name,
 )
+from storage.verify import verify
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from flows.lineages.references import references
 from schemas.errors import LensmillError
 from schemas.lineage import Keep, Verdict, VersionBook, verdicts
-from storage.place import Root, local
-from storage.removal import check_removable, remove
-from storage.versions import latest_of, note, read_book, version_name, write_book
+from storage.files.place import Root, local
+from storage.upkeep.removal import check_removable, remove
+from storage.upkeep.versions import latest_of, note, read_book, version_name, write_book
 
 RUNS = "runs"
 

@@ -20,8 +20,8 @@ from schemas.placement import Placement
 from schemas.report import Report
 from schemas.run import RunRecord
 from schemas.trend import Change, Point, changes, comparable
-from storage.place import Root
-from storage.versions import latest_of, read_book, version_name
+from storage.files.place import Root
+from storage.upkeep.versions import latest_of, read_book, version_name
 
 REPORT, RECORD = "report.json", "run.json"
 EVENT = "lensmill.score.regression"

@@ -4,7 +4,7 @@ import re
 
 from flows.lineages.retention import Retention
 from schemas.lineage import Version, VersionBook
-from storage.place import Root
+from storage.files.place import Root
 
 # Of removed versions only these are shown; the book has all.
 REMOVED_SHOWN = 5

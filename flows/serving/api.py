@@ -21,8 +21,8 @@ from flows.serving.server import (
 )
 from flows.serving.service import password, running
 from schemas.errors import FlowError, PlaceError, WriteError
-from storage.file_lock import STATE_FOLDER, take
-from storage.state import private_folder, state_folder
+from storage.files.file_lock import STATE_FOLDER, take
+from storage.files.state import private_folder, state_folder
 
 SENDING_SECONDS = 5.0
 WATCH_SECONDS = 1.0

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flows.serving.answers import Server
-from storage.process_identity import Identity, still_runs
-from storage.process_identity import identity as identity_of
+from storage.files.process_identity import Identity, still_runs
+from storage.files.process_identity import identity as identity_of
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

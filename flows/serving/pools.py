@@ -18,7 +18,7 @@ from flows.serving.processes import Identity, end, identity, living, spawn
 from flows.serving.server import ALL_LEVELS, CONSOLE_LEVEL
 from schemas.errors import FlowError, RecipeError
 from schemas.frozen import Frozen
-from storage.state import private_folder, state_folder
+from storage.files.state import private_folder, state_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 
-from storage.file_lock import STATE_FOLDER, take
+from storage.files.file_lock import STATE_FOLDER, take
 
 # also for those who start processes here
-from storage.process_identity import Identity as Identity
-from storage.process_identity import identity as identity
-from storage.process_identity import still_runs
+from storage.files.process_identity import Identity as Identity
+from storage.files.process_identity import identity as identity
+from storage.files.process_identity import still_runs
 
 ASKED_SECONDS, TOLD_SECONDS = 15.0, 10.0
 LOG_BYTES = 32_000_000

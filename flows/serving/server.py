@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from schemas.errors import FlowError, WriteError
-from storage.state import private_folder, state_folder
+from storage.files.state import private_folder, state_folder
 
 # A machine that others use too takes minutes over ten seconds of work. A server that ended is told at once.
 STARTUP_SECONDS = 300

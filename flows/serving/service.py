@@ -51,9 +51,9 @@ from flows.serving.server import (
 from flows.serving.waiting import wait_until_idle
 from schemas.errors import FlowError
 from schemas.frozen import Frozen
-from storage.file_lock import STATE_FOLDER, take
-from storage.process_identity import seen_from_here
-from storage.state import private_folder, state_folder
+from storage.files.file_lock import STATE_FOLDER, take
+from storage.files.process_identity import seen_from_here
+from storage.files.state import private_folder, state_folder
 
 POOL = "lensmill"
 PORT = 4200

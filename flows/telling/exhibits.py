@@ -2,25 +2,22 @@
 
 import base64
 import shlex
-from typing import TYPE_CHECKING
 
 from prefect.artifacts import create_markdown_artifact
 
 from flows.assess import artifact_key
 from flows.shards import Order
+from flows.summary import DatasetSummary
 from flows.telling import events
 from flows.telling.run_log import at_no_cost, in_a_run
+from storage.pictures.thumbnail import thumbnail
 from storage.reader import Store, open_store
-from storage.thumbnail import thumbnail
-
-if TYPE_CHECKING:
-    from flows.generate import DatasetSummary
 
 # Prefect keeps an artifact in its database and sends it with every look at its page.
 MOST_PICTURE_BYTES = 100_000
 
 
-def exhibit(order: Order, made: "DatasetSummary") -> None:
+def exhibit(order: Order, made: DatasetSummary) -> None:
     """Show a data set that was sealed, and let others know. Nothing of it can fail the flow that made it."""
     if not in_a_run():
         return
@@ -32,7 +29,7 @@ def exhibit(order: Order, made: "DatasetSummary") -> None:
     events.sealed(made.store, made.recipe, made.digest, made.rows, made.made)
 
 
-def summary(store: Store, made: "DatasetSummary") -> str:
+def summary(store: Store, made: DatasetSummary) -> str:
     """What was made, of what, how fast, and what comes next."""
     plan = store.plan
     size = sum(record.size for receipt in store.manifest.receipts for record in receipt.files)

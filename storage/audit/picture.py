@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.audit import Audit, AuditRow, Separation
-from storage.durable import write_result
+from storage.files.durable import write_result
 
 Array = NDArray[np.float64]
 COLOURS = {

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import DataError, WriteError
-from storage.array_file import header_of, mapped, objects_refused
-from storage.unreadable import SHOWN_BYTES, UnreadableError, not_a, reason
+from storage.files.array_file import header_of, mapped, objects_refused
+from storage.files.unreadable import SHOWN_BYTES, UnreadableError, not_a, reason
 
 # bytes of decompressed chunks that h5py keeps, since rows are in another order than the file
 CHUNK_CACHE_BYTES = 256 << 20

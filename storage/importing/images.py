@@ -9,10 +9,10 @@ from typing import IO, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.array_file import objects_refused, read_header
+from storage.files.array_file import objects_refused, read_header
+from storage.files.unreadable import UnreadableError
 from storage.foreign import read_fits
 from storage.importing.unpickler import RefusedError, load_objects
-from storage.unreadable import UnreadableError
 
 # of a file with one image; more is a mistake, or meant to fill the memory
 MOST_BYTES = 256_000_000

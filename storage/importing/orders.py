@@ -16,12 +16,12 @@ from schemas.imported import ImportedData, ImportedGroup, ImportOptions, ImportR
 from schemas.store import Provenance, Receipt, StorePlan, plan_import
 from storage import commit, imported_rows, layout
 from storage.backend import Arrays
+from storage.files.place import Root
 from storage.foreign import stem
 from storage.importing.faults import NAMED, counted
 from storage.importing.groups import Source, class_name
 from storage.importing.survey import Survey, fingerprint, to_pixels
 from storage.layout import Span
-from storage.place import Root
 from storage.reader import Store
 
 SOURCES = "lensmill/sources.parquet"

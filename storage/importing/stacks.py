@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from schemas.errors import DataError
 from schemas.imported import Form, ImportOptions
-from storage.array_file import mapped
+from storage.files.array_file import mapped
+from storage.files.unreadable import UnreadableError
 from storage.foreign import FITS_SUFFIXES, ending, open_cube
 from storage.importing.archives import hdf5_arrays, npz_arrays, refusal, whole
 from storage.importing.faults import Fault
@@ -27,7 +28,6 @@ from storage.importing.groups import (
 from storage.importing.images import StackedImages
 from storage.importing.roles import roles_of, told_columns, told_unused
 from storage.importing.tables import Named, Table, structured
-from storage.unreadable import UnreadableError
 
 SHAPES = "(images, y, x) or (images, channels, y, x)"
 Stack = Any

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from schemas.columns import ColumnSpec
 from schemas.errors import DataError
 from schemas.imported import ImportOptions
+from storage.files.unreadable import UnreadableError, reason
 from storage.importing.faults import Fault, counted, lines_of
 from storage.importing.groups import Group, Source
 from storage.importing.images import Picture
 from storage.importing.tables import COPIES, Named, name_faults
-from storage.unreadable import UnreadableError, reason
 
 Pixels = NDArray[np.float32]
 FINGERPRINT_BYTES = 16

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from schemas.errors import DataError
 from schemas.imported import COLUMN
-from storage.array_file import mapped
+from storage.files.array_file import mapped
+from storage.files.unreadable import SHOWN_BYTES, not_a, reason
 from storage.importing.faults import Fault, counted, named
-from storage.unreadable import SHOWN_BYTES, not_a, reason
 
 HEADER = re.compile(r"\s*(?P<name>[^\[\]]+?)\s*(?:\[(?P<unit>[^\]]*)\])?\s*")
 # columns that are no numbers of a sample

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import DataError
-from storage.array_file import header_of, mapped
-from storage.fits_images import open_fits_image
+from storage.files.array_file import header_of, mapped
+from storage.files.unreadable import reason
 from storage.foreign import FITS_SUFFIXES, ending
 from storage.importing.archives import hdf5_arrays, npz_arrays
+from storage.importing.fits_images import open_fits_image
 from storage.importing.folders import visible
 from storage.importing.images import read_picture
 from storage.importing.roles import listed
 from storage.importing.sources import HDF5_SUFFIXES
-from storage.unreadable import reason
 
 SUFFIXES = (".npy", ".npz", *FITS_SUFFIXES, *HDF5_SUFFIXES)
 SHAPES = "real numbers of shape (y, x), (images, y, x) or (images, channels, y, x)"

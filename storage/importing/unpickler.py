@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.unreadable import UnreadableError
+from storage.files.unreadable import UnreadableError
 
 NUMBER = re.compile(r"[biuf]\d{1,2}")
 ORDERS = ("<", ">", "=", "|")

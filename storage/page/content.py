@@ -11,14 +11,14 @@ from schemas.description import purpose
 from schemas.imported import ImportedData
 from schemas.page import Page, PageClass, PageSample
 from schemas.store import StorePlan
-from storage.gallery import headlines
 from storage.page import provenance
 from storage.page.histograms import count_column
 from storage.page.numbers import shown_unit, with_unit
 from storage.page.pictures import Row, Size, draw_pictures, plan_products, size_of
 from storage.page.selection import Looked, look, rows_of_class, spread, takes_turns
+from storage.pictures.gallery import headlines
+from storage.pictures.stretch import COLOURS
 from storage.reader import Store
-from storage.stretch import COLOURS
 
 # Samples of each class in the strip at the top.
 STRIP = 6

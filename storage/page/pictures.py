@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from schemas.store import StorePlan
+from storage.pictures.stretch import COLOURS, coloured, grey, limits_of
 from storage.reader import Store
-from storage.stretch import COLOURS, coloured, grey, limits_of
 
 # Bytes of all pictures before base64 makes them a third larger; noise does not compress.
 BUDGET = 1_750_000

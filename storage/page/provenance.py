@@ -9,11 +9,11 @@ from schemas.imported import ImportedData, Origin
 from schemas.page import Fact, Soundness
 from schemas.products import MAPS
 from schemas.store import ArraySpec, Provenance
+from storage.files.place import Root
 from storage.layout import shard_count
 from storage.page.numbers import spell, spell_bytes
-from storage.place import Root
 from storage.reader import Store
-from storage.verification import is_of_this_seal, last_record
+from storage.upkeep.verification import is_of_this_seal, last_record
 
 FAMILIES = {
     "replica": "replica: a published simulator, constant for constant. Everything but a few parameters is"

@@ -10,11 +10,11 @@ from markupsafe import Markup
 
 from schemas.errors import PlaceError
 from schemas.page import Page
-from storage.durable import write_result
+from storage.files.durable import write_result
+from storage.files.place import Root, local, place
 from storage.page import plots
 from storage.page.content import STRIP, describe
 from storage.page.numbers import spell, with_unit
-from storage.place import Root, local, place
 from storage.reader import open_store
 
 TEMPLATES = Environment(

@@ -11,7 +11,7 @@ import pytest
 from flows.generate import Order
 from flows.sample import sample
 from storage.audit import gather
-from storage.gallery import show
+from storage.pictures.gallery import show
 from storage.reader import open_store
 from train.data import load_samples
 

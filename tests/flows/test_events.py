@@ -23,7 +23,7 @@ from flows.repair import repair_flow
 from flows.telling import events, exhibits
 from schemas.errors import StoreConflictError
 from storage import commit
-from storage.thumbnail import thumbnail
+from storage.pictures.thumbnail import thumbnail
 
 DEPLOYMENTS = YAML(typ="safe", pure=True).load((Path(__file__).parents[2] / "prefect.yaml").read_text())[
     "deployments"

@@ -27,8 +27,8 @@ from schemas.errors import FlowError, StoreConflictError
 from schemas.store import Manifest, Receipt, StorePlan
 from storage import commit, layout
 from storage.commit import read_json
+from storage.files.place import Root
 from storage.layout import Span
-from storage.place import Root
 
 BytesOf = Callable[[Path], dict[str, bytes]]
 

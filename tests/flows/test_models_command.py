@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.flows.messages import one_message
-from train.families import FAMILIES
+from train.models.families import FAMILIES
 
 Lensmill = Callable[..., Any]
 BAD_INPUT = 2

@@ -16,10 +16,11 @@ from flows.regenerate import regenerate_flow
 from flows.unattended import STARTED_BY_A_WORKER
 from schemas.errors import SampleError, ShardError, StoreUnreachableError
 from schemas.lineage import Keep
-from storage import commit, lease
-from storage.place import Root
+from storage import commit
+from storage.files import lease
+from storage.files.place import Root
+from storage.upkeep.versions import LOCK, numbers, read_book, version_name
 from storage.verify import verify
-from storage.versions import LOCK, numbers, read_book, version_name
 from tests.flows.run_logs import RunLog
 from tests.s3 import S3
 

@@ -20,7 +20,8 @@ from schemas.cluster import ExistingScheduler
 from schemas.errors import ClusterLostError, DataError, FlowError
 from schemas.placement import OnDask, OnWorkPool
 from tests.flows.run_logs import RunLog
-from train import evaluate, run_folder
+from train import evaluate
+from train.records import run_folder
 from train.report import numbers
 
 POOL = OnWorkPool(pool="gpu", wait_minutes=0.001)

@@ -10,8 +10,8 @@ import pytest
 
 from schemas.lineage import Version, version_seed
 from schemas.report import Report
+from storage.upkeep.versions import numbers, read_book, version_name
 from storage.verify import verify
-from storage.versions import numbers, read_book, version_name
 from tests.live_service import Service, live_service
 
 QUICK = "name: quick\nobjective: {kind: classification}\ntraining: {epochs: 1, batch_size: 16}\n"

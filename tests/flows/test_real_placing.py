@@ -15,7 +15,7 @@ from schemas.errors import RunError
 from schemas.report import Report
 from schemas.run import RunRecord
 from tests.live_service import Service, live_service
-from train.under_way import refuse_unfinished
+from train.records.under_way import refuse_unfinished
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from flows import generate, orders, regenerate
-from flows.generate import DatasetSummary, Order
+from flows.generate import Order
 from flows.lineages import judging
 from flows.regenerate import next_version, regenerate_flow, version_name, version_seed
+from flows.summary import DatasetSummary
 from schemas.errors import FlowError, LeakError, RecipeError, StoreBusyError, StoreDamagedError, WriteError
 from schemas.lineage import Keep
 from storage import commit
 from storage.reader import open_store
+from storage.upkeep.versions import LOCK, note, numbers, read_audit, read_book
 from storage.verify import Verification, verify
-from storage.versions import LOCK, note, numbers, read_audit, read_book
 from tests.s3 import S3
 
 

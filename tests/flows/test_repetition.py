@@ -19,8 +19,8 @@ from tests.sources import images, with_mass
 pytest.importorskip("torch")
 
 from train.evaluate import evaluate, report_folder
+from train.records.run_folder import load_run
 from train.report.repetition import commands, texts
-from train.run_folder import load_run
 
 Lensmill = Callable[..., Any]
 QUICK = ("--set", "training.epochs=1", "--set", "training.batch_size=16", "--quiet")

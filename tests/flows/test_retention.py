@@ -20,7 +20,7 @@ from schemas.errors import RunError, StoreUnfinishedError
 from schemas.lineage import Keep
 from storage import commit
 from storage.reader import open_store
-from storage.versions import LATEST, catch_up, name_latest, note, numbers, read_book, version_name
+from storage.upkeep.versions import LATEST, catch_up, name_latest, note, numbers, read_book, version_name
 from tests.s3 import S3
 
 ONE = Keep(last=1, weeks=0, months=0, failed=0)

@@ -16,11 +16,11 @@ from flows.regenerate import next_version
 from flows.shards import make_shard
 from schemas.store import Receipt
 from storage import commit
-from storage.epochs import Batching
+from storage.files.object_path import ObjectPath
 from storage.layout import Span
-from storage.object_path import ObjectPath
 from storage.reader import Store, open_store
-from storage.resident import open_rows
+from storage.reading.epochs import Batching
+from storage.reading.resident import open_rows
 from tests.s3 import KEY, S3, SECRET
 
 MIXING = Batching(batch=5, seed=3, mixed=2)

@@ -11,7 +11,7 @@ from flows.catalogue import load_recipe, shipped
 from flows.generate import Order
 from schemas.dataset import CLASS_LABELS
 from simulate.draw import draw
-from storage.gallery import show
+from storage.pictures.gallery import show
 from storage.reader import open_store
 from storage.verify import verify
 from tests.galaxies import load_shipped

@@ -62,7 +62,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("storage.durable._pour", full)
+    monkeypatch.setattr("storage.files.durable._pour", full)
     said = lensmill("show", sound_store.root, "--html")
     assert said.code == 1
     assert "cannot write small.html: No space left on device" in said.err

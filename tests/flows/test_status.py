@@ -15,7 +15,7 @@ from flows.serving.service_standing import service_standing
 from flows.standing import status
 from schemas.standing import FlowRunStanding, PoolStanding, ServiceStanding
 from storage import commit
-from storage.versions import catch_up, name_latest, version_name
+from storage.upkeep.versions import catch_up, name_latest, version_name
 from tests.reports import full_report
 
 UP = ServiceStanding(

@@ -18,8 +18,8 @@ from schemas.lineage import Version, VersionBook
 from schemas.placement import Here, OnWorkPool, Placement
 from schemas.report import Report
 from schemas.trend import changes, comparable
-from storage.place import place
-from storage.versions import name_latest, read_book, write_book
+from storage.files.place import place
+from storage.upkeep.versions import name_latest, read_book, write_book
 from tests.reports import full_report, plain_report
 
 NAME, OTHER = "classify_tiny", "regress_tiny"

@@ -13,9 +13,9 @@ from flows.generate import Order
 from flows.verifying import headline, inspect, refuse_damage, verify_all_flow
 from schemas.errors import StoreDamagedError, StoreMissingError, StoreUnreachableError
 from storage import commit
-from storage.inventory import stores_below
+from storage.upkeep.inventory import stores_below
+from storage.upkeep.versions import catch_up, note
 from storage.verify import verify
-from storage.versions import catch_up, note
 from tests.flows.run_logs import RunLog
 from tests.s3 import S3
 

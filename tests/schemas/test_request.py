@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from schemas.errors import DataError
 from schemas.request import MOST_FAULTS
 from schemas.selection import ColumnRange, Selection
-from storage.epochs import Batching
+from storage.reading.epochs import Batching
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from simulate.draw import draw
 from simulate.engines import render_bands
 from simulate.galaxies import with_images
 from simulate.render import render
-from storage.galaxy_file import GalaxyFile
+from storage.importing.galaxy_file import GalaxyFile
 from tests.galaxies import load_shipped
 
 IDS = np.arange(9)

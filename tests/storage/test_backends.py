@@ -14,9 +14,9 @@ from schemas.frozen import sha256_of
 from schemas.store import FileRecord
 from simulate.render import render
 from storage import commit, layout
+from storage.files.place import Root
 from storage.formats import BACKENDS
 from storage.layout import Span
-from storage.place import Root
 from storage.reader import open_store
 from storage.verify import verify
 

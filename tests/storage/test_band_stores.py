@@ -13,9 +13,9 @@ from flows import orders
 from flows.generate import Order
 from simulate.render import render
 from storage.audit import audit, gather
-from storage.gallery import show
 from storage.info import info
 from storage.layout import store_bytes
+from storage.pictures.gallery import show
 from storage.reader import open_store
 from storage.verify import verify
 

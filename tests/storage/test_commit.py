@@ -18,7 +18,7 @@ import pytest
 from flows.generate import Order
 from schemas.errors import StoreBusyError, StoreConflictError, StoreDamagedError, WriteError
 from storage import commit, layout, target
-from storage.durable import write_whole
+from storage.files.durable import write_whole
 
 OLD, NEW = b"old" * 100, b"new content" * 5000
 

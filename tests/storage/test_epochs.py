@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.errors import DataError
-from storage.epochs import Batching, Epoch, spread
+from storage.reading.epochs import Batching, Epoch, spread
 
 ROWS = np.arange(4096, dtype=np.int64)
 plans = st.fixed_dictionaries(

@@ -13,10 +13,11 @@ from flows.serving.api import _private_home
 from flows.serving.processes import in_turn
 from flows.unattended import STARTED_BY_A_WORKER, turn
 from schemas.errors import PlaceError, StoreBusyError
-from storage import commit, file_lock
-from storage.file_lock import file_system, take
-from storage.journal import append_line
-from train.unfinished import _owned
+from storage import commit
+from storage.files import file_lock
+from storage.files.file_lock import file_system, take
+from storage.files.journal import append_line
+from train.records.unfinished import _owned
 
 
 @pytest.fixture

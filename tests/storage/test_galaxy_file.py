@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from schemas.errors import RecipeError
-from storage import galaxy_file
-from storage.galaxy_file import GalaxyFile, check_same, look_at_galaxies
+from storage.importing import galaxy_file
+from storage.importing.galaxy_file import GalaxyFile, check_same, look_at_galaxies
 from tests.galaxies import galaxies
 
 

@@ -15,10 +15,10 @@ from flows.importing import import_data
 from schemas.errors import DataError, StoreConflictError
 from schemas.imported import ImportedData, ImportOptions, shares
 from storage import commit
-from storage.gallery import show
 from storage.importing import orders
 from storage.importing.orders import SOURCES, source_of
 from storage.info import info
+from storage.pictures.gallery import show
 from storage.reader import Store
 from storage.verify import verify
 from tests.sources import CLASSES, SIDE, by_sample, folders, images, imported, refused, warned, write_csv

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import WriteError
-from storage.journal import append_line, read_lines
+from storage.files.journal import append_line, read_lines
 
 
 def test_lines_come_back_in_their_order(tmp_path: Path) -> None:

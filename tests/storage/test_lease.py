@@ -14,9 +14,10 @@ import pytest
 
 from flows.generate import Order
 from schemas.errors import StoreBusyError, WriteError
-from storage import commit, layout, lease
-from storage.lease import HELD, LockNote
-from storage.object_path import ObjectPath
+from storage import commit, layout
+from storage.files import lease
+from storage.files.lease import HELD, LockNote
+from storage.files.object_path import ObjectPath
 from tests.s3 import S3
 
 # waits for a word, tries, says how it went, and holds on until its input ends
@@ -24,7 +25,7 @@ CONTENDER = """
 import sys
 from schemas.errors import StoreBusyError
 from storage.commit import writing
-from storage.place import place
+from storage.files.place import place
 print("ready", flush=True)
 sys.stdin.readline()
 try:

@@ -19,9 +19,9 @@ from schemas.errors import StoreConflictError, StoreDamagedError, StoreUnfinishe
 from schemas.store import SCHEMA_VERSION, CommitMarker, Manifest, Receipt, StoredRecipe, StorePlan
 from schemas.store_schema import BOOK_MODELS
 from storage import commit, layout
-from storage.gallery import show
 from storage.info import info
 from storage.migrations import STEPS, migrate, version_of
+from storage.pictures.gallery import show
 from storage.reader import open_store
 from storage.verify import verify
 

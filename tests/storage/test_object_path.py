@@ -18,10 +18,10 @@ from schemas.errors import (
     WriteUnreachableError,
 )
 from storage import commit, target
-from storage.durable import write_whole
-from storage.object_client import _client
-from storage.object_path import ObjectPath
-from storage.place import local, place
+from storage.files.durable import write_whole
+from storage.files.object_client import _client
+from storage.files.object_path import ObjectPath
+from storage.files.place import local, place
 from storage.reader import open_store
 from tests.s3 import KEY, S3, SECRET
 
@@ -263,7 +263,7 @@ def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
 FORK = """
 import os, sys
 from schemas.errors import StoreUnreachableError
-from storage.place import place
+from storage.files.place import place
 path = place(sys.argv[1])
 assert path.read_bytes() == b"content"
 child = os.fork()

@@ -22,11 +22,12 @@ from schemas.errors import StoreUnfinishedError, WriteError
 from schemas.imported import ImportOptions, shares
 from schemas.page import Page
 from schemas.store import Conversion
-from storage import commit, verification
+from storage import commit
 from storage.page import describe, render, selection, write_page
 from storage.page.pictures import BUDGET, MOST_SAMPLES, PNG_BYTES, Row, draw_pictures, size_of
 from storage.page.selection import MOST_ROWS, STRETCHES, look, rows_of_class, stretches
 from storage.reader import Store, open_store
+from storage.upkeep import verification
 from storage.verify import verify
 
 HOSTILE = """</script><script>alert(1)</script><img src=x onerror="alert(2)">' "{{ 7 * 7 }}\u2028"""

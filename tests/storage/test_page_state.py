@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.generate import Order
 from storage.page import write_page
-from storage.verification import record
+from storage.upkeep.verification import record
 from storage.verify import verify
 
 

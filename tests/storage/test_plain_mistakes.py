@@ -14,14 +14,14 @@ from flows.importing import import_data
 from flows.repair import repair
 from schemas.errors import DataError, LensmillError, StoreMissingError, UnknownNameError, WriteError
 from storage.conversion import convert
-from storage.diagnosis import diagnose
-from storage.epochs import Batching
-from storage.gallery import show
 from storage.info import info
 from storage.page import write_page
+from storage.pictures.gallery import show
 from storage.reader import Store, open_books, open_store
-from storage.resident import open_rows
-from storage.verification import last_record, record
+from storage.reading.epochs import Batching
+from storage.reading.resident import open_rows
+from storage.upkeep.diagnosis import diagnose
+from storage.upkeep.verification import last_record, record
 from storage.verify import verify
 from storage.views import xarray_view
 from tests.sources import images

@@ -8,7 +8,7 @@ from matplotlib import pyplot
 from numpy.typing import NDArray
 
 from schemas.sample import SampleSheet
-from storage.portrait import portrait
+from storage.pictures.portrait import portrait
 
 SHEET = SampleSheet(
     sample_id=3, recipe="model_iv", digest="0" * 64, engine="fused", class_name="cdm", label=1, split="train",

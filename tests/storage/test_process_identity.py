@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from storage import process_identity
-from storage.process_identity import Identity, identity, still_runs
+from storage.files import process_identity
+from storage.files.process_identity import Identity, identity, still_runs
 
 ME = os.getpid()
 

@@ -8,8 +8,8 @@ from hypothesis.extra import numpy as arrays_of
 
 from schemas.errors import ColumnError
 from storage import profiles
-from storage.loss import noise_levels
 from storage.profiles import MOST_CODE, NOTHING, decode, errors, quantise
+from storage.upkeep.loss import noise_levels
 
 FLOAT = np.finfo(np.float32)
 # a range that float32 can hold, so that codes times the scale do not overflow

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from flows.generate import Order
-from storage.batches import Batch, Batches
-from storage.epochs import Batching
 from storage.reader import open_store
-from storage.resident import open_rows
+from storage.reading.batches import Batch, Batches
+from storage.reading.epochs import Batching
+from storage.reading.resident import open_rows
 
 WAYS: list[dict[str, Any]] = [
     {"mode": "resident"},

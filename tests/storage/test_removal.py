@@ -9,9 +9,10 @@ import pytest
 
 from flows.generate import Order
 from schemas.errors import StoreConflictError, StoreError, StoreUnfinishedError
-from storage import commit, removal
+from storage import commit
 from storage.reader import open_store
-from storage.removal import check_removable, remove
+from storage.upkeep import removal
+from storage.upkeep.removal import check_removable, remove
 from tests.s3 import S3
 
 BytesOf = Callable[[Any], dict[str, bytes]]

@@ -15,14 +15,14 @@ import pytest
 from flows.generate import Order
 from schemas.errors import DataError, ResourceError, StoreDamagedError, UnknownNameError
 from schemas.selection import Selection
-from storage.batches import Batch
-from storage.epochs import Batching, Epoch
 from storage.formats import BACKENDS
 from storage.reader import Store, open_store
-from storage.resident import Resident, open_rows
-from storage.selection import select
-from storage.shard_loading import ShardLoader
-from storage.streaming import Streamed
+from storage.reading.batches import Batch
+from storage.reading.epochs import Batching, Epoch
+from storage.reading.resident import Resident, open_rows
+from storage.reading.selection import select
+from storage.reading.shard_loading import ShardLoader
+from storage.reading.streaming import Streamed
 
 NAMES = ("image", "label", "sample_id", "params", "theta_E")
 MIXING = Batching(batch=5, seed=3, mixed=2)
@@ -109,8 +109,8 @@ def test_rows_in_any_order_and_more_than_once(profile_store: Store, way: str) ->
 def test_both_gathers_of_mapped_rows_agree(small: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.random.default_rng(2).integers(0, 42, 300)
     for long_row, few in ((1, 1), (1 << 30, 0)):
-        monkeypatch.setattr("storage.shard_rows.LONG_ROW_BYTES", long_row)
-        monkeypatch.setattr("storage.shard_rows.FEW_ROWS", few)
+        monkeypatch.setattr("storage.reading.shard_rows.LONG_ROW_BYTES", long_row)
+        monkeypatch.setattr("storage.reading.shard_rows.FEW_ROWS", few)
         _same(open_rows(small, names=NAMES, mode="streamed").take(rows), small, rows.tolist())
 
 
@@ -318,13 +318,13 @@ def test_a_row_that_is_not_in_memory_is_refused(small: Store) -> None:
 
 
 def test_what_random_rows_keep_is_bounded(small: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.streaming.KEPT_VIEWS", 3)
+    monkeypatch.setattr("storage.reading.streaming.KEPT_VIEWS", 3)
     source = open_rows(small, names=NAMES, mode="streamed")
     assert isinstance(source, Streamed)
     rows = np.arange(42)[::-1].copy()
     _same(source.take(rows), small, rows.tolist())
     assert len(source._kept._views) == 3
-    monkeypatch.setattr("storage.streaming.KEPT_BYTES", 0)
+    monkeypatch.setattr("storage.reading.streaming.KEPT_BYTES", 0)
     monkeypatch.setattr(type(BACKENDS[small.plan.backend]), "shard", lambda *_: None)
     copied = Streamed(small, select(small), NAMES)
     _same(copied.take(rows), small, rows.tolist())

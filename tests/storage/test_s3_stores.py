@@ -21,13 +21,15 @@ from zarr.storage import ObjectStore
 from flows.generate import Order
 from flows.shards import make_shard
 from schemas.errors import StoreDamagedError, StoreMissingError, StoreUnfinishedError
-from storage import commit, layout, sharded_array, verification
-from storage.durable import write_whole
+from storage import commit, layout
+from storage.files.durable import write_whole
+from storage.files.object_path import ObjectPath
 from storage.formats import BACKENDS
-from storage.object_path import ObjectPath
 from storage.page import write_page
 from storage.reader import open_store
-from storage.sharded_array import ShardedArray
+from storage.shards import sharded_array
+from storage.shards.sharded_array import ShardedArray
+from storage.upkeep import verification
 from storage.verify import verify
 from tests.s3 import BUCKET, KEY, S3, SECRET
 

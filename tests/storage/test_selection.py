@@ -11,7 +11,7 @@ from flows.generate import Order
 from schemas.errors import DataError, UnknownNameError
 from schemas.selection import ColumnRange, Selection
 from storage.reader import Store, open_store
-from storage.selection import select
+from storage.reading.selection import select
 
 Asked = Callable[..., Any]
 

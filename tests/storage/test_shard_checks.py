@@ -14,9 +14,9 @@ import pytest
 from flows.generate import Order
 from schemas.errors import StoreDamagedError
 from storage import commit, layout
-from storage.durable import write_whole
+from storage.files.durable import write_whole
+from storage.files.place import Root
 from storage.layout import Span
-from storage.place import Root
 from storage.reader import open_books, open_store
 from storage.shard_checks import ShardChecks
 

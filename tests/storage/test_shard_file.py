@@ -14,9 +14,9 @@ from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec
 
 from flows.generate import Order
 from schemas.errors import StoreDamagedError
-from storage.durable import write_whole
-from storage.shard_file import ShardFile, ShardLayout, encode
-from storage.sharded_array import ShardedArray
+from storage.files.durable import write_whole
+from storage.shards.shard_file import ShardFile, ShardLayout, encode
+from storage.shards.sharded_array import ShardedArray
 
 FILLS = {"float32": np.nan, "int32": -1, "int64": -1, "float64": np.nan, "uint16": 65535, "int8": -1}
 CASES = st.tuples(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.state import private_folder
+from storage.files.state import private_folder
 
 
 @pytest.fixture

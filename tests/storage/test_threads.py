@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from storage import threads
-from storage.threads import threaded
+from storage.reading import threads
+from storage.reading.threads import threaded
 
 
 def test_results_are_in_order_of_the_items(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,10 @@ import pytest
 from astropy.io import fits
 
 from schemas.errors import WriteError
-from storage.array_file import mapped, read_header
+from storage.files.array_file import mapped, read_header
+from storage.files.unreadable import UnreadableError, not_a, reason
 from storage.foreign import read_fits
 from storage.importing.archives import npz_arrays
-from storage.unreadable import UnreadableError, not_a, reason
 from tests.sources import by_sample, folders, images, imported, refused
 
 STACK = images(30, 9)

@@ -22,9 +22,9 @@ from schemas.frozen import canonical_json, sha256_of
 from schemas.store import FileRecord
 from simulate.render import render
 from storage import commit, layout
-from storage.gallery import show
 from storage.info import info
 from storage.layout import Span
+from storage.pictures.gallery import show
 from storage.reader import open_store
 from storage.verify import verify
 

@@ -9,10 +9,10 @@ import pytest
 from flows.generate import Order
 from schemas.errors import StoreConflictError, StoreDamagedError, StoreUnreachableError
 from schemas.lineage import VersionBook, lineage_digest
-from storage import commit, verification, versions
-from storage.durable import write_whole
-from storage.verify import verify
-from storage.versions import (
+from storage import commit
+from storage.files.durable import write_whole
+from storage.upkeep import verification, versions
+from storage.upkeep.versions import (
     BOOK,
     LATEST,
     audit_path,
@@ -28,6 +28,7 @@ from storage.versions import (
     version_name,
     write_book,
 )
+from storage.verify import verify
 from tests.s3 import S3
 
 

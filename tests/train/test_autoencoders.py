@@ -24,7 +24,7 @@ from train.models.autoencoders import SCORE, SQUARED, Autoencoder, build_autoenc
 from train.models.registry import AUTOENCODERS, Shape
 from train.objectives import fit_head, objective_of
 from train.predict import outputs, predict, reconstructions
-from train.run_folder import load_run
+from train.records.run_folder import load_run
 from train.scores import auc
 
 MakeExperiment = Callable[..., ExperimentRecipe]

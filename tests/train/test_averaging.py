@@ -23,7 +23,7 @@ from train.fit import fit
 from train.layer_rates import parameter_groups
 from train.models.image_size import SizedNetwork
 from train.predict import outputs
-from train.run_folder import load_run
+from train.records.run_folder import load_run
 
 MakeExperiment = Callable[..., ExperimentRecipe]
 

@@ -33,7 +33,7 @@ from train.objectives.calibration import (
     quantile_of,
 )
 from train.predict import outputs, predict
-from train.run_folder import Run, load_run
+from train.records.run_folder import Run, load_run
 
 Array = NDArray[np.float64]
 MakeExperiment = Callable[..., ExperimentRecipe]

@@ -18,11 +18,11 @@ import torch
 from flows.generate import Order
 from schemas.errors import DataError, RunError
 from schemas.experiment import ExperimentRecipe
-from train.checkpoints import CheckpointFolder, Checkpoints
 from train.fit import fit
-from train.history import COLUMNS
 from train.module import LensModule
-from train.run_folder import load_run
+from train.records.checkpoints import CheckpointFolder, Checkpoints
+from train.records.history import COLUMNS
+from train.records.run_folder import load_run
 
 MakeExperiment = Callable[..., ExperimentRecipe]
 Kill = Callable[..., None]

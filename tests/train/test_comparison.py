@@ -18,10 +18,10 @@ from schemas.comparison import Comparison
 from schemas.errors import DataError, RunError, RunMissingError, WriteError
 from schemas.experiment import ExperimentRecipe
 from schemas.report import Report
-from train.comparison import compare
+from train.comparing.comparison import compare
 from train.evaluate import evaluate
 from train.fit import fit
-from train.recipe_differences import recipe_differences
+from train.records.recipe_differences import recipe_differences
 from train.report.comparison import table_of, write_comparison
 
 MakeExperiment = Callable[..., ExperimentRecipe]

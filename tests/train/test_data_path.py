@@ -14,11 +14,11 @@ from flows.generate import Order
 from schemas.errors import LensmillError, ResourceError
 from schemas.experiment import ExperimentRecipe
 from schemas.selection import Selection
-from storage.epochs import Batching, Epoch
 from storage.reader import Store, open_store
-from storage.resident import MEMORY_SHARE, Resident
-from storage.selection import select
-from storage.streaming import Streamed
+from storage.reading.epochs import Batching, Epoch
+from storage.reading.resident import MEMORY_SHARE, Resident
+from storage.reading.selection import select
+from storage.reading.streaming import Streamed
 from train.data import load_samples
 from train.evaluate import evaluate
 from train.fit import fit
@@ -259,7 +259,7 @@ def test_nothing_asks_for_all_images_at_once(
     fitted = ("train.evaluation.components.LOOKED_AT", "train.evaluation.components.AT_ONCE")
     beside = ("train.evaluation.speed.BATCH", *fitted)
     shown = ("train.evaluation.examples.AVERAGED", "train.evaluation.chosen.MOST")
-    for name in (*held, *beside, *shown, "train.used_samples.IMAGES_AT_ONCE"):
+    for name in (*held, *beside, *shown, "train.records.used_samples.IMAGES_AT_ONCE"):
         monkeypatch.setattr(name, 4)
     watched = _Watched(monkeypatch)
     objective = {"kind": "anomaly", "trained_on": ["no_sub"]} if kind == "anomaly" else {"kind": kind}

@@ -11,7 +11,7 @@ from schemas.errors import RunError
 from schemas.experiment import ExperimentRecipe
 from train import demand
 from train.fit import fit
-from train.run_folder import load_run
+from train.records.run_folder import load_run
 
 SHORT = {"epochs": 3, "batch_size": 16}
 

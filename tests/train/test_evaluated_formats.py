@@ -11,7 +11,7 @@ from flows.generate import Order
 from schemas.experiment import ExperimentRecipe
 from schemas.report import Report
 from storage.conversion import convert
-from storage.place import Root
+from storage.files.place import Root
 from tests.s3 import S3
 from train.evaluate import evaluate, report_folder
 from train.fit import fit

@@ -16,13 +16,13 @@ from schemas.errors import DataError, RunError
 from schemas.experiment import ExperimentRecipe, ModelOptions
 from schemas.run import NetworkInput
 from train.evaluate import evaluate
-from train.families import FAMILIES, facts, families, found_out
 from train.fit import finished, fit
 from train.models import assemble, build, rebuild
+from train.models.families import FAMILIES, facts, families, found_out
 from train.models.image_size import SizedNetwork, patch_for, resized, take_images, window_for
 from train.models.registry import Shape
 from train.predict import predict
-from train.run_folder import load_run, read_record
+from train.records.run_folder import load_run, read_record
 
 # seconds and not parts of one, built and stepped at both sizes
 BIG = {

@@ -31,7 +31,7 @@ from train.data import load_samples
 from train.fit import finished, fit
 from train.module import LensModule, _rate
 from train.predict import outputs
-from train.run_folder import load_run
+from train.records.run_folder import load_run
 
 MakeExperiment = Callable[..., ExperimentRecipe]
 FILES = {"run.json", "weights.safetensors", "samples.parquet", "history.csv", "history.parquet"}

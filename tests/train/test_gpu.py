@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from schemas.selection import Selection
-from storage.epochs import Batching
 from storage.reader import open_store
+from storage.reading.epochs import Batching
 from train.evaluate import evaluate
 from train.fit import fit
 from train.images import DeviceImages, PinnedImages, open_images

@@ -16,9 +16,9 @@ from lightning.pytorch.loggers import MLFlowLogger
 from flows.generate import Order
 from schemas.errors import FlowError, PlaceError, WriteError
 from schemas.experiment import ExperimentRecipe
-from train import tracking
 from train.fit import fit
-from train.history import COLUMNS
+from train.records import tracking
+from train.records.history import COLUMNS
 
 MakeExperiment = Callable[..., ExperimentRecipe]
 

@@ -14,9 +14,9 @@ from schemas.errors import FlowError
 from schemas.experiment import ExperimentRecipe
 from schemas.numbers import numbers
 from tests.reports import KINDS, full_report
-from train import tracking
 from train.fit import fit
-from train.logbook import log_report, logged, metric_name
+from train.records import tracking
+from train.records.logbook import log_report, logged, metric_name
 from train.report.numbers import write_numbers
 
 

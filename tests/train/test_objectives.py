@@ -22,7 +22,7 @@ from train.fit import fit
 from train.objectives import OBJECTIVES, fit_head, objective_of
 from train.objectives.target_errors import measure_target, physical, transformed
 from train.predict import outputs
-from train.run_folder import load_run
+from train.records.run_folder import load_run
 
 MakeExperiment = Callable[..., ExperimentRecipe]
 Array = NDArray[np.float64]

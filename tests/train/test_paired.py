@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from train.paired import draw, holm, interval, p_value
+from train.comparing.paired import draw, holm, interval, p_value
 from train.scores import RESAMPLES, Array, Ranking, Statistics, mean_of
 
 LABEL = np.repeat(np.arange(3), [20, 30, 50])

@@ -29,7 +29,7 @@ from tests.sources import save_objects, with_mass
 from train import predict as prediction
 from train.evaluate import evaluate, report_folder
 from train.predict import predict
-from train.run_folder import load_run
+from train.records.run_folder import load_run
 from train.stretch import Stretch
 
 IMAGE = np.random.default_rng(1).normal(size=(16, 16)).astype(np.float32)

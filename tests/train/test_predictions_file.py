@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.errors import PlaceError
-from train.predictions_file import check_place, write_table
+from train.records.predictions_file import check_place, write_table
 
 
 @pytest.mark.parametrize("place", ["none/out.csv", "a.txt/out.csv", "folder.csv", "/proc/out.csv"])

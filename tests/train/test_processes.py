@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from flows.generate import Order
 from schemas.errors import ResourceError, RunError
 from schemas.experiment import ExperimentRecipe
-from train import processes
+from train import other_process, processes
 from train.fit import fit
 from train.module import LensModule
-from train.run_folder import load_run
+from train.records.run_folder import load_run
 
 MakeExperiment = Callable[..., ExperimentRecipe]
 # no batch normalisation, whose statistics each process takes of its own samples
@@ -117,7 +117,7 @@ def test_what_another_process_is_told_is_json(
     experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[Any] = []
-    monkeypatch.setattr("train.fit.take_part", lambda *told: found.extend(told[:-1]))
+    monkeypatch.setattr("train.other_process.take_part", lambda *told: found.extend(told[:-1]))
     work = {
         "experiment": experiment(training=TWO).model_dump(mode="json"),
         "data": "x.zarr",
@@ -125,5 +125,5 @@ def test_what_another_process_is_told_is_json(
         "ranks": [1, 2, 5000],
     }
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(work)))
-    processes.main()
+    other_process.main()
     assert found == [experiment(training=TWO), "x.zarr", tmp_path, processes.Ranks(1, 2, 5000)]

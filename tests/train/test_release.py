@@ -25,9 +25,9 @@ from train.evaluate import evaluate
 from train.fit import fit
 from train.models.image_size import sized
 from train.predict import predict
+from train.records.run_folder import load_run
 from train.release import export, load_model, onnx_file
 from train.release.model import sample_images
-from train.run_folder import load_run
 
 DOCS = Path(__file__).parents[2] / "docs" / "using_models.md"
 PYTHON = re.findall(r"^```python\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)

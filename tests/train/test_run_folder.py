@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from schemas.errors import PlaceError, RunError, RunMissingError
-from train.run_folder import load_run, new_folder, read_record, sha256_of_file
+from train.records.run_folder import load_run, new_folder, read_record, sha256_of_file
 
 
 @pytest.fixture

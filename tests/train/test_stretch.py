@@ -14,11 +14,11 @@ from schemas.errors import DataError
 from schemas.preparation import AsinhStretch, LogStretch, MaximumStretch, NoStretch
 from schemas.run import FittedLog, FittedMaximum, FittedNone, FittedStretch, RunRecord
 from storage.reader import Store
-from storage.resident import Resident
-from storage.selection import Selected
+from storage.reading.resident import Resident
+from storage.reading.selection import Selected
 from train import stretch
 from train.fit import fit
-from train.run_folder import read_record
+from train.records.run_folder import read_record
 from train.stretch import Stretch, fit_stretch
 
 Images = NDArray[np.float32]

@@ -12,7 +12,7 @@ from schemas.experiment import ExperimentRecipe
 from train.evaluate import evaluate
 from train.fit import fit
 from train.predict import predict
-from train.run_folder import load_run
+from train.records.run_folder import load_run
 
 MakeExperiment = Callable[..., ExperimentRecipe]
 

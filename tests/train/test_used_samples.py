@@ -19,8 +19,8 @@ from tests.sources import images
 from train.data import load_samples
 from train.evaluate import evaluate
 from train.fit import fit
-from train.run_folder import load_run
-from train.used_samples import fingerprints
+from train.records.run_folder import load_run
+from train.records.used_samples import fingerprints
 
 MakeExperiment = Callable[..., ExperimentRecipe]
 CLASSES = ("dim", "bright")

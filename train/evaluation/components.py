@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from storage.audit.components import COMPONENTS, Components, Images, principal_components
 from train.data import Samples, chunks
 from train.images import Pixels
-from train.run_folder import Run
+from train.records.run_folder import Run
 from train.stretch import Stretch
 
 Array = NDArray[np.float64]

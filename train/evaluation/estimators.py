@@ -16,7 +16,7 @@ from train.models.autoencoders import SCORE, SQUARED
 from train.objectives.anomaly import AnomalyObjective
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
-from train.run_folder import Run
+from train.records.run_folder import Run
 
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]

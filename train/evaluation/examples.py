@@ -18,8 +18,8 @@ from train.evaluation.maps import Answer, Maps, attention_map, grad_cam, gradien
 from train.evaluation.measured import Measured
 from train.models.autoencoders import Autoencoder
 from train.objectives.classification import ClassificationObjective
+from train.records.run_folder import device
 from train.report.insight_figures import MEAN_MAPS, MeanMaps, draw_map, draw_mean_maps, draw_sample
-from train.run_folder import device
 
 LOG = logging.getLogger(__name__)
 # Images that go through backward passes at once.

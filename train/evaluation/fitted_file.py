@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from schemas.errors import WriteError
 from schemas.frozen import canonical_json, sha256_of
 from storage.audit.components import Components
-from train.run_folder import Run, new_folder
+from train.records.run_folder import Run, new_folder
 
 Arrays = dict[str, NDArray[np.float64]]
 FOLDER, FILE = "baselines", "components.safetensors"

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from schemas.errors import WriteError
 from schemas.metrics import Score
 from schemas.report import Look
-from storage.journal import append_line, read_lines
-from storage.state import state_folder
+from storage.files.journal import append_line, read_lines
+from storage.files.state import state_folder
 from train.evaluation.measured import Measured
 
 LOG = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from storage.reader import Store
 from train.data import Samples
-from train.run_folder import Run
+from train.records.run_folder import Run
 
 
 @dataclass(frozen=True)

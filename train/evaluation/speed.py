@@ -8,7 +8,7 @@ import torch
 from schemas.report import Speed
 from train.evaluation.measured import Measured
 from train.predict import BATCH
-from train.run_folder import device_name
+from train.records.run_folder import device_name
 
 # Rounds after the one that warms up, fewer where they would take longer than this together.
 ROUNDS = 7

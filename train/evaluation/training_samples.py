@@ -7,7 +7,7 @@ from schemas.selection import Selection
 from storage.reader import Store, open_store
 from train.data import Samples, selected_samples, shuffling_seed
 from train.evaluation.measured import Measured
-from train.run_folder import Run
+from train.records.run_folder import Run
 
 # Sixty numbers of each are kept: enough for estimators with as many weights, little enough for any machine.
 MOST = 50_000

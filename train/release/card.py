@@ -15,7 +15,7 @@ from schemas.run import RunRecord
 from storage.importing.faults import counted
 from storage.page.numbers import shown_unit
 from storage.reader import Store
-from train.run_folder import REPORTS, Run
+from train.records.run_folder import REPORTS, Run
 
 NO_LICENCE = "Not stated by whoever exported it; the code that made it, lensmill, is under BSD-3-Clause"
 FAMILY_LIMITS = {

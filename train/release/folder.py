@@ -6,14 +6,14 @@ from pathlib import Path
 from schemas.card import Card, OnnxFile
 from schemas.errors import LensmillError, RunMissingError
 from schemas.run import RunRecord
-from storage.place import local, place
+from storage.files.place import local, place
 from storage.reader import Store, open_store
 from train.data import labels_of, load_samples
 from train.images import Pixels
+from train.records.run_folder import CARD, RECORD, WEIGHTS, Run, check_free, load_run, new_folder
 from train.release.card import NO_LICENCE, card_of, page_of
 from train.release.model import sample_images
 from train.release.onnx_file import FILE, NotExportedError, write_onnx
-from train.run_folder import CARD, RECORD, WEIGHTS, Run, check_free, load_run, new_folder
 
 PAGE = "card.md"
 # that the ONNX file is compared with torch on

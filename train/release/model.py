@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike
 
 from schemas.errors import DataError
 from schemas.run import FittedLog, FittedStretch
-from storage.place import local
+from storage.files.place import local
 from train.images import Pixels
 from train.objectives.registry import Predictions
 from train.predict import outputs
-from train.run_folder import Run, load_run
+from train.records.run_folder import Run, load_run
 
 
 @dataclass(frozen=True)

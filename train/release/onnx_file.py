@@ -15,9 +15,9 @@ from torch import nn
 
 from schemas.card import OnnxFile
 from train.images import Pixels
+from train.records.run_folder import Run, sha256_of_file
 from train.release.answers import Answers, meaning_of
 from train.release.model import as_tensor
-from train.run_folder import Run, sha256_of_file
 
 FILE = "model.onnx"
 INPUT = "images"

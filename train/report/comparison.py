@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from schemas.comparison import Comparison, Contender
 from schemas.errors import PlaceError
 from schemas.metrics import Interval
+from train.records.run_folder import check_can_be, new_folder
 from train.report.figures import COLOURS
-from train.run_folder import check_can_be, new_folder
 
 JSON, TABLE, PICTURE, PAGE = "compare.json", "compare.parquet", "compare.png", "compare.html"
 TEMPLATES = Environment(

@@ -21,13 +21,13 @@ from train.objectives.anomaly import AnomalyObjective
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
 from train.predict import reconstructions
+from train.records.run_folder import HISTORY, Run
 from train.report import captions, provenance, repetition, section_figures, tables
 from train.report.anomalies import draw_anomalies, draw_reconstructions, examples
 from train.report.figures import draw_classification, draw_history, draw_regression, draw_reliability
 from train.report.pictures import ExamplePicture, Picture, load_examples, load_mean_maps, save_figures
 from train.report.samples import sample_key, sample_rows
 from train.report.strips import strips
-from train.run_folder import HISTORY, Run
 
 PICTURES = "pictures"
 # pictures of how far what a model says of its certainty can be believed

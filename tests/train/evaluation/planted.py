@@ -12,7 +12,7 @@ from storage.reader import Store
 from train.data import Samples
 from train.evaluation.measured import Measured
 from train.objectives import Objective
-from train.run_folder import Run
+from train.records.run_folder import Run
 
 CLASSES = (
     ClassSpec(name="no_sub", label=0),

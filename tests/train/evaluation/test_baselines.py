@@ -22,7 +22,7 @@ from train.evaluation.measured import Measured
 from train.evaluation.training_samples import training_samples
 from train.fit import fit
 from train.predict import outputs
-from train.run_folder import load_run
+from train.records.run_folder import load_run
 
 MakeExperiment = Callable[..., ExperimentRecipe]
 ANOMALY = {"objective": {"kind": "anomaly", "trained_on": ["no_sub"], "latent": 4}}

@@ -19,7 +19,7 @@ from train.evaluation.bounds import bounds
 from train.evaluation.measured import Measured
 from train.fit import fit
 from train.predict import outputs
-from train.run_folder import load_run
+from train.records.run_folder import load_run
 from train.scores import auc
 
 MakeExperiment = Callable[..., ExperimentRecipe]

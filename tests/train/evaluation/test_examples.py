@@ -26,8 +26,8 @@ from train.objectives.anomaly import AnomalyObjective
 from train.objectives.classification import ClassificationObjective
 from train.objectives.regression import RegressionObjective
 from train.predict import outputs
+from train.records.run_folder import load_run
 from train.report.insight_figures import MEAN_MAPS
-from train.run_folder import load_run
 from train.stretch import Stretch
 
 LABEL = np.repeat(np.arange(3, dtype=np.int32), 20)
