@@ -1,5 +1,6 @@
 """The training flow: a store and an experiment in, a run folder out. Runs in the process that has the GPU."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,9 +36,13 @@ def fit_experiment(
     from train.fit import fit
 
     recipe = load_experiment(experiment, overrides or [])
-    # the bar of a training is drawn, which no reader of objects or of a flow's log can use
-    lines = EpochLines(recipe.name) if in_a_run() or (journal.wanted() and not quiet) else None
+    lines = EpochLines(recipe.name) if in_a_run() or (not quiet and _is_read_later()) else None
     return fit(recipe, store_path(recipe, data), local(out), quiet or journal.wanted(), mlflow, tell=lines)
+
+
+def _is_read_later() -> bool:
+    """Whether nobody can look at a bar: what is said goes into a file, or to a reader of objects."""
+    return journal.wanted() or not sys.stderr.isatty()
 
 
 def check_experiments(

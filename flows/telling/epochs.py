@@ -4,6 +4,7 @@ A training tells by a function, since it knows nothing of flows, logs or command
 """
 
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -54,5 +55,8 @@ class EpochLines:
 def _write(text: str, facts: dict[str, Any]) -> None:
     if in_a_run():
         run_logger().log(logging.INFO, text, extra={"facts": facts})
-    else:
+    elif journal.wanted():
         journal.write("info", text, **facts)
+    else:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

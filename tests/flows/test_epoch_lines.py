@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.telling import epochs, progress
+from flows.telling import epochs, journal, progress
 from flows.telling.epochs import EpochLines
 
 ROW = {"epoch": 1, "train_loss": 0.51234, "val_loss": None, "seconds": 3.0}
@@ -36,6 +36,12 @@ def _objects(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
+@pytest.fixture
+def as_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(journal.VARIABLE, journal.JSON)
+
+
+@pytest.mark.usefixtures("as_objects")
 def test_a_line_now_and_then(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     tell = EpochLines("mine")
     tell(0.25, 4, {})
@@ -57,6 +63,15 @@ def test_a_line_now_and_then(clock: Clock, capsys: pytest.CaptureFixture[str]) -
     assert last["message"] == "mine: 4 of 4 epochs, training loss 0.5123, validation loss 0.4, 0:00:00 left"
 
 
+def test_a_file_gets_the_words_alone(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(journal.VARIABLE, raising=False)
+    EpochLines("mine")(2, 2, ROW)
+    assert capsys.readouterr().err == "mine: 2 of 2 epochs, training loss 0.5123\n"
+
+
+@pytest.mark.usefixtures("as_objects")
 def test_what_was_done_before_a_kill_says_nothing_of_the_pace(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:

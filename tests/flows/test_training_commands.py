@@ -138,8 +138,10 @@ def test_the_store_may_stand_in_the_recipe(
     assert "there is no lensmill store" in one_message(said, BAD_INPUT)
 
 
-@pytest.mark.parametrize(("terminal", "options"), [(True, []), (True, ["--quiet"]), (False, [])])
-def test_progress_is_shown_on_a_terminal_unless_quiet(
+@pytest.mark.parametrize(
+    ("terminal", "options"), [(True, []), (True, ["--quiet"]), (False, []), (False, ["--quiet"])]
+)
+def test_progress_is_a_bar_or_lines_unless_quiet(
     lensmill: Lensmill,
     quick: Path,
     sound_store: Order,
@@ -152,6 +154,7 @@ def test_progress_is_shown_on_a_terminal_unless_quiet(
     said = lensmill("train", quick, "--data", sound_store.root, "--out", tmp_path / "run", *options)
     assert said.code == 0, said
     assert ("Epoch" in said.out + said.err) == (terminal and not options)
+    assert ("quick: 2 of 2 epochs, training loss " in said.err) == (not terminal and not options)
     for advertisement in ("GPU available", "TPU", "litlogger", "litmodels"):
         assert advertisement not in said.out + said.err
 
