@@ -9,6 +9,7 @@ from typing import Any
 
 from flows.serving.service_standing import service_standing
 from schemas.errors import LensmillError
+from schemas.numbers import score_words
 from schemas.standing import RunStanding, Standing, StoreStanding
 from schemas.store import Manifest, StorePlan
 from storage import commit, layout
@@ -156,8 +157,8 @@ def _score(report: dict[str, Any]) -> str:
     """The first score, and how many more there are."""
     scores = report.get("scores") or []
     try:
-        told = f"{scores[0]['name']} {scores[0]['value']['value']:.3g}"
-    except (IndexError, KeyError, TypeError, ValueError):
+        told = f"{score_words(scores[0]['name'])} {scores[0]['value']['value']:.3g}"
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         # a report from before there were scores, or from a later version
         return str(report.get("headline", "")).partition(",")[0]
     return told + (f", {len(scores) - 1} more" if len(scores) > 1 else "")

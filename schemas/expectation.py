@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.frozen import Frozen
+from schemas.numbers import score_words
 from schemas.report import Report, Verdict
 
 
@@ -37,7 +38,7 @@ class Expectation(Frozen):
             f"at most {self.at_most:g}" if self.at_most is not None else "",
             "above principal components" if self.above else "",
         ]
-        return f"{self.score} {' and '.join(one for one in told if one)}"
+        return f"{score_words(self.score)} {' and '.join(one for one in told if one)}"
 
 
 def judge(expectation: Expectation, report: Report) -> Verdict | None:

@@ -92,7 +92,7 @@ def test_an_unfinished_version_and_failures_are_told(folder: Path) -> None:
 
 def test_runs_are_told_with_their_score(folder: Path) -> None:
     found = {Path(one.path).name: one for one in status(folder).runs}
-    assert found["net"].score == "auc_macro 0.981"
+    assert found["net"].score == "AUC macro 0.981"
     assert found["net"].headline
     assert found["next"].state == "unfinished"
     (folder / "runs/net/run.json").write_text("{")
@@ -118,7 +118,7 @@ def test_the_command_fits_the_screen(
     assert said.code == 0, said
     lines = [line for line in said.out.splitlines() if str(folder) not in line]
     assert max(map(len, lines)) <= width
-    for words in ("late-owl", "Running 42%", "sad-cat: no [store] at x", "lineage", "latest 2", "auc_macro"):
+    for words in ("late-owl", "Running 42%", "sad-cat: no [store] at x", "lineage", "latest 2", "AUC macro"):
         assert words in said.out, said.out
 
 

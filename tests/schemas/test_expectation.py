@@ -70,7 +70,7 @@ def test_whole_intervals_are_compared_with_principal_components(
 ) -> None:
     made = report([_score("auc_macro", value, better=better)], [_score("auc_macro", beside, better=better)])
     assert judge(_expected(above="components"), made) == Verdict(
-        expected="auc_macro above principal components", met=met
+        expected="AUC macro above principal components", met=met
     )
 
 
@@ -98,5 +98,5 @@ def test_an_expectation_expects_something() -> None:
 def test_it_reads_as_a_sentence() -> None:
     expected = _expected(at_least=0.47, at_most=0.53)
     assert str(Verdict(expected=str(expected), met=False)) == (
-        "expected auc_macro at least 0.47 and at most 0.53: NOT met"
+        "expected AUC macro at least 0.47 and at most 0.53: NOT met"
     )
