@@ -200,6 +200,23 @@ def test_a_training_on_a_dask_worker_ends_when_its_flow_is_cancelled(
         up.wait_until(interrupted)
 
 
+def test_a_night_has_its_model_trained_on_the_second_pool(
+    gpu: Service, folder: Path, small_overrides: list[str]
+) -> None:
+    lineage = folder / "lineage"
+    night = {"recipe": "tiny", "folder": str(lineage), "workers": 1, "overrides": small_overrides}
+    night |= {"audit": False, "experiments": [_experiment(folder, "nightly")]}
+    run = gpu.ended(gpu.submit("regenerate", night | {"placement": {"kind": "pool", "pool": "gpu"}}))
+    assert run["state_type"] == "COMPLETED", run["state"]
+    assert (lineage / "latest").read_text() == "v0001.zarr\n"
+    assert [one["state_type"] for one in _placed(gpu, run["id"])] == ["COMPLETED"] * 2, "train and evaluate"
+    out = lineage / "runs" / "nightly" / "v0001"
+    (page,) = out.glob("reports/*/report.json")
+    assert Report.model_validate_json(page.read_bytes()).run == str(out)
+    latest = gpu.ask("/artifacts/latest/filter", {}, gpu.secret)
+    assert "first" in next(one["data"] for one in latest if one["key"] == "trend-nightly")
+
+
 # the last one: it ends the service
 def test_runs_at_work_when_all_is_ended_are_cancelled(
     gpu: Service, submit: Callable[..., str], folder: Path
