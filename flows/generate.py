@@ -5,6 +5,7 @@ from functools import partial
 from prefect import flow
 
 from flows.clusters.local import chosen
+from flows.clusters.preconditions import check_cluster
 from flows.forms import ClusterForm, OverridesForm, RecipeForm, ShardSizeForm, StoreForm, WorkersForm
 from flows.orders import prepare, provenance
 from flows.shards import Order, row_count
@@ -49,8 +50,11 @@ def simulate_flow(
         cluster: Where shards are made; on the machine of the flow when left out.
     """
     order = prepare(recipe, out, shard_size, overrides or [])
+    where = chosen(cluster, workers)
     with turn(order.root):
         target.check_target(order.root, order.recipe, order.plan)
+        if not target.is_complete(order.root, order.plan):
+            check_cluster(where)
         commit.begin(order.root, order.recipe, order.plan)
         receipts = _survey(order, quiet)
         missing = [span for span in layout.spans(order.plan) if span not in receipts]
@@ -61,7 +65,7 @@ def simulate_flow(
             commit.unseal(order.root)
             for span in missing:
                 commit.discard(order.root, span)
-            new, seconds = _make(order, missing, chosen(cluster, workers), quiet, mapped)
+            new, seconds = _make(order, missing, where, quiet, mapped)
             receipts |= new
         unsealed = bool(missing) or not commit.is_sealed(order.root)
         if unsealed:

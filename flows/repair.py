@@ -13,6 +13,7 @@ from prefect.context import FlowRunContext
 from pydantic import Field
 
 from flows.clusters.local import Workers, chosen
+from flows.clusters.preconditions import check_cluster
 from flows.galaxies import with_galaxies
 from flows.serving.api import prefect_api
 from flows.shards import Order, versions_here
@@ -80,7 +81,10 @@ def repair(
         _check_versions(found, accept_new_bytes)
         # before the seal is taken off: what cannot be made again is refused with everything as it was
         order = _order(found, source_file, accept_new_bytes) if found.bad else None
-        made = _mend(found, order, chosen(cluster, workers), quiet)
+        where = chosen(cluster, workers)
+        if order:
+            check_cluster(where)
+        made = _mend(found, order, where, quiet)
         open_store(root)
     return _report(found, made)
 

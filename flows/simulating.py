@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Sequence
 
 from flows.clusters.local import Workers, ahead, chosen, local_count
+from flows.clusters.preconditions import check_cluster
 from flows.galaxies import galaxies_of
 from flows.orders import prepare
 from flows.serving.api import prefect_api
@@ -15,7 +16,7 @@ from flows.summary import DatasetSummary
 from flows.telling.progress import patience
 from schemas.cluster import AnyCluster, LocalWorkers
 from simulate.render import warm_up
-from storage import commit, layout
+from storage import commit, layout, target
 from storage.files.place import Root
 
 
@@ -37,6 +38,8 @@ def generate(
     """
     order = prepare(recipe, out, shard_size, overrides)
     where = chosen(cluster, workers)
+    if not target.is_complete(order.root, order.plan):
+        check_cluster(where)
     modules = modules_of(mapped)
     with (
         contextlib.ExitStack() as started,

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any
 
 from dask.utils import format_bytes
@@ -12,6 +11,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect_dask.task_runners import DaskTaskRunner
 
 from flows.clusters.local import local_cluster, local_count
+from flows.clusters.preconditions import check_cluster
 from flows.clusters.schedulers import existing
 from flows.clusters.worker_settings import THREADS_PER_WORKER
 from schemas.cluster import (
@@ -55,16 +55,15 @@ def _prefect_on_loopback() -> bool:
 
 def cluster_of(where: AnyCluster, shards: int) -> contextlib.AbstractContextManager[DaskTaskRunner]:
     """Workers for so many shards, for as long as they are needed."""
+    check_cluster(where)
     # the extras are loaded where they are needed
     if isinstance(where, ExistingScheduler):
         return existing(where)
     if isinstance(where, Slurm):
-        _need("dask_jobqueue", "slurm")
         from flows.clusters.slurm import jobs
 
         return jobs(where, shards)
     if isinstance(where, Kubernetes):
-        _need("dask_kubernetes", "kubernetes")
         from flows.clusters.kubernetes import pods
 
         return pods(where, shards)
@@ -75,15 +74,6 @@ def cluster_of(where: AnyCluster, shards: int) -> contextlib.AbstractContextMana
 def _local(workers: int, memory: str | None) -> Iterator[DaskTaskRunner]:
     with local_cluster(workers, memory) as cluster, DaskTaskRunner(cluster=cluster) as runner:
         yield runner
-
-
-def _need(package: str, extra: str) -> None:
-    if find_spec(package) is None:
-        raise FlowError(
-            f"a cluster of kind {extra!r} needs {package}",
-            expected=f"the packages of the extra `{extra}`",
-            advice=f"pip install -e '.[{extra}]' in the folder of the repository",
-        )
 
 
 def thread_count(client: Client) -> int:

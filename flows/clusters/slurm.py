@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from distributed import Client
 from distributed.core import Status
 from distributed.deploy.adaptive import Adaptive
 from distributed.security import Security
@@ -29,7 +29,7 @@ from flows.clusters.schedulers import await_workers
 from flows.clusters.worker_settings import THREADS_PER_WORKER, worker_environment
 from flows.scratch import scratch_folder
 from schemas.cluster import PLAIN_PATH, Slurm, seconds_of
-from schemas.errors import FlowError
+from schemas.errors import FlowError, first_line
 from storage.files.state import private_folder, state_folder
 
 
@@ -47,7 +47,6 @@ def _signals_untouched() -> Iterator[None]:
 with _signals_untouched():
     from dask_jobqueue.slurm import SLURMCluster, SLURMJob
 
-COMMANDS = ("sbatch", "squeue", "scancel")
 NAME = "lensmill"
 # What Dask calls the work; see flows.making.
 WORK = "make_shards"
@@ -117,7 +116,6 @@ def job_of(worker: Any) -> str:
 @contextlib.contextmanager
 def jobs(where: Slurm, shards: int) -> Iterator[DaskTaskRunner]:
     """A task runner on jobs for so many shards, once a worker is there."""
-    _need_commands()
     Job.refusals.clear()
     if where.log_folder is None:
         forget_old_logs()
@@ -126,10 +124,23 @@ def jobs(where: Slurm, shards: int) -> Iterator[DaskTaskRunner]:
             cluster_class=Jobs, cluster_kwargs=options(where, folder), adapt_kwargs=bounds(where, shards)
         )
         with runner:
-            client = runner.client
+            client = _started(runner)
             watch = Watch(where, client.cluster)
             await_workers(client, where.patience_minutes, watch.nobody(), watch.look)
             yield runner
+
+
+def _started(runner: DaskTaskRunner) -> Client:
+    """The client of a scheduler in this process, which starts with it."""
+    try:
+        return runner.client
+    except (RuntimeError, OSError, ValueError) as error:
+        raise FlowError(
+            f"Dask's scheduler did not start here: {first_line(error)}",
+            expected="a port for the workers on this machine",
+            where="cluster.interface",
+            advice="see `ip -br addr`, and name the network that nodes and this machine share",
+        ) from error
 
 
 def options(where: Slurm, folder: Path) -> dict[str, Any]:
@@ -229,16 +240,6 @@ def _certificates() -> Iterator[Path]:
         yield folder
 
 
-def _need_commands() -> None:
-    missing = [name for name in COMMANDS if shutil.which(name) is None]
-    if missing:
-        raise FlowError(
-            f"there is no {', '.join(missing)} here",
-            expected="a machine from which jobs can be sent to SLURM",
-            advice="run this on a login node, or in a job; elsewhere use another --cluster",
-        )
-
-
 class Watch:
     """Looks after jobs that wait: SLURM may refuse them, or they may end before a worker is there."""
 
@@ -303,4 +304,6 @@ def _last_words(folder: Path) -> str:
     if not logs:
         return ""
     lines = logs[-1].read_text(errors="replace").strip().splitlines()[-TOLD_LINES:]
+    if not lines:
+        return f"; {logs[-1].name} is empty"
     return f"; the end of {logs[-1].name}:\n  " + "\n  ".join(lines)

@@ -76,7 +76,8 @@ def _lines(console: Console, what: str, total: int, unit: str) -> Report:
     rate = _rate()
 
     def line(done: int) -> None:
-        console.print(f"{what}: {done:,} of {total:,} {unit} {rate(done)}", highlight=False)
+        told = (f"{what}: {done:,} of {total:,} {unit}", rate(done))
+        console.print(" ".join(filter(None, told)), highlight=False)
 
     return _now_and_then(line)
 

@@ -13,7 +13,7 @@ from distributed.scheduler import KilledWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.catalogue import load_cluster, shipped
-from flows.clusters import opening as clusters
+from flows.clusters import preconditions
 from flows.clusters.local import chosen
 from flows.clusters.opening import cluster_of, form_for, result_of, threads_to_come
 from flows.clusters.worker_settings import WORKER_CONFIG, worker_environment
@@ -130,7 +130,7 @@ def test_batches_elsewhere_need_a_server_that_is_reached(url: str) -> None:
 
 @pytest.mark.parametrize(("where", "extra"), [(JOBS, "slurm"), (PODS, "kubernetes")])
 def test_a_missing_extra_is_told(where: Any, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "find_spec", lambda _: None)
+    monkeypatch.setattr(preconditions, "find_spec", lambda _: None)
     with pytest.raises(FlowError, match=extra) as caught, cluster_of(where, 3):
         pass
     assert f"pip install -e '.[{extra}]'" in caught.value.advice

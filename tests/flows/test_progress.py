@@ -5,7 +5,7 @@ import time
 import pytest
 
 from flows.telling import progress
-from flows.telling.progress import patience
+from flows.telling.progress import patience, progress_bar
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,15 @@ def test_only_what_takes_a_while_is_said(
     with patience("compiling", quiet):
         time.sleep(seconds)
     assert capsys.readouterr().err == said
+
+
+def test_a_line_without_a_rate_ends_where_its_words_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    with progress_bar("verifying", 1000, "shards") as report:
+        report(2)
+    assert capsys.readouterr().err == "verifying: 2 of 1,000 shards\n"
 
 
 def test_nothing_is_said_of_what_failed(

@@ -15,9 +15,11 @@ from flows.commands.repair import _listed
 from flows.generate import Order
 from flows.repair import RepairReport, repair
 from flows.shards import make_shard
+from schemas.cluster import Slurm
 from schemas.errors import (
     ColumnError,
     DataError,
+    FlowError,
     LensmillError,
     StoreBusyError,
     StoreConflictError,
@@ -55,6 +57,18 @@ def _empty(path: Path) -> None:
 DAMAGES = [_flip_middle, _truncate, _empty, Path.unlink]
 BOOKS = ["manifest.json", "COMMIT.json", "schema.json", "receipts/train/000002.json"]
 METADATA = ["zarr.json", "train/zarr.json", "train/image/zarr.json", "test/params/zarr.json"]
+
+
+def test_a_cluster_that_cannot_be_had_is_refused_with_all_as_it_was(
+    store: Order, bytes_of: BytesOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _flip_middle(store.root / "train/image/c/2/0/0/0")
+    before = bytes_of(store.root)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    where = Slurm(kind="slurm", cores=1, memory="2 GiB", most_jobs=2, walltime="00:10:00")
+    with pytest.raises(FlowError, match="there is no sbatch"):
+        repair(store.root, cluster=where)
+    assert bytes_of(store.root) == before
 
 
 def test_nothing_to_do_is_said_and_nothing_is_touched(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from flows.clusters import preconditions
 from flows.clusters import slurm as jobs
 from flows.clusters.opening import cluster_of
 from flows.clusters.slurm import Jobs, bounds, job_of, options, security_in
@@ -19,6 +20,7 @@ from flows.clusters.worker_settings import worker_environment
 from schemas.cluster import Slurm
 from schemas.errors import FlowError
 from storage.verify import verify
+from tests.flows.messages import one_message
 from tests.slurm import SlurmHere
 
 BytesOf = Callable[[Path], dict[str, bytes]]
@@ -164,6 +166,28 @@ def test_without_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         pass
 
 
+def test_an_interface_that_is_not_there_is_bad_input(
+    slurm: SlurmHere, lensmill: Callable[..., Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    sizes = "cores: 1, memory: 2 GiB, most_jobs: 2, walltime: '00:10:00'"
+    file.write_text(f"cluster: {{kind: slurm, {sizes}, interface: ib7}}\n")
+    said = one_message(lensmill("simulate", "tiny", "--out", tmp_path / "new.zarr", "--cluster", file), 2)
+    assert "no network interface 'ib7'" in said
+    assert "one of" in said
+    assert "lo" in said.partition("one of")[2]
+    assert "cluster.interface" in said
+    assert not (tmp_path / "new.zarr").exists()
+    assert slurm.scripts() == []
+
+
+def test_a_scheduler_that_does_not_start_is_told(slurm: SlurmHere, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preconditions, "_need_interface", lambda _: None)
+    where = SMALL.model_copy(update={"interface": "ib7"})
+    with pytest.raises(FlowError, match=r"did not start here: .*'ib7' is not a valid"), cluster_of(where, 3):
+        pass
+
+
 # -- jobs of this machine
 
 
@@ -182,6 +206,12 @@ def test_jobs_that_end_before_a_worker_is_there(slurm: SlurmHere) -> None:
     with pytest.raises(FlowError, match="ended before a worker was there") as caught, cluster_of(where, 3):
         pass
     assert "no such module" in str(caught.value)
+
+
+def test_jobs_that_end_without_a_word(slurm: SlurmHere) -> None:
+    where = SMALL.model_copy(update={"job_script_prologue": ("exit 1",)})
+    with pytest.raises(FlowError, match=r"lensmill-\d+\.err is empty"), cluster_of(where, 3):
+        pass
 
 
 def test_jobs_that_wait_for_too_long(slurm: SlurmHere) -> None:
