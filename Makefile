@@ -28,6 +28,8 @@ browser:
 	command -v chromium >/dev/null || (test "$$(id -u)" = 0 && apt-get install -y -qq chromium >/dev/null) || \
 		echo "no Chromium: tests of pages will be skipped"
 
+# a test process for each of two cores: more threads of linear algebra than one only quarrel
+test: export OMP_NUM_THREADS = 1
 test: install  ## all but the slow and gpu markers
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not gpu"
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from flows.scratch import scratch_folder
 from flows.serving.server import (
@@ -80,7 +81,11 @@ def _chosen_api(meanwhile: Callable[[], None]) -> Iterator[str]:
         return
     # loopback is shared by everyone on a machine, so even a short-lived server asks for a password
     secret = f"lensmill:{secrets.token_urlsafe(24)}"
-    with _private_home() as home, _server(home, secret, meanwhile) as address, _settings(address, secret):
+    with (
+        _private_home() as home,
+        _server(home, secret, meanwhile) as address,
+        _settings(address, secret, heartbeats=False),
+    ):
         try:
             yield address
         finally:
@@ -88,12 +93,20 @@ def _chosen_api(meanwhile: Callable[[], None]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _settings(address: str, secret: str) -> Iterator[None]:
+def _settings(address: str, secret: str, heartbeats: bool = True) -> Iterator[None]:
     # imported here: the command sets PREFECT_HOME before anything of Prefect is loaded, and a server starts
     # while this process loads it
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+    from prefect import settings
 
-    with temporary_settings({PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: secret}):
+    found: dict[Any, Any] = {
+        settings.PREFECT_API_URL: address,
+        settings.PREFECT_API_AUTH_STRING: secret,
+    }
+    if not heartbeats:
+        # nobody looks for those of a server that lives no longer than the command, and every flow waits up
+        # to a second for the thread that sends them
+        found[settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY] = None
+    with settings.temporary_settings(found):
         yield
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
 
 from flows.serving import api
 
@@ -32,6 +33,7 @@ def test_logs_and_events_are_sent_while_the_server_is_there(
     monkeypatch.setattr(api, "_send_what_is_left", lambda: happened.append("sent"))
     with api.prefect_api(lambda: happened.append("meanwhile")):
         happened.append("used")
+        assert PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value() is None, "each flow would wait a second for it"
     assert happened == ["started", "meanwhile", "used", "sent", "stopped"]
 
 

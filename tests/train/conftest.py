@@ -1,7 +1,7 @@
 """Small experiments, stores and finished runs, made once."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,21 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     # all classes, so that it sees the same samples as the others
     "anomaly": {"kind": "anomaly", "trained_on": ["no_sub", "cdm", "vortex"]},
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_round_is_enough() -> Iterator[None]:
+    """How long a prediction takes is told in each report, and no test asks how long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.evaluation.speed.ROUNDS", 1)
+        yield
+
+
+@pytest.fixture
+def without_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without page and pictures, which take longer than all the rest of a small evaluation."""
+    monkeypatch.setattr("train.evaluate.examples", lambda *_: ())
+    monkeypatch.setattr("train.evaluate.write_page", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

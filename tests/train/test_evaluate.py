@@ -214,6 +214,7 @@ def test_the_same_samples_in_another_store_are_refused(run: Path, another_store:
         evaluate(run, other)
 
 
+@pytest.mark.usefixtures("without_page")
 def test_samples_that_were_left_out_of_training_may_be_used(
     experiment: MakeExperiment, sound_store: Order, tmp_path: Path
 ) -> None:

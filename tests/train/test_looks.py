@@ -18,6 +18,9 @@ from schemas.tries import told, tries
 from train.evaluate import evaluate, report_folder
 from train.fit import fit
 
+# what is looked for is in the report itself
+pytestmark = pytest.mark.usefixtures("without_page")
+
 MakeExperiment = Callable[..., ExperimentRecipe]
 
 

@@ -22,6 +22,9 @@ from train.fit import fit
 from train.records.run_folder import load_run
 from train.records.used_samples import fingerprints
 
+# what is looked for is in the report itself
+pytestmark = pytest.mark.usefixtures("without_page")
+
 MakeExperiment = Callable[..., ExperimentRecipe]
 CLASSES = ("dim", "bright")
 
