@@ -1,13 +1,13 @@
 """The training flow: a store and an experiment in, a run folder out. Runs in the process that has the GPU."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import flow
 
 from flows.assess import artifact_key
 from flows.catalogue import AnyExperiment, load_experiment
+from flows.experiments import store_path
 from flows.extras import need_training
 from flows.forms import ExperimentForm, OverridesForm, RunForm, StoreForm
 from flows.serving.closing import label_run
@@ -16,9 +16,6 @@ from flows.telling.epochs import EpochLines
 from flows.telling.events import watched
 from flows.telling.run_log import in_a_run, show_table
 from flows.unattended import persevering, told
-from schemas.errors import RecipeError
-from schemas.experiment import ExperimentRecipe
-from schemas.placement import Here, Placement
 from schemas.run import RunRecord
 from storage.files.place import Root, local, place
 
@@ -43,34 +40,6 @@ def fit_experiment(
 def _is_read_later() -> bool:
     """Whether nobody can look at a bar: what is said goes into a file, or to a reader of objects."""
     return journal.wanted() or not sys.stderr.isatty()
-
-
-def check_experiments(
-    experiments: Sequence[AnyExperiment], placement: Placement | None = None
-) -> list[ExperimentRecipe]:
-    """Refuse what could not be trained by one flow, before any data are made for it.
-
-    Where all are placed elsewhere, this process needs no packages for training.
-    """
-    loaded = [load_experiment(one) for one in experiments]
-    if any(isinstance(placement or one.placement, Here) for one in loaded):
-        need_training()
-    names = [one.name for one in loaded]
-    if len(set(names)) < len(names):
-        raise RecipeError(f"two experiments have the same name: {', '.join(names)}", advice="rename one")
-    return loaded
-
-
-def store_path(recipe: ExperimentRecipe, data: str | Root | None) -> Root:
-    """The store that an experiment is to use."""
-    chosen = data or recipe.data.store
-    if chosen is None:
-        raise RecipeError(
-            f"experiment {recipe.name!r} names no store",
-            expected="--data STORE, or data.store in the recipe",
-            advice="simulate one: lensmill simulate tiny --out tiny.zarr",
-        )
-    return place(chosen)
 
 
 @watched

@@ -5,9 +5,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.auditing import audit_task
-from flows.catalogue import AnyRecipe, load_recipe
-from flows.clusters.local import Workers
-from flows.fitting import check_experiments
+from flows.experiments import DEFAULT_EXPERIMENTS, DEFAULT_RECIPE, check_experiments, data_path
 from flows.forms import (
     ClusterForm,
     ExperimentForms,
@@ -19,57 +17,11 @@ from flows.forms import (
     WorkersForm,
 )
 from flows.generate import simulate_flow
-from flows.orders import prepare
 from flows.placing import measured, page_of, trained
-from flows.serving.api import prefect_api
-from flows.summary import DatasetSummary
+from flows.summary import PipelineSummary
 from flows.telling.events import watched
 from flows.unattended import told
-from schemas.cluster import AnyCluster
-from schemas.frozen import Frozen
-from schemas.report import Report
 from storage.files.place import local
-
-DEFAULT_RECIPE = "tiny"
-DEFAULT_EXPERIMENTS = ("classify_tiny", "regress_tiny")
-
-
-class PipelineSummary(Frozen):
-    """What came out."""
-
-    data: DatasetSummary
-    reports: tuple[Report, ...]
-    pages: tuple[str, ...]
-
-
-def run(
-    recipe: str,
-    experiments: list[str],
-    out: str | Path,
-    workers: Workers = None,
-    shard_size: int | None = None,
-    overrides: list[str] | None = None,
-    quiet: bool = False,
-    audit: bool = False,
-    cluster: AnyCluster | None = None,
-) -> PipelineSummary:
-    """Simulate a data set, train each experiment on it and measure it on the test split.
-
-    Everything goes below `out`; what is there and whole is kept, so the same command resumes. With `audit`
-    nothing is trained on data that give the labels away.
-    """
-    check_experiments(experiments)
-    folder = local(out)
-    prepare(recipe, data_path(folder, recipe), shard_size, overrides or [])
-    with prefect_api():
-        return pipeline_flow(
-            recipe, list(experiments), str(out), workers, shard_size, overrides, quiet, audit, cluster
-        )
-
-
-def data_path(folder: Path, recipe: AnyRecipe) -> Path:
-    """Where the data set of a pipeline is."""
-    return folder / f"{load_recipe(recipe).name}.zarr"
 
 
 @watched

@@ -38,12 +38,11 @@ def generate(
     """
     order = prepare(recipe, out, shard_size, overrides)
     where = chosen(cluster, workers)
-    if not target.is_complete(order.root, order.plan):
-        check_cluster(where)
+    check_missing(order, where)
     modules = modules_of(mapped)
     with (
         contextlib.ExitStack() as started,
-        prefect_api(lambda: _get_ready(order, where, modules, quiet, started)),
+        prefect_api(lambda: get_ready(order, where, modules, quiet, started)),
     ):
         from flows.generate import simulate_flow
 
@@ -52,7 +51,13 @@ def generate(
         )
 
 
-def _get_ready(
+def check_missing(order: Order, where: AnyCluster) -> None:
+    """Refuse a cluster that cannot be had, unless there is nothing to make on it."""
+    if not target.is_complete(order.root, order.plan):
+        check_cluster(where)
+
+
+def get_ready(
     order: Order, where: AnyCluster, modules: Sequence[str], quiet: bool, started: contextlib.ExitStack
 ) -> None:
     """What needs no server, while it starts: kernels, workers that will be needed, and Prefect itself."""

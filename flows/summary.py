@@ -1,8 +1,9 @@
-"""What a run that makes a data set says at its end."""
+"""What runs that make data sets, and models of them, say at their end."""
 
 from pydantic import Field
 
 from schemas.frozen import Frozen
+from schemas.report import Report
 
 
 class DatasetSummary(Frozen):
@@ -16,3 +17,11 @@ class DatasetSummary(Frozen):
     made: int = Field(ge=0, description="shards made by this run; the others were there and whole")
     seconds: float = Field(ge=0, description="time spent on making shards, from when the workers were ready")
     images_per_s: float = Field(ge=0, description="images made per second, all workers together")
+
+
+class PipelineSummary(Frozen):
+    """What came out."""
+
+    data: DatasetSummary
+    reports: tuple[Report, ...]
+    pages: tuple[str, ...]

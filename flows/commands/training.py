@@ -241,7 +241,8 @@ def run_command(
     Example: `lensmill run model_ii classify_model_ii --out model_ii --set samples_per_class=2000`
     """
     from flows.catalogue import load_cluster
-    from flows.pipeline import DEFAULT_EXPERIMENTS, run
+    from flows.experiments import DEFAULT_EXPERIMENTS
+    from flows.running import run
 
     made = run(
         recipe,

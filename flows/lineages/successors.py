@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from flows.assess import artifact_key
 from flows.catalogue import load_experiment
-from flows.fitting import check_experiments
+from flows.experiments import check_experiments
 from flows.lineages.retention import RUNS
 from flows.lineages.trend_page import trend_page
 from flows.placing import measured, trained

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from flows import extras, pipeline
+from flows import extras, pipeline, running
 from flows.assess import evaluate_flow, metric_rows, report_text
+from flows.experiments import DEFAULT_EXPERIMENTS, data_path
 from flows.fitting import train_flow
-from flows.pipeline import DEFAULT_EXPERIMENTS, data_path, pipeline_flow
+from flows.pipeline import pipeline_flow
 from schemas.errors import FlowError, RecipeError, UnknownNameError
 from schemas.placement import OnWorkPool
 from schemas.report import Report
@@ -101,7 +102,7 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     def started() -> Any:
         raise AssertionError("a server was started although the input is bad")
 
-    monkeypatch.setattr(pipeline, "prefect_api", started)
+    monkeypatch.setattr(running, "prefect_api", started)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_bad_input_is_refused_before_anything_starts(
     says: str,
 ) -> None:
     with pytest.raises(error, match=says):
-        pipeline.run(recipe, experiments, tmp_path / "out", overrides=overrides)
+        running.run(recipe, experiments, tmp_path / "out", overrides=overrides)
     assert not list(tmp_path.iterdir())
 
 

@@ -346,7 +346,7 @@ def test_run_refuses_bad_input_before_it_starts(
     def started() -> Any:
         raise AssertionError("a server was started although the input is bad")
 
-    monkeypatch.setattr("flows.pipeline.prefect_api", started)
+    monkeypatch.setattr("flows.running.prefect_api", started)
     for arguments, says in (
         (["tinny"], "unknown recipe 'tinny'"),
         (["tiny", "clasify_tiny"], "unknown experiment 'clasify_tiny'"),
