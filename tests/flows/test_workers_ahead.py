@@ -75,6 +75,7 @@ def test_other_workers_are_not_taken_for_those_that_were_asked_for(monkeypatch: 
 
 
 def test_prefect_is_loaded_when_its_server_starts_and_not_before() -> None:
-    late = "import sys, flows.simulating; print(sorted({'prefect', 'prefect_dask'} & set(sys.modules)))"
+    late = "import sys, flows.simulating, flows.running; "
+    late += "print(sorted({'prefect', 'prefect_dask', 'torch'} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", late], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
