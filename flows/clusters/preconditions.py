@@ -1,12 +1,15 @@
 """What a cluster needs of this machine, looked at before anything is started or written."""
 
+import os
 import shutil
 import socket
+import stat
 from importlib.util import find_spec
+from pathlib import Path
 
 import psutil
 
-from schemas.cluster import AnyCluster, Kubernetes, Slurm
+from schemas.cluster import AnyCluster, ExistingScheduler, Kubernetes, Slurm, TLSFiles
 from schemas.errors import FlowError, RecipeError
 
 SLURM_COMMANDS = ("sbatch", "squeue", "scancel")
@@ -20,6 +23,27 @@ def check_cluster(where: AnyCluster) -> None:
         _need_interface(where.interface)
     elif isinstance(where, Kubernetes):
         _need_package("dask_kubernetes", "kubernetes")
+    elif isinstance(where, ExistingScheduler) and where.tls:
+        check_files(where.tls)
+
+
+def check_files(files: TLSFiles) -> None:
+    """Refuse certificates that cannot be read, and a key that others can read."""
+    for name, file in files.model_dump().items():
+        if not (Path(file).is_file() and os.access(file, os.R_OK)):
+            raise RecipeError(
+                f"cannot read {file}",
+                expected="a PEM file",
+                where=f"cluster.tls.{name}",
+                advice="mend the path",
+            )
+    if stat.S_IMODE(Path(files.key).stat().st_mode) & 0o077:
+        raise RecipeError(
+            f"others may read the private key {files.key}",
+            expected="a key that its owner alone can read",
+            where="cluster.tls.key",
+            advice=f"chmod 600 {files.key}; make a new one if somebody may have seen it",
+        )
 
 
 def _need_package(package: str, extra: str) -> None:

@@ -2,12 +2,9 @@
 
 import contextlib
 import logging
-import os
-import stat
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from distributed import Client
@@ -17,6 +14,7 @@ from distributed.utils import silence_logging_cmgr
 from distributed.versions import VersionMismatchWarning
 from prefect_dask.task_runners import DaskTaskRunner
 
+from flows.clusters.preconditions import check_files
 from flows.shards import Order, look_around, versions_here
 from schemas.cluster import ExistingScheduler, TLSFiles
 from schemas.errors import ClusterLostError, FlowError, LensmillError, RecipeError, first_line
@@ -52,22 +50,8 @@ def _away(where: ExistingScheduler) -> type[FlowError]:
 
 
 def security_of(files: TLSFiles) -> Security:
-    """The certificates of a client; files that cannot be read, or that others can read, are refused."""
-    for name, file in files.model_dump().items():
-        if not (Path(file).is_file() and os.access(file, os.R_OK)):
-            raise RecipeError(
-                f"cannot read {file}",
-                expected="a PEM file",
-                where=f"cluster.tls.{name}",
-                advice="mend the path",
-            )
-    if stat.S_IMODE(Path(files.key).stat().st_mode) & 0o077:
-        raise RecipeError(
-            f"others may read the private key {files.key}",
-            expected="a key that its owner alone can read",
-            where="cluster.tls.key",
-            advice=f"chmod 600 {files.key}; make a new one if somebody may have seen it",
-        )
+    """The certificates of a client."""
+    check_files(files)
     security = Security(
         tls_ca_file=files.ca,
         tls_client_cert=files.cert,

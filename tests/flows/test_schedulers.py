@@ -24,6 +24,7 @@ from schemas.cluster import ExistingScheduler, TLSFiles
 from schemas.errors import FlowError, LensmillError, RecipeError
 from storage import commit, layout
 from tests.dask_processes import DaskProcesses, dask_processes
+from tests.flows.messages import one_message
 
 BytesOf = Callable[[Path], dict[str, bytes]]
 
@@ -279,3 +280,17 @@ def test_certificates_that_cannot_be_used(certificates: TLSFiles, tmp_path: Path
     with pytest.raises(RecipeError, match="others may read the private key") as caught:
         security_of(certificates.model_copy(update={"key": str(shown)}))
     assert "chmod 600" in caught.value.advice
+
+
+def test_a_key_that_others_may_read_is_refused_before_anything_is_written(
+    lensmill: Callable[..., Any], certificates: TLSFiles, tmp_path: Path
+) -> None:
+    shown = tmp_path / "shown.pem"
+    shown.write_bytes(Path(certificates.key).read_bytes())
+    shown.chmod(0o604)
+    file = tmp_path / "mine.yaml"
+    tls = f"{{ca: {certificates.ca}, cert: {certificates.cert}, key: {shown}}}"
+    file.write_text(f"cluster: {{kind: scheduler, address: 'tls://127.0.0.1:9', tls: {tls}}}\n")
+    said = lensmill("simulate", "tiny", "--out", tmp_path / "new.zarr", "--cluster", file)
+    assert "others may read the private key" in one_message(said, 2)
+    assert not (tmp_path / "new.zarr").exists()
