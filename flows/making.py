@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from distributed import Client, as_completed, wait
@@ -22,15 +23,17 @@ from flows.tally import Tally
 from storage.files.object_path import ObjectPath
 from storage.layout import Span
 
-# A Prefect task costs all processes together about .4 s, so batches of shards are large: long enough for the
-# task not to count, short enough for people to follow.
-BATCH_SECONDS = 30.0
+# A Prefect task costs all processes together about .4 s, and two threads share a core. So batches of shards are
+# long enough for the task not to count, and short enough for people to follow.
+BATCH_SECONDS = 60.0
+# Where half of what is left would be shorter for each thread, the rest is dealt out without such tasks.
+LEAST_BATCH_SECONDS = 20.0
 # More tasks than people can follow; from there on one task maps shards, a few at a time where they are small:
 # Dask takes some milliseconds for each time.
 MOST_BATCHES = 50
 # So many for each thread, where there are enough: work while the first tasks of Prefect are on their way.
 PROBES = 3
-# Of as many batches for each thread, if they fit: a half, a quarter and a quarter of all.
+# So many batches for each thread, where nothing may be dealt out.
 ROUNDS = 4
 MAPPED_SECONDS = 1.0
 MOST_TOGETHER = 64
@@ -78,16 +81,16 @@ def make(
         probed = missing[: each * threads] if len(missing) > threads else []
         batches = [_probe(runner.client, order.ticket, span) for span in probed]
         rest = missing[len(probed) :]
-        sizes = batch_sizes(len(rest), threads, _first_seconds(batches, tally) if probed else 0.0)
-        if mapped is False and len(sizes) > MOST_BATCHES:
-            even = math.ceil(len(rest) / MOST_BATCHES)
-            sizes = [len(rest[at : at + even]) for at in range(0, len(rest), even)]
+        seconds = _first_seconds(batches, tally) if probed else 0.0
+        sizes = (even_sizes if mapped is False else batch_sizes)(len(rest), threads, seconds)
         if len(sizes) <= MOST_BATCHES:
-            for size in sizes:
-                batches.append(_submit(runner, order.ticket, rest[:size]))
-                rest = rest[size:]
+            batches += _submitted(runner, order.ticket, rest, sizes)
+            rest = rest[sum(sizes) :]
     if rest:
-        _map(runner, order.ticket, rest, tally, suspects)
+        # whoever has no batch any more gets what is left, so that all threads end together
+        batches = _wait(batches, tally, suspects, threads - 1)
+    if rest and not suspects.too_many:
+        _map(runner, order.ticket, rest, tally, suspects, batches)
     _wait(batches, tally, suspects)
     try_alone(runner.client, order.ticket, suspects, tally)
 
@@ -104,13 +107,16 @@ def prepare_workers(client: Client, ticket: Ticket, mapped: bool | None) -> None
 
 
 def batch_sizes(shards: int, threads: int, seconds: float) -> list[int]:
-    """How many shards each batch has: large ones first, smaller ones last, so that threads end together."""
+    """How many shards each batch has, in rounds of one for each thread: a half of what is left, and so on.
+
+    What remains after the last round is too little for batches.
+    """
     most = max(1, round(BATCH_SECONDS / max(seconds, 1e-3)))
-    least = math.ceil(shards / (ROUNDS * threads))
     sizes: list[int] = []
     while shards:
-        # half of what is left, in a batch for each thread
-        size = min(most, max(least, math.ceil(shards / (2 * threads))))
+        size = min(most, math.ceil(shards / (2 * threads)))
+        if sizes and size < most and size * seconds < LEAST_BATCH_SECONDS:
+            break
         for _ in range(threads):
             sizes.append(min(size, shards))
             shards -= sizes[-1]
@@ -119,19 +125,35 @@ def batch_sizes(shards: int, threads: int, seconds: float) -> list[int]:
     return sizes
 
 
+def even_sizes(shards: int, threads: int, seconds: float) -> list[int]:
+    """Batches alone, all alike: as long as is usual, but some for each thread and not more than the most."""
+    wanted = max(ROUNDS * threads, math.ceil(shards * seconds / BATCH_SECONDS))
+    size = max(1, math.ceil(shards / min(MOST_BATCHES, wanted)))
+    return [min(size, shards - first) for first in range(0, shards, size)]
+
+
 def _probe(client: Client, ticket: Ticket, span: Span) -> Batch:
     """One shard, without a task of Prefect's, whose start would be a large part of what is measured."""
     future = client.submit(make_shards, ticket, [span], pure=False)
     return Batch(future, future, deque([span]))
 
 
+def _submitted(
+    runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span], sizes: Sequence[int]
+) -> list[Batch]:
+    """The first shards as batches of these sizes."""
+    ends = list(accumulate(sizes))
+    # A worker's first task would ask the server for its version, and fail while the server is away. Set once:
+    # Prefect takes its settings apart for that, which costs more than to submit a task.
+    with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):
+        return [_submit(runner, ticket, spans[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
+
+
 def _submit(runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span]) -> Batch:
     # short: Prefect's page cuts names beside lines of a log
     more = f" + {len(spans) - 1}" if len(spans) > 1 else ""
     parameters = {"ticket": ticket, "spans": list(spans), "first": str(spans[0]), "more": more}
-    # a worker's first task would ask the server for its version, and fail while the server is away
-    with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):
-        task = runner.submit(BATCH, parameters)
+    task = runner.submit(BATCH, parameters)
     return Batch(task, task.wrapped_future, deque(spans))
 
 
@@ -148,9 +170,10 @@ def _first_seconds(batches: Sequence[Batch], tally: Tally) -> float:
         _pause(batches, tally)
 
 
-def _wait(batches: Sequence[Batch], tally: Tally, suspects: Suspects) -> None:
+def _wait(batches: Sequence[Batch], tally: Tally, suspects: Suspects, left: int = 0) -> list[Batch]:
+    """Until no more than so many are left: these."""
     pending = list(batches)
-    while pending and not suspects.too_many:
+    while len(pending) > left and not suspects.too_many:
         _pause(pending, tally)
         for batch in [one for one in pending if one.done]:
             pending.remove(batch)
@@ -160,31 +183,52 @@ def _wait(batches: Sequence[Batch], tally: Tally, suspects: Suspects) -> None:
             if failed and isinstance(batch.work, PrefectDaskFuture):
                 # of a batch that was given up, nobody else tells Prefect
                 close_task(batch.work.task_run_id, "its worker died, again and again")
-    for batch in pending:
-        batch.future.cancel()
+    if suspects.too_many:
+        for batch in pending:
+            batch.future.cancel()
+    return pending
 
 
 def _pause(batches: Sequence[Batch], tally: Tally) -> None:
     """Until a batch is done or it is time to look at what is there."""
+    _look(batches, tally)
+    futures = [batch.future for batch in batches]
+    with futures[0].client.as_current(), contextlib.suppress(TimeoutError):
+        wait(futures, _poll_seconds(tally), "FIRST_COMPLETED")
+
+
+def _look(batches: Sequence[Batch], tally: Tally) -> None:
     for batch in batches:
         tally.look(batch.open)
-    futures = [batch.future for batch in batches]
-    seconds = FAR_POLL_SECONDS if isinstance(tally.order.root, ObjectPath) else POLL_SECONDS
-    with futures[0].client.as_current(), contextlib.suppress(TimeoutError):
-        wait(futures, seconds, "FIRST_COMPLETED")
+
+
+def _poll_seconds(tally: Tally) -> float:
+    return FAR_POLL_SECONDS if isinstance(tally.order.root, ObjectPath) else POLL_SECONDS
 
 
 def _map(
-    runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span], tally: Tally, suspects: Suspects
+    runner: DaskTaskRunner,
+    ticket: Ticket,
+    spans: Sequence[Span],
+    tally: Tally,
+    suspects: Suspects,
+    batches: Sequence[Batch],
 ) -> None:
-    """One Prefect task, in the flow's own process, gives each thread that is ready a few shards."""
+    """One Prefect task, in the flow's own process, gives each thread that is ready a few shards.
+
+    Batches that others have underway are looked at as well.
+    """
     client, to_come = runner.client, threads_to_come(runner)
 
     # without parameters, since Prefect would look into every one of 100,000 shards
     @task(name="map shards", cache_policy=NO_CACHE)
     def map_shards() -> None:
+        looked = time.monotonic()
         for made in completed(client, ticket, spans, suspects, to_come):
             tally.arrived(made)
+            if time.monotonic() - looked > _poll_seconds(tally):
+                _look(batches, tally)
+                looked = time.monotonic()
 
     map_shards()
 

@@ -8,6 +8,10 @@ SPAWN = "distributed.nanny.pre-spawn-environ."
 WORKER_CONFIG: dict[str, Any] = {
     # Dask samples the stack a hundred times a second, which rendering threads wait for
     "distributed.worker.profile.enabled": False,
+    # Nor is every process asked fifty times a second whether its loop turns, and twice what the machine does:
+    # scheduler, nannies and workers spend a tenth of a core on it, which rendering needs.
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
     # Dask has workers give memory back at once. A shard's arrays are then new pages every time, which costs
     # a fifth of the rendering; shards are alike, so what one needed the next one needs.
     SPAWN + "MALLOC_TRIM_THRESHOLD_": 1 << 30,

@@ -147,7 +147,7 @@ def forms(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     monkeypatch.setattr(making, "_probe", lambda *_: seen.append(("probe", 1)))
     monkeypatch.setattr(making, "_submit", lambda _, __, spans: seen.append(("batch", len(spans))))
     monkeypatch.setattr(making, "_map", lambda _, __, spans, *___: seen.append(("mapped", len(spans))))
-    monkeypatch.setattr(making, "_wait", lambda *_: None)
+    monkeypatch.setattr(making, "_wait", lambda *_: [])
     return seen
 
 
@@ -168,8 +168,16 @@ class Runner:
     [
         (3, 4, 1.0, None, [("batch", 1)] * 3),
         (12, 2, 100.0, None, [("probe", 1)] * 2 + [("batch", 1)] * 10),
-        (102, 2, 1.0, None, [("probe", 1)] * 6 + [("batch", 24)] * 2 + [("batch", 12)] * 4),
-        (22, 4, 0.3, None, [("probe", 1)] * 4 + [("batch", 3)] * 4 + [("batch", 2)] * 3),
+        (102, 2, 1.0, None, [("probe", 1)] * 6 + [("batch", 24)] * 2 + [("mapped", 48)]),
+        (
+            254,
+            2,
+            1.0,
+            None,
+            [("probe", 1)] * 6 + [("batch", 60)] * 2 + [("batch", 32)] * 2 + [("mapped", 64)],
+        ),
+        (22, 4, 0.3, None, [("probe", 1)] * 4 + [("batch", 3)] * 4 + [("mapped", 6)]),
+        (22, 4, 0.3, False, [("probe", 1)] * 4 + [("batch", 2)] * 9),
         (10_000, 4, 0.3, None, [("probe", 1)] * 12 + [("mapped", 9988)]),
         (1000, 4, 60.0, None, [("probe", 1)] * 12 + [("mapped", 988)]),
         (1000, 4, 60.0, False, [("probe", 1)] * 12 + [("batch", 20)] * 49 + [("batch", 8)]),
@@ -206,8 +214,10 @@ def test_a_workers_first_task_needs_no_server(order: Order) -> None:
             return SimpleNamespace(wrapped_future=None)
 
     runner: Any = _Runner(1)
-    making._submit(runner, order.ticket, list(layout.spans(order.plan))[:2])
-    assert asked == [False]
+    spans = list(layout.spans(order.plan))
+    batches = making._submitted(runner, order.ticket, spans, [2, 3])
+    assert asked == [False, False]
+    assert [list(batch.open) for batch in batches] == [spans[:2], spans[2:5]]
 
 
 def test_what_is_damaged_before_it_is_read_back_is_not_sealed(order: Order) -> None:
