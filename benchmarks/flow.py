@@ -81,6 +81,8 @@ class Timing:
     whole_s: float
     first_shard_s: float
     cpu_s: float
+    # of all cores together, by other guests of a rented machine: why rounds differ
+    stolen_s: float
     images: int
 
 
@@ -93,7 +95,7 @@ def made(side: str, recipe: str, per_class: int, workers: int, home: Path) -> Ti
         os.environ["NUMBA_CACHE_DIR"] = str(home / "numba")
         store = Path(folder) / "store.zarr"
         words = [recipe, str(store), str(workers), str(per_class), str(SHARD)]
-        before, began, started = _cpu(), time.time(), time.perf_counter()
+        before, taken, began, started = _cpu(), _stolen(), time.time(), time.perf_counter()
         said = subprocess.run(
             [sys.executable, "-c", SIDES[side], *words],
             cwd=ROOT,
@@ -102,19 +104,26 @@ def made(side: str, recipe: str, per_class: int, workers: int, home: Path) -> Ti
             check=True,
         )
         whole = time.perf_counter() - started
-        cpu = _cpu() - before
+        cpu, stolen = _cpu() - before, _stolen() - taken
         receipts = [path for path in (store / "lensmill" / "receipts").rglob("*") if path.is_file()]
         first = min(path.stat().st_mtime for path in receipts) - began
         found = verify(store)
         if not found.sound:
             raise SystemExit("\n".join(found.faults))
-        return Timing(float(said.stdout.splitlines()[-1]), whole, first, cpu, found.rows)
+        return Timing(float(said.stdout.splitlines()[-1]), whole, first, cpu, stolen, found.rows)
 
 
 def _cpu() -> float:
     """Seconds of all processes that this one started and that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def _stolen() -> float:
+    """Seconds in which a core of this machine had work and did not get to do it; Linux alone knows."""
+    file = Path("/proc/stat")
+    # user, nice, system, idle, iowait, irq, softirq, steal
+    return int(file.read_text().split()[8]) / os.sysconf("SC_CLK_TCK") if file.exists() else 0.0
 
 
 def measure(recipe: str, seconds: float, rounds: int, workers: int, folder: Path) -> dict[str, Any]:
@@ -175,13 +184,22 @@ def table(found: dict[str, Any]) -> str:
         ratio = found["ratio"][what]
         spread = f"**{ratio['of_medians']:.2f}** ({ratio['least']:.2f} to {ratio['most']:.2f})"
         lines.append(f"| {name} | {flow:.1f} s | {pool:.1f} s | {spread} |")
+    flow, pool = (_stolen_share(found, side) for side in SIDES)
     lines += [
+        "",
+        f"Of the cores' time {flow:.0%} (flow) and {pool:.0%} (pool) went to other guests of the machine.",
         "",
         f"First shard on the disk after {statistics.median(first['later']):.1f} s (median of"
         f" {len(first['later'])}; {min(first['later']):.1f} to {max(first['later']):.1f}), in a state folder"
         f" that nobody used; after {first['nothing_compiled']:.1f} s where numba has yet to compile all.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _stolen_share(found: dict[str, Any], side: str) -> float:
+    """Of all cores' time, in the median round."""
+    rounds, cores = found["rounds_of"][side], found["machine"]["cores"]
+    return statistics.median(one["stolen_s"] / (cores * one["whole_s"]) for one in rounds)
 
 
 def write_docs(page: Path, text: str) -> None:
@@ -203,7 +221,7 @@ def main(arguments: list[str] | None = None) -> None:
     add = parser.add_argument
     add("recipe", nargs="?", default="model_ii")
     add("--seconds", type=float, default=LEAST_SECONDS, help="work of the pool in each round")
-    add("--rounds", type=int, default=3)
+    add("--rounds", type=int, default=5)
     add("--workers", type=int, default=2)
     add("--folder", type=Path, help="where stores are made; a temporary folder by default")
     add("--out", type=Path, help="JSON file to write")

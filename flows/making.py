@@ -23,8 +23,8 @@ from flows.tally import Tally
 from storage.files.object_path import ObjectPath
 from storage.layout import Span
 
-# A Prefect task costs all processes together about .4 s, and two threads share a core. So batches of shards are
-# long enough for the task not to count, and short enough for people to follow.
+# A Prefect task costs all processes together about .4 s, and two threads share a core. So batches of shards
+# are long enough for the task not to count, and short enough for people to follow.
 BATCH_SECONDS = 60.0
 # Where half of what is left would be shorter for each thread, the rest is dealt out without such tasks.
 LEAST_BATCH_SECONDS = 20.0
@@ -146,7 +146,9 @@ def _submitted(
     # A worker's first task would ask the server for its version, and fail while the server is away. Set once:
     # Prefect takes its settings apart for that, which costs more than to submit a task.
     with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):
-        return [_submit(runner, ticket, spans[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
+        return [
+            _submit(runner, ticket, spans[end - size : end]) for end, size in zip(ends, sizes, strict=True)
+        ]
 
 
 def _submit(runner: DaskTaskRunner, ticket: Ticket, spans: Sequence[Span]) -> Batch:

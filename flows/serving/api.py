@@ -154,6 +154,8 @@ def _server(home: Path, password: str, meanwhile: Callable[[], None]) -> Iterato
         "PREFECT_LOGGING_LEVEL": "WARNING",
         CONSOLE_LEVEL: ALL_LEVELS,
         "PREFECT_SERVER_UI_ENABLED": "false",
+        # kinds of blocks, which only people on its page use, take most of a second
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     }
     guarded = [sys.executable, "-m", "flows.serving.guarded", str(os.getpid())]
     with log.open("wb") as output:

@@ -76,7 +76,8 @@ def free_port(wanted: int = 0) -> int:
 def prefect_server_command(address: str) -> list[str]:
     """The command of a server that listens at an address of loopback."""
     port = address.removesuffix("/api").rpartition(":")[2]
-    return [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+    words = ["server", "start", "--host", "127.0.0.1", "--port", port]
+    return [sys.executable, "-m", "flows.serving.prefect_server", *words]
 
 
 def wait_until_healthy(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
