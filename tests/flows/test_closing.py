@@ -223,7 +223,7 @@ def test_every_flow_is_labelled_as_it_begins(client: SyncPrefectClient) -> None:
 
 def test_a_server_of_our_own_that_is_killed_comes_back(client: SyncPrefectClient) -> None:
     run, _ = _run(client, identity(), Running())
-    (server,) = [one for one in psutil.Process().children() if "prefect" in one.cmdline()]
+    (server,) = [one for one in psutil.Process().children() if "flows.serving.prefect_server" in one.cmdline()]
     for one in (*server.children(recursive=True), server):
         one.kill()
     # the client tries again until there is an answer
