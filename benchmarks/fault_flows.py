@@ -15,6 +15,7 @@ import psutil
 
 from benchmarks.fault_disks import BLOCK, fill, small_disk
 from benchmarks.fault_processes import (
+    FORMS,
     MOST_SECONDS,
     PYTHON,
     Command,
@@ -31,7 +32,6 @@ from storage import commit, layout
 ROOT = Path(__file__).resolve().parents[1]
 POISON = Path(__file__).resolve().parent / "poison"
 NAMED = "all others are made; one error names the shard, exit code 1; the rerun makes that one alone"
-FORMS = ("--mapped", "--batches")
 
 
 def _poison(spans: str, kind: str) -> dict[str, str]:
@@ -42,10 +42,10 @@ def _poison(spans: str, kind: str) -> dict[str, str]:
 def _bad_shards(place: Workplace, tries: int, rng: random.Random, kind: str, says: str) -> int:
     held = 0
     for trial in range(tries):
-        order, form = place.empty(place.long, "poison.zarr"), FORMS[trial % 2]
+        order = place.empty(place.long, "poison.zarr")
         spans = list(layout.spans(order.plan))
         bad = rng.choice(spans)
-        with command(*simulate(order.root, form), **_poison(str(bad), kind)) as running:
+        with command(*simulate(order.root, *FORMS[trial % 2]), **_poison(str(bad), kind)) as running:
             code, said = running.ended()
             named = is_clear_error(code, said, f"1 shard could not be made: {bad} {says}")
             alone = running.alone()

@@ -102,6 +102,10 @@ def command(*words: str | Path, **more: str) -> Iterator[Command]:
             running.alone()
 
 
+# batches and the rest mapped, as is usual, and all mapped, as on clusters
+FORMS: tuple[tuple[str, ...], ...] = ((), ("--mapped",))
+
+
 def simulate(root: Path, *more: str, sizes: Sequence[str] = LONG) -> list[str | Path]:
     """The words that make the long store, with two workers unless a cluster is named."""
     changed = [word for one in [*OVERRIDES, *sizes] for word in ("--set", one)]
@@ -158,8 +162,7 @@ def killed_workers(place: Workplace, tries: int, rng: random.Random) -> list[Out
     held = 0
     for trial in range(tries):
         order = place.empty(place.long, "worker.zarr")
-        form = ("--mapped", "--batches")[trial % 2]
-        with command(*simulate(order.root, form)) as running:
+        with command(*simulate(order.root, *FORMS[trial % 2])) as running:
             if not running.meet(order.root, rng.randrange(1, 40)):
                 continue
             workers = [one for one in running.descendants() if "spawn_main" in " ".join(one.cmdline())]
@@ -181,8 +184,7 @@ def _killed(place: Workplace, tries: int, rng: random.Random, kill: Callable[[Co
     held = 0
     for trial in range(tries):
         order = place.empty(place.long, "driver.zarr")
-        form = ("--mapped", "--batches")[trial % 2]
-        with command(*simulate(order.root, form)) as running:
+        with command(*simulate(order.root, *FORMS[trial % 2])) as running:
             met = running.meet(order.root, rng.randrange(1, 80))
             kill(running)
             gone = running.alone()

@@ -46,7 +46,8 @@ def simulate_flow(
         shard_size: Images per shard, a power of two; 64 MiB of images when left out.
         overrides: Changes of the recipe, each as `key=value`, such as `samples_per_class=2000`.
         quiet: No progress bar in the log.
-        mapped: Give workers single shards, or batches of them; what suits their number when left out.
+        mapped: Give workers single shards, or batches of them; when left out, batches first and single shards
+            at the end.
         cluster: Where shards are made; on the machine of the flow when left out.
     """
     order = prepare(recipe, out, shard_size, overrides or [])

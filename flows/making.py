@@ -1,4 +1,4 @@
-"""How shards are spread over the workers: as a few Prefect tasks of many shards, or mapped by one."""
+"""How shards are spread over the workers: as a few Prefect tasks of many shards, the rest mapped by one."""
 
 import contextlib
 import math
@@ -33,7 +33,7 @@ LEAST_BATCH_SECONDS = 20.0
 MOST_BATCHES = 50
 # So many for each thread, where there are enough: work while the first tasks of Prefect are on their way.
 PROBES = 3
-# So many batches for each thread, where nothing may be dealt out.
+# So many batches for each thread where nothing may be dealt out. A run of fewer shards is not probed as much.
 ROUNDS = 4
 MAPPED_SECONDS = 1.0
 MOST_TOGETHER = 64
@@ -68,7 +68,7 @@ class Batch:
 def make(
     runner: DaskTaskRunner, order: Order, missing: Sequence[Span], tally: Tally, mapped: bool | None
 ) -> None:
-    """All missing shards. Unless told, the first shards show which form suits.
+    """All missing shards. Unless told, the first shards show how many batches are worth it, if any.
 
     An error that all shards would meet ends it at once. Shards that fail for a reason of their own are tried
     again when all others are there.
@@ -90,7 +90,7 @@ def make(
         # whoever has no batch any more gets what is left, so that all threads end together
         batches = _wait(batches, tally, suspects, threads - 1)
     if rest and not suspects.too_many:
-        _map(runner, order.ticket, rest, tally, suspects, batches)
+        batches = _map(runner, order.ticket, rest, tally, suspects, batches)
     _wait(batches, tally, suspects)
     try_alone(runner.client, order.ticket, suspects, tally)
 
@@ -173,35 +173,40 @@ def _first_seconds(batches: Sequence[Batch], tally: Tally) -> float:
 
 
 def _wait(batches: Sequence[Batch], tally: Tally, suspects: Suspects, left: int = 0) -> list[Batch]:
-    """Until no more than so many are left: these."""
+    """Until no more than so many are left: these. If too much failed, none."""
     pending = list(batches)
     while len(pending) > left and not suspects.too_many:
         _pause(pending, tally)
-        for batch in [one for one in pending if one.done]:
-            pending.remove(batch)
-            # before it is asked how it ended, so that no suspect is there already
-            tally.look(batch.open)
-            failed = suspects.result_of(batch.work, "a batch of shards", batch.open) is None
-            if failed and isinstance(batch.work, PrefectDaskFuture):
-                # of a batch that was given up, nobody else tells Prefect
-                close_task(batch.work.task_run_id, "its worker died, again and again")
-    if suspects.too_many:
-        for batch in pending:
-            batch.future.cancel()
+        pending = _settle(pending, tally, suspects)
+    if not suspects.too_many:
+        return pending
+    for batch in _settle(pending, tally, suspects):
+        batch.future.cancel()
+    return []
+
+
+def _settle(batches: Sequence[Batch], tally: Tally, suspects: Suspects) -> list[Batch]:
+    """Count what came since, and ask those that ended how they did; the others."""
+    pending: list[Batch] = []
+    ended: list[Batch] = []
+    for batch in batches:
+        (ended if batch.done else pending).append(batch)
+    # before it is asked how they ended, so that no suspect is there already
+    for batch in batches:
+        tally.look(batch.open)
+    for batch in ended:
+        failed = suspects.result_of(batch.work, "a batch of shards", batch.open) is None
+        if failed and isinstance(batch.work, PrefectDaskFuture):
+            # of a batch that was given up, nobody else tells Prefect
+            close_task(batch.work.task_run_id, "its worker died, again and again")
     return pending
 
 
 def _pause(batches: Sequence[Batch], tally: Tally) -> None:
     """Until a batch is done or it is time to look at what is there."""
-    _look(batches, tally)
     futures = [batch.future for batch in batches]
     with futures[0].client.as_current(), contextlib.suppress(TimeoutError):
         wait(futures, _poll_seconds(tally), "FIRST_COMPLETED")
-
-
-def _look(batches: Sequence[Batch], tally: Tally) -> None:
-    for batch in batches:
-        tally.look(batch.open)
 
 
 def _poll_seconds(tally: Tally) -> float:
@@ -215,12 +220,12 @@ def _map(
     tally: Tally,
     suspects: Suspects,
     batches: Sequence[Batch],
-) -> None:
+) -> list[Batch]:
     """One Prefect task, in the flow's own process, gives each thread that is ready a few shards.
 
-    Batches that others have underway are looked at as well.
+    Batches are settled meanwhile; those that are left then.
     """
-    client, to_come = runner.client, threads_to_come(runner)
+    client, to_come, left = runner.client, threads_to_come(runner), list(batches)
 
     # without parameters, since Prefect would look into every one of 100,000 shards
     @task(name="map shards", cache_policy=NO_CACHE)
@@ -229,10 +234,11 @@ def _map(
         for made in completed(client, ticket, spans, suspects, to_come):
             tally.arrived(made)
             if time.monotonic() - looked > _poll_seconds(tally):
-                _look(batches, tally)
+                left[:] = _settle(left, tally, suspects)
                 looked = time.monotonic()
 
     map_shards()
+    return left
 
 
 def completed(

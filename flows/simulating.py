@@ -33,8 +33,9 @@ def generate(
     """Simulate a data set with a Prefect server and Dask workers of its own, and return when it is sealed.
 
     `recipe` is a shipped name or a YAML file, `overrides` are `key=value`. Bad input is refused before
-    anything is started or written. `mapped` gives workers single shards instead of batches; without it, the
-    pace of the first shards decides. `cluster` says where the workers are: on this machine when left out.
+    anything is started or written. `mapped` gives workers single shards, or, if false, batches; without it,
+    the pace of the first shards decides how many are in batches. `cluster` says where the workers are: on
+    this machine when left out.
     """
     order = prepare(recipe, out, shard_size, overrides)
     where = chosen(cluster, workers)

@@ -40,7 +40,8 @@ Overrides = Annotated[
 Mapped = Annotated[
     bool | None,
     typer.Option(
-        "--mapped/--batches", help="Shards one by one or in batches; by default what suits their number."
+        "--mapped/--batches",
+        help="Shards one by one or in batches; by default in batches and the last ones one by one.",
     ),
 ]
 ClusterFile = Annotated[

@@ -154,8 +154,10 @@ def _server(home: Path, password: str, meanwhile: Callable[[], None]) -> Iterato
         "PREFECT_LOGGING_LEVEL": "WARNING",
         CONSOLE_LEVEL: ALL_LEVELS,
         "PREFECT_SERVER_UI_ENABLED": "false",
-        # kinds of blocks, which only people on its page use, take most of a second
+        # kinds of blocks, which only people on its page use, take most of a second; nor is it noted that they
+        # were written, which the server of `up` would believe
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+        "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
     }
     guarded = [sys.executable, "-m", "flows.serving.guarded", str(os.getpid())]
     with log.open("wb") as output:

@@ -6,7 +6,6 @@ again, which is a fifth of the seconds until the server answers.
 
 import gc
 import runpy
-import sys
 
 # new objects between two looks; 700 by itself
 NEW_OBJECTS = 50_000
@@ -15,7 +14,6 @@ NEW_OBJECTS = 50_000
 def main() -> None:
     """Become the command."""
     gc.set_threshold(NEW_OBJECTS)
-    sys.argv[0] = "prefect"
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -223,7 +224,13 @@ def test_every_flow_is_labelled_as_it_begins(client: SyncPrefectClient) -> None:
 
 def test_a_server_of_our_own_that_is_killed_comes_back(client: SyncPrefectClient) -> None:
     run, _ = _run(client, identity(), Running())
-    (server,) = [one for one in psutil.Process().children() if "flows.serving.prefect_server" in one.cmdline()]
+    (server,) = [
+        one for one in psutil.Process().children() if "flows.serving.prefect_server" in one.cmdline()
+    ]
+    home = Path(server.environ()["PREFECT_HOME"])
+    assert (home / "prefect.db").exists()
+    # by this note, the server of `up` would leave out the kinds of blocks that people see on its page
+    assert not (home / "memo_store.toml").exists()
     for one in (*server.children(recursive=True), server):
         one.kill()
     # the client tries again until there is an answer

@@ -16,7 +16,7 @@ from flows.catalogue import load_cluster, shipped
 from flows.clusters import preconditions
 from flows.clusters.local import chosen
 from flows.clusters.opening import cluster_of, form_for, result_of, threads_to_come
-from flows.clusters.worker_settings import WORKER_CONFIG, worker_environment
+from flows.clusters.worker_settings import SPAWN, WORKER_CONFIG, worker_environment
 from schemas.cluster import ExistingScheduler, Kubernetes, LocalWorkers, Slurm
 from schemas.errors import FlowError, RecipeError, UnknownNameError
 
@@ -148,6 +148,11 @@ def test_settings_are_the_same_for_workers_that_are_started_elsewhere() -> None:
         spawned = dask.config.get("distributed.nanny.pre-spawn-environ")
         for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
             assert told[name] == str(spawned[name])
+    known = dask.config.merge(*dask.config.defaults)
+    for key in WORKER_CONFIG:
+        if not key.startswith(SPAWN):
+            assert dask.config.get(key, config=known, default=None) is not None, key
+            assert dask.config.get(key, config=read) == WORKER_CONFIG[key]
     for key in ("worker.profile.enabled", "worker.memory.pause", "worker.memory.spill"):
         assert dask.config.get(f"distributed.{key}", config=read) is False
 

@@ -1,7 +1,10 @@
 """How shards reach workers: which form is chosen, mapping on a cluster, what is read back, who gives up."""
 
+import contextlib
 import logging
 import shutil
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +18,7 @@ from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED
 
-from flows import making, shards, tally
+from flows import making, shards, suspects, tally
 from flows.clusters.opening import result_of
 from flows.generate import Order
 from flows.making import MOST_BATCHES, SHARDS_AHEAD, completed, prepare_workers
@@ -23,7 +26,7 @@ from flows.shards import Ticket, make_shard, make_shards, order_of
 from flows.suspects import Suspects
 from flows.tally import Tally
 from schemas.dataset import DatasetRecipe
-from schemas.errors import FlowError, StoreConflictError
+from schemas.errors import FlowError, ShardError, StoreConflictError, WriteError
 from schemas.store import Manifest, Receipt, StorePlan
 from storage import commit, layout
 from storage.commit import read_json
@@ -201,6 +204,94 @@ def test_the_form_suits_the_work(
     making.make(runner, order, missing, _tally(order), mapped)
     assert forms == expected
     assert len([form for form, _ in forms if form == "batch"]) <= MOST_BATCHES
+
+
+# -- batches beside mapped shards, on a cluster of threads
+
+GO, GONE = threading.Event(), threading.Event()
+FIRST, CALLED = deque[str](), deque[int]()
+# two full shards
+HELD_ROWS = 16
+
+
+def _held_batch(ticket: Ticket, spans: list[Span]) -> float:
+    """One of two batches stays until it is let go, and may fail then."""
+    with contextlib.suppress(IndexError):
+        fault = FIRST.pop()
+        assert GO.wait(60)
+        GONE.set()
+        if fault == "shard":
+            raise ShardError(f"{spans[0]} failed", where=ticket.root)
+        if fault == "disk":
+            raise WriteError("no space left")
+    return making.make_shards(ticket, spans)
+
+
+def _piece(_: Ticket, __: Any) -> float:
+    """A shard that is not made, and takes a moment. After the first few, the batch that is held may go."""
+    CALLED.append(1)
+    if len(CALLED) == 10:
+        GO.set()
+    if len(CALLED) > 10:
+        assert GONE.wait(60)
+    time.sleep(0.02)
+    return 0.02
+
+
+def _without_prefect(**_: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    return lambda function: function
+
+
+@pytest.fixture
+def two_threads(client: Client, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A runner whose batches are `_held_batch`, of shards that are mapped one by one."""
+    for event in (GO, GONE):
+        event.clear()
+    CALLED.clear()
+    FIRST.clear()
+
+    def submit(_: Any, ticket: Ticket, spans: list[Span]) -> making.Batch:
+        work = client.submit(_held_batch, ticket, list(spans), pure=False)
+        return making.Batch(work, work, deque(spans))
+
+    monkeypatch.setattr(making, "_submit", submit)
+    monkeypatch.setattr(making, "MAPPED_SECONDS", 0)
+    monkeypatch.setattr(making, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(making, "task", _without_prefect)
+    monkeypatch.setattr(suspects, "task", _without_prefect)
+    return SimpleNamespace(client=client, adapt_kwargs={})
+
+
+@pytest.mark.parametrize("fault", ["none", "shard"])
+def test_the_rest_is_mapped_while_a_batch_still_runs(two_threads: Any, order: Order, fault: str) -> None:
+    spans = list(layout.spans(order.plan))
+    FIRST.append(fault)
+    told: list[int] = []
+
+    def report(done: int) -> None:
+        told.append(done)
+        # the rest, the probes and the other batch: all that is not in the one that waits
+        if done >= 60 - HELD_ROWS:
+            GO.set()
+
+    with Tally(order, spans, report) as seen:
+        making.make(two_threads, order, spans, seen, None)
+        assert set(seen.receipts()) == set(spans)
+    assert told[-1] == 60
+    assert told == sorted(told)
+
+
+def test_what_all_shards_share_ends_the_run_while_the_rest_is_mapped(
+    two_threads: Any, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "make_shards", _piece)
+    FIRST.append("disk")
+    arrived: list[Span] = []
+    seen: Any = SimpleNamespace(order=order, look=lambda _: None, arrived=arrived.extend)
+    spans = [Span("train", number, number, 1) for number in range(400)]
+    with pytest.raises(WriteError, match="no space left"):
+        making.make(two_threads, order, spans, seen, None)
+    assert 0 < len(arrived) < 150, "of 196 that are mapped"
 
 
 def test_a_workers_first_task_needs_no_server(order: Order) -> None:

@@ -23,6 +23,9 @@ BytesOf = Callable[[Path], dict[str, bytes]]
 # long enough to be met in the middle: 114 shards
 LONG = ("samples_per_class=300",)
 SLOW = pytest.mark.slow
+# batches, and the rest mapped; or one of them for all shards
+USUAL: list[str] = []
+ONE_FORM = [["--mapped"], ["--batches"]]
 
 
 @pytest.fixture(scope="session")
@@ -101,17 +104,17 @@ def test_a_damaged_shard_is_repaired(
     assert bytes_of(store.root) == bytes_of(sound_store.root)
 
 
-@pytest.mark.parametrize("form", ["--mapped", pytest.param("--batches", marks=SLOW)])
+@pytest.mark.parametrize("form", [USUAL, *(pytest.param(one, marks=SLOW) for one in ONE_FORM)])
 def test_a_killed_driver_leaves_nothing_running_and_is_resumed(
     simulate: Start,
     long_store: Order,
     tmp_path: Path,
     bytes_of: BytesOf,
     assert_same_arrays: SameArrays,
-    form: str,
+    form: list[str],
 ) -> None:
     out = tmp_path / "long.zarr"
-    command = simulate(out, "--workers", "1", form, overrides=LONG)
+    command = simulate(out, "--workers", "1", *form, overrides=LONG)
     _meet_in_the_middle(command, out)
     assert command.descendants()
     command.process.kill()
@@ -119,7 +122,7 @@ def test_a_killed_driver_leaves_nothing_running_and_is_resumed(
     command.wait_until_alone()
     _assert_unfinished_and_good_so_far(long_store, out)
     kept = _receipts(out)
-    said = _ended_well(simulate(out, "--workers", "2", form, overrides=LONG))
+    said = _ended_well(simulate(out, "--workers", "2", *form, overrides=LONG))
     total = layout.shard_count(long_store.plan)
     made = int(said.split(f" of {total} shards made")[0].split()[-1])
     assert made == total - kept
@@ -130,9 +133,9 @@ def test_a_killed_driver_leaves_nothing_running_and_is_resumed(
 @pytest.mark.parametrize(
     ("to", "form"),
     [
-        ("the group, as a terminal does", "--batches"),
-        pytest.param("the group, as a terminal does", "--mapped", marks=SLOW),
-        pytest.param("the driver", "--mapped", marks=SLOW),
+        ("the group, as a terminal does", USUAL),
+        pytest.param("the group, as a terminal does", ["--mapped"], marks=SLOW),
+        pytest.param("the driver", ["--mapped"], marks=SLOW),
     ],
 )
 def test_ctrl_c_ends_with_130_and_can_be_resumed(
@@ -142,10 +145,10 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(
     tmp_path: Path,
     bytes_of: BytesOf,
     to: str,
-    form: str,
+    form: list[str],
 ) -> None:
     out = tmp_path / "long.zarr"
-    command = simulate(out, "--workers", "1", form, overrides=LONG)
+    command = simulate(out, "--workers", "1", *form, overrides=LONG)
     _meet_in_the_middle(command, out)
     if to == "the driver":
         command.process.send_signal(signal.SIGINT)
@@ -162,12 +165,12 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["--mapped", "--batches"])
+@pytest.mark.parametrize("form", [USUAL, *ONE_FORM])
 def test_sigterm_ends_cleanly_and_can_be_resumed(
-    simulate: Start, simulate_here: Any, long_store: Order, tmp_path: Path, bytes_of: BytesOf, form: str
+    simulate: Start, simulate_here: Any, long_store: Order, tmp_path: Path, bytes_of: BytesOf, form: list[str]
 ) -> None:
     out = tmp_path / "long.zarr"
-    command = simulate(out, "--workers", "1", form, overrides=LONG)
+    command = simulate(out, "--workers", "1", *form, overrides=LONG)
     _meet_in_the_middle(command, out)
     command.process.terminate()
     said = command.wait()
@@ -199,12 +202,12 @@ def _workers(command: Any) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["--mapped", "--batches"])
+@pytest.mark.parametrize("form", [USUAL, *ONE_FORM])
 def test_a_killed_worker_is_replaced(
-    simulate: Start, long_store: Order, tmp_path: Path, bytes_of: BytesOf, form: str
+    simulate: Start, long_store: Order, tmp_path: Path, bytes_of: BytesOf, form: list[str]
 ) -> None:
     out = tmp_path / "long.zarr"
-    command = simulate(out, "--workers", "2", form, overrides=LONG)
+    command = simulate(out, "--workers", "2", *form, overrides=LONG)
     _meet_in_the_middle(command, out)
     random.Random(1).choice(_workers(command)).kill()
     _ended_well(command)
@@ -212,12 +215,14 @@ def test_a_killed_worker_is_replaced(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["--mapped", "--batches"])
-def test_errors_of_workers_come_home(simulate: Start, sound_store: Order, tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("form", [USUAL, *ONE_FORM])
+def test_errors_of_workers_come_home(
+    simulate: Start, sound_store: Order, tmp_path: Path, form: list[str]
+) -> None:
     out = tmp_path / "small.zarr"
     commit.begin(out, sound_store.recipe, sound_store.plan)
     (out / "val").write_text("in the way")
-    command = simulate(out, "--workers", "1", form)
+    command = simulate(out, "--workers", "1", *form)
     said = command.wait()
     command.wait_until_alone()
     assert said.code == 1
