@@ -79,7 +79,7 @@ def killed_servers(place: Workplace, tries: int, rng: random.Random) -> list[Out
     held = 0
     for trial in range(tries):
         order = place.empty(place.long, "server.zarr")
-        with command(*simulate(order.root, FORMS[trial % 2])) as running:
+        with command(*simulate(order.root, *FORMS[trial % 2])) as running:
             met = running.meet(order.root, rng.randrange(1, 40))
             for one in running.descendants():
                 with contextlib.suppress(psutil.Error):
@@ -122,7 +122,7 @@ def restarted_servers(place: Workplace, tries: int, rng: random.Random) -> list[
             first = contextlib.ExitStack()
             first.enter_context(_server(port, home))
             servers.callback(first.close)
-            words = simulate(order.root, FORMS[trial % 2])
+            words = simulate(order.root, *FORMS[trial % 2])
             address = f"http://127.0.0.1:{port}/api"
             with command(*words, PREFECT_API_URL=address, PREFECT_API_AUTH_STRING="") as running:
                 met = running.meet(order.root, rng.randrange(8, 40))
@@ -158,7 +158,7 @@ def lost_schedulers(place: Workplace, tries: int, rng: random.Random) -> list[Ou
     for trial in range(tries):
         order, port = place.empty(place.long, "scheduler.zarr"), free_port()
         address = f"tcp://127.0.0.1:{port}"
-        words = simulate(order.root, FORMS[trial % 2], "--dask-address", address)
+        words = simulate(order.root, *FORMS[trial % 2], "--dask-address", address)
         with _dask(port, place.folder / "dask") as scheduler, command(*words) as running:
             met = running.meet(order.root, rng.randrange(8, 40))
             scheduler.kill()
@@ -196,7 +196,7 @@ def filled_state_folders(place: Workplace, tries: int, rng: random.Random) -> li
     held = 0
     for trial in range(tries):
         order, home = place.empty(place.long, "filled.zarr"), place.folder / "filled"
-        words = simulate(order.root, FORMS[trial % 2])
+        words = simulate(order.root, *FORMS[trial % 2])
         with small_disk(home, 64 << 20):
             with command(*words, LENSMILL_HOME=str(home)) as running:
                 met = running.meet(order.root, rng.randrange(1, 40) if trial else 0)
