@@ -47,7 +47,7 @@ def simulate_flow(
         overrides: Changes of the recipe, each as `key=value`, such as `samples_per_class=2000`.
         quiet: No progress bar in the log.
         mapped: Give workers single shards, or batches of them; when left out, batches first and single shards
-            at the end.
+            at the end, or single shards alone where batches would be too many.
         cluster: Where shards are made; on the machine of the flow when left out.
     """
     order = prepare(recipe, out, shard_size, overrides or [])

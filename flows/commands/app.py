@@ -41,7 +41,8 @@ Mapped = Annotated[
     bool | None,
     typer.Option(
         "--mapped/--batches",
-        help="Shards one by one or in batches; by default in batches and the last ones one by one.",
+        help="Shards one by one or in batches; by default in batches and the last ones one by one, or all"
+        " where batches would be too many.",
     ),
 ]
 ClusterFile = Annotated[

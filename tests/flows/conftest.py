@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from flows.repair import RepairReport
 from flows.shards import make_shard
 from schemas.errors import LensmillError
 from schemas.store import Receipt
+from storage import commit
 from storage.layout import Span
 from storage.reader import open_store
 
@@ -172,3 +173,11 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     (folder / "prefect").mkdir(parents=True)
     return folder
+
+
+@pytest.fixture
+def order(sound_store: Order, tmp_path: Path) -> Order:
+    """A store that was begun."""
+    order = replace(sound_store, root=tmp_path / "begun.zarr")
+    commit.begin(order.root, order.recipe, order.plan)
+    return order

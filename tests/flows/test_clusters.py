@@ -153,6 +153,11 @@ def test_settings_are_the_same_for_workers_that_are_started_elsewhere() -> None:
         if not key.startswith(SPAWN):
             assert dask.config.get(key, config=known, default=None) is not None, key
             assert dask.config.get(key, config=read) == WORKER_CONFIG[key]
+    page = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    for name, value in told.items():
+        assert f"{name}={value}" in page or name == "DASK_LOGGING__DISTRIBUTED", (
+            "for schedulers of other people"
+        )
     for key in ("worker.profile.enabled", "worker.memory.pause", "worker.memory.spill"):
         assert dask.config.get(f"distributed.{key}", config=read) is False
 

@@ -1,7 +1,6 @@
 """Workers that join when the flow has begun: other versions than the plan's make no shard of it."""
 
 from dataclasses import replace
-from pathlib import Path
 from socket import gethostname
 
 import pytest
@@ -14,14 +13,6 @@ from schemas.store import Manifest
 from storage import commit, layout
 from storage.commit import read_json
 from storage.layout import Span
-
-
-@pytest.fixture
-def order(sound_store: Order, tmp_path: Path) -> Order:
-    """A store that was begun."""
-    order = replace(sound_store, root=tmp_path / "begun.zarr")
-    commit.begin(order.root, order.recipe, order.plan)
-    return order
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,14 +47,6 @@ def client() -> Iterator[Client]:
     """A cluster of threads in this process."""
     with _cluster(processes=False) as client:
         yield client
-
-
-@pytest.fixture
-def order(sound_store: Order, tmp_path: Path) -> Order:
-    """A store that was begun."""
-    order = replace(sound_store, root=tmp_path / "small.zarr")
-    commit.begin(order.root, order.recipe, order.plan)
-    return order
 
 
 @pytest.fixture(autouse=True)

@@ -37,14 +37,6 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
 
 
 @pytest.fixture
-def order(sound_store: Order, tmp_path: Path) -> Order:
-    """A store that was begun."""
-    order = replace(sound_store, root=tmp_path / "small.zarr")
-    commit.begin(order.root, order.recipe, order.plan)
-    return order
-
-
-@pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for what will not come."""
     monkeypatch.setattr(schedulers, "CONNECT_SECONDS", 2.0)

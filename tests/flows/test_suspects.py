@@ -2,8 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,15 +30,11 @@ def client() -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture
-def order(sound_store: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
-    """A store that was begun; nothing is told to Prefect."""
+@pytest.fixture(autouse=True)
+def _no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tally, "create_progress_artifact", lambda **_: None)
     monkeypatch.setattr(tally, "update_progress_artifact", lambda *_, **__: None)
     monkeypatch.setattr(suspects, "task", lambda **_: lambda function: function)
-    order = replace(sound_store, root=tmp_path / "small.zarr")
-    commit.begin(order.root, order.recipe, order.plan)
-    return order
 
 
 @pytest.fixture

@@ -19,14 +19,6 @@ from storage.files.place import Root
 from storage.layout import Span
 
 
-@pytest.fixture
-def order(sound_store: Order, tmp_path: Path) -> Order:
-    """A store that was begun."""
-    order = replace(sound_store, root=tmp_path / "small.zarr")
-    commit.begin(order.root, order.recipe, order.plan)
-    return order
-
-
 def test_a_worker_reads_recipe_and_plan_from_the_store(order: Order) -> None:
     found = order_of(order.ticket)
     assert (found.recipe, found.plan) == (order.recipe, order.plan)
